@@ -1,0 +1,21 @@
+"""Errors that a user can cause and mend. Each message says what was found, where, and what to do."""
+
+
+class VPRError(Exception):
+    """Base of all errors that are shown to the user as a sentence, without a traceback."""
+
+
+class ConfigError(VPRError):
+    """A setting is wrong or does not go with another one."""
+
+
+class WeightsUnavailable(ConfigError):
+    """Pretrained weights were asked for and cannot be had."""
+
+
+class DataError(VPRError):
+    """Images, lists or ground truth are missing, damaged or not what the protocol says."""
+
+
+class CheckpointError(VPRError):
+    """A checkpoint is missing, damaged, from elsewhere, or does not fit the model."""

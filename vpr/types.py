@@ -1,0 +1,64 @@
+"""Plain values that rooms of the house hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class FeatureSpec(NamedTuple):
+    """What a backbone yields: channels, stride in pixels, and the (h, w) of the map at the describer's image size."""
+
+    channels: int
+    stride: int
+    grid: tuple[int, int] | None = None
+
+
+class Features(NamedTuple):
+    """Backbone output: `map` (B, C, h, w), and the class token `cls` (B, C) where the backbone has one."""
+
+    map: Tensor
+    cls: Tensor | None = None
+
+
+class Preprocess(NamedTuple):
+    """From photo to network input: size (height, width) in pixels, mean and std of RGB in 0..1, interpolation."""
+
+    size: tuple[int, int] = (320, 320)
+    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
+    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How a recall was measured; its id stands beside every number.
+
+    Attributes:
+        id: set, split and what counts as a hit, e.g. `pitts30k-test@25m`, `nordland-mini-913@1f`.
+        database, queries: the counts that the set must have; None where the set has no published count.
+        no_positives: what becomes of a query without positives: `skip` leaves it out, `miss` counts it as wrong.
+    """
+
+    id: str
+    database: int | None = None
+    queries: int | None = None
+    no_positives: str = "skip"
+
+
+class Draw(NamedTuple):
+    """One request to a training set: this place, in this epoch. All randomness of the item follows from it and the seed."""
+
+    place: int
+    epoch: int
+
+
+class PlaceBatch(NamedTuple):
+    """Training batch: `images` (N, 3, H, W) uint8, `labels` (N,) int64 place numbers, `bad` one sentence per unreadable photo."""
+
+    images: Tensor
+    labels: Tensor
+    bad: tuple[str, ...] = ()
