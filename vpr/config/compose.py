@@ -1,0 +1,43 @@
+"""Compose a configuration in Python: for tests, notebooks and scripts that need no command line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vpr.config.schema import register
+
+CONF = Path(__file__).parents[2] / "conf"
+
+
+def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """Return what the command line `python <config_name>.py <overrides>` would hand to the script.
+
+    The run's own directory, which no run has made here, reads as `paths.runs`. Nothing is written.
+    """
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        cfg = hydra_compose(config_name, list(overrides), return_hydra_config=True)
+    with open_dict(cfg):
+        cfg.hydra.runtime.output_dir = cfg.paths.runs
+        HydraConfig.instance().set_config(cfg)
+        fill_hydra_values(cfg)
+        del cfg["hydra"]
+    return cfg
+
+
+def fill_hydra_values(cfg: DictConfig) -> None:
+    """Replace each `${hydra:...}` by its value, so that the configuration stands on its own."""
+    for key in cfg:
+        if key == "hydra" or OmegaConf.is_missing(cfg, key):
+            continue
+        if OmegaConf.is_interpolation(cfg, key):
+            if "${hydra:" in str(OmegaConf.to_container(cfg, resolve=False)[key]):  # type: ignore[index]
+                cfg[key] = cfg[key]
+        elif isinstance(cfg[key], DictConfig):
+            fill_hydra_values(cfg[key])

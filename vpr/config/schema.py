@@ -1,0 +1,123 @@
+"""Names and types of our own settings; the values stand in conf/.
+
+Hydra checks them while it composes: a wrong key or type ends the run at once. What follows a `_target_` is free here
+and checked by `check_targets`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING
+
+
+@dataclass
+class PathsConfig:
+    """Where data is read (`data`) and runs are written (`runs`)."""
+
+    data: str = MISSING
+    runs: str = MISSING
+
+
+@dataclass
+class ImageConfig:
+    """From photo to network input, see `vpr.types.Preprocess`: size is [height, width] in pixels."""
+
+    size: list[int] = MISSING
+    mean: list[float] = MISSING
+    std: list[float] = MISSING
+    interpolation: str = MISSING
+
+
+@dataclass
+class BatchConfig:
+    """A training batch: `places` is the number of a whole step, over all devices."""
+
+    places: int = MISSING
+    images_per_place: int = MISSING
+    shuffle: str = MISSING
+    choice: str = MISSING
+    drop_last: bool = MISSING
+
+
+@dataclass
+class CheckpointEveryConfig:
+    """When last.ckpt is written between two ends of epochs: every so many minutes, steps, or both; null is never."""
+
+    minutes: float | None = MISSING
+    steps: int | None = MISSING
+
+
+@dataclass
+class TrainerConfig:
+    """How long, on what and how it is trained. conf/trainer/default.yaml explains each key."""
+
+    max_epochs: int = MISSING
+    accelerator: str = MISSING
+    devices: Any = MISSING
+    strategy: str = MISSING
+    precision: str = MISSING
+    matmul_precision: str = MISSING
+    gradient_clip_val: float | None = MISSING
+    compile: bool = MISSING
+    channels_last: bool = MISSING
+    sync_batchnorm: Any = MISSING
+    num_workers: int = MISSING
+    eval_batch_size: int = MISSING
+    eval_every: int = MISSING
+    checkpoint_every: CheckpointEveryConfig = field(default_factory=CheckpointEveryConfig)
+    save_top: int = MISSING
+    monitor: str | None = MISSING
+    early_stop: int | None = MISSING
+    log_every: int = MISSING
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class TrainConfig:
+    """Root of `train.py`."""
+
+    name: str = MISSING
+    seed: int = MISSING
+    ckpt_path: str | None = MISSING
+    evaluate_first: bool = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    image: ImageConfig = field(default_factory=ImageConfig)
+    batch: BatchConfig = field(default_factory=BatchConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    backbone: Any = MISSING
+    agg: Any = MISSING
+    loss: Any = MISSING
+    distillation: Any = MISSING
+    dataset: Any = MISSING
+    augment: Any = MISSING
+    optimizer: Any = MISSING
+    schedule: Any = MISSING
+    logger: Any = field(default_factory=dict)
+
+
+@dataclass
+class EvaluateConfig:
+    """Root of `evaluate.py`."""
+
+    ckpt: str = MISSING
+    seed: int = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    dataset: Any = MISSING
+    ks: list[int] = MISSING
+    batch_size: int = MISSING
+    num_workers: int = MISSING
+    device: str = MISSING
+    precision: str = MISSING
+    dtype: str = MISSING
+    on_bad_image: str | None = MISSING
+    out: str | None = MISSING
+
+
+def register() -> None:
+    """Make the schemas known to Hydra as `train_schema` and `evaluate_schema`."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=TrainConfig)
+    store.store(name="evaluate_schema", node=EvaluateConfig)
