@@ -1,0 +1,81 @@
+"""The training data of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+
+from vpr.data.places import Places, PlacesDataset, collate_places
+from vpr.data.sampler import PlaceBatchSampler
+from vpr.engine.module import Position
+
+
+class PlacesDataModule(pl.LightningDataModule):
+    """Batches of places, the same for any number of ranks and workers.
+
+    Args:
+        sources: training places of one or several sets.
+        transform: (image uint8 (H, W, 3), rng) -> uint8 (h, w, 3).
+        places_per_batch: number of places in the global batch, over all ranks.
+        images_per_place: images of each place in a batch.
+        choice: `random` images of a place, or the most `recent`.
+        shuffle: `within_group` (a batch stays in one city, as published) or `all`.
+        drop_last: leave out a last, smaller batch.
+        seed: order, choice of images and augmentation follow from it, the epoch and the place alone.
+        num_workers: loader processes on each rank.
+        on_bad_image: `skip` or `raise`.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Places],
+        transform: Callable[..., Any],
+        places_per_batch: int,
+        images_per_place: int = 4,
+        choice: str = "random",
+        shuffle: str = "within_group",
+        drop_last: bool = False,
+        seed: int = 0,
+        num_workers: int = 0,
+        on_bad_image: str = "skip",
+    ) -> None:
+        super().__init__()
+        self.dataset = PlacesDataset(sources, images_per_place, choice, transform, seed, on_bad_image)
+        self.sampler_options: dict[str, Any] = {
+            "places_per_batch": places_per_batch,
+            "seed": seed,
+            "shuffle": shuffle,
+            "drop_last": drop_last,
+        }
+        self.num_workers = num_workers
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimiser steps of one epoch, the same on all ranks."""
+        return len(self._sampler(Position()))
+
+    def _sampler(self, start: Position) -> PlaceBatchSampler:
+        sampler = PlaceBatchSampler(
+            self.dataset.groups,
+            rank=self.trainer.global_rank if self.trainer else 0,
+            world_size=self.trainer.world_size if self.trainer else 1,
+            **self.sampler_options,
+        )
+        sampler.set_epoch(start.epoch)
+        sampler.start_batch = start.batch
+        return sampler
+
+    def train_dataloader(self) -> DataLoader:
+        # Lightning makes the first iterator before it tells the sampler the epoch, and knows nothing of the place in the epoch.
+        module: Any = self.trainer.lightning_module if self.trainer else None
+        return DataLoader(
+            self.dataset,
+            batch_sampler=self._sampler(module.resume_from if module else Position()),
+            num_workers=self.num_workers,
+            collate_fn=collate_places,
+            pin_memory=bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda",
+            persistent_workers=self.num_workers > 0,
+        )

@@ -1,0 +1,129 @@
+"""Evaluation between epochs: the same function that evaluate.py calls, on all ranks."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from vpr.data.retrieval_set import RetrievalSet
+from vpr.engine.module import TrainingModule
+from vpr.engine.top import TopCheckpoints
+from vpr.retrieval.describe import describe_fn
+from vpr.retrieval.evaluate import Evaluation, evaluate
+
+log = logging.getLogger(__name__)
+Save = Callable[[Path, dict[str, dict[str, float]]], None]
+
+
+class Recall(Callback):
+    """Measure recall on every evaluation set, log it, keep the best describers, and stop early when asked to.
+
+    Args:
+        sets: name -> evaluation set.
+        monitor: the set whose recall@1 decides; None is the first.
+        top: where the best describers are kept.
+        save: (path, {protocol id: metrics}) writes the describer.
+        every: epochs between two evaluations; the last epoch is always evaluated.
+        first: also evaluate before training.
+        patience: stop after so many evaluations without a new best; None never stops.
+        options: batch size, workers ... of `vpr.retrieval.evaluate.evaluate`.
+    """
+
+    def __init__(
+        self,
+        sets: Mapping[str, RetrievalSet],
+        monitor: str | None,
+        top: TopCheckpoints,
+        save: Save,
+        every: int = 1,
+        first: bool = False,
+        patience: int | None = None,
+        precision: str = "32-true",
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.sets = dict(sets)
+        self.monitor = monitor or next(iter(self.sets), None)
+        self.top, self.save = top, save
+        self.every, self.first, self.patience = every, first, patience
+        self.precision = precision
+        self.options = dict(options or {})
+        self.before: dict[str, Evaluation] = {}
+        self.latest: dict[str, Evaluation] = {}
+        self.best: dict[str, Evaluation] = {}
+        self._evaluated_epoch = -1
+        self._without_best = 0
+
+    def on_train_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
+        start = module.resume_from
+        if self.first and self.sets and start == (0, 0):
+            self.before = self._measure(trainer, module)
+            self._report(trainer, self.before, "before training")
+        elif start.batch == 0 and start.epoch > self._evaluated_epoch + 1 and self._due(trainer, start.epoch - 1):
+            # The resumed run was cut off while it evaluated the epoch that it had just finished.
+            self._evaluate_epoch(trainer, module, start.epoch - 1)
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
+        if self._due(trainer, trainer.current_epoch):
+            self._evaluate_epoch(trainer, module, trainer.current_epoch)
+
+    def _due(self, trainer: pl.Trainer, epoch: int) -> bool:
+        if not self.sets or not self.every:
+            return False
+        return (epoch + 1) % self.every == 0 or epoch + 1 == trainer.max_epochs
+
+    def _evaluate_epoch(self, trainer: pl.Trainer, module: TrainingModule, epoch: int) -> None:
+        self.latest = self._measure(trainer, module)
+        self._evaluated_epoch = epoch
+        assert self.monitor is not None
+        score = self.latest[self.monitor].metrics()["R@1"]
+        new_best = not self.top.kept or score > self.top.kept[0].score
+        if trainer.is_global_zero:
+            metrics = {result.protocol: result.metrics() for result in self.latest.values()}
+            self.top.offer(score, epoch, lambda path: self.save(path, metrics))
+        trainer.strategy.barrier("checkpoint written")
+        self._report(trainer, self.latest, f"epoch {epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics)
+        self._without_best = 0 if new_best else self._without_best + 1
+        if new_best:
+            self.best = self.latest
+        if self.patience is not None and self._without_best >= self.patience:
+            log.info("No better recall@1 on %s in %d evaluations: training ends here.", self.monitor, self._without_best)
+            trainer.should_stop = True
+
+    def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, Evaluation]:
+        describer = module.describer
+        describer.eval()
+        describe = describe_fn(describer, trainer.strategy.root_device, self.precision)
+        results = {}
+        for name, retrieval_set in self.sets.items():
+            results[name] = evaluate(describe, describer.dim, describer.preprocess, retrieval_set, **self.options)
+        describer.train()
+        return results
+
+    def _report(
+        self, trainer: pl.Trainer, results: dict[str, Evaluation], when: str, training: Mapping[str, Any] | None = None
+    ) -> None:
+        for logger in trainer.loggers:
+            for result in results.values():
+                values = {f"{result.protocol}/{name}": value for name, value in result.metrics().items()}
+                logger.log_metrics(values, step=trainer.global_step)
+        if trainer.is_global_zero:
+            recalls = "  ".join(f"{r.protocol} R@1 {100 * r.metrics()['R@1']:.1f}" for r in results.values())
+            numbers = training or {}
+            loss = f"  loss {float(numbers['train/loss']):.3f}" if "train/loss" in numbers else ""
+            speed = f"  {float(numbers['speed/images_per_s']):.0f} images/s" if "speed/images_per_s" in numbers else ""
+            log.info("%s:%s  %s%s", when, loss, recalls, speed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run goes on from."""
+        return {"evaluated_epoch": self._evaluated_epoch, "without_best": self._without_best, "top": self.top.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over from the run that is resumed."""
+        self._evaluated_epoch = state_dict["evaluated_epoch"]
+        self._without_best = state_dict["without_best"]
+        self.top.load_state_dict(state_dict["top"])

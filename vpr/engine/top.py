@@ -1,0 +1,66 @@
+"""The best checkpoints of a run."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Kept(NamedTuple):
+    """A describer on disk and its recall@1 (0..1) under the monitored protocol."""
+
+    score: float
+    path: Path
+
+
+class TopCheckpoints:
+    """Keep the describers with the highest score, and `best.ckpt`, a copy of the first of them.
+
+    Args:
+        directory: where they go.
+        keep: how many; the earlier one wins a tie.
+    """
+
+    def __init__(self, directory: Path, keep: int = 3) -> None:
+        self.directory = directory
+        self.keep = max(1, keep)
+        self.kept: list[Kept] = []
+
+    @property
+    def best(self) -> Kept | None:
+        """The checkpoint with the highest score, as `best.ckpt`."""
+        return Kept(self.kept[0].score, self.directory / "best.ckpt") if self.kept else None
+
+    def offer(self, score: float, epoch: int, save: Callable[[Path], None]) -> bool:
+        """Save the describer of this epoch if it is among the best; return whether it is the very best."""
+        path = self.directory / f"epoch{epoch:02d}_R1-{score:.4f}.ckpt"
+        others = [kept for kept in self.kept if kept.path.name != path.name]
+        ranked = sorted([*others, Kept(score, path)], key=lambda kept: -kept.score)
+        self.kept, dropped = ranked[: self.keep], ranked[self.keep :]
+        if any(kept.path == path for kept in self.kept):
+            save(path)
+        for kept in dropped:
+            kept.path.unlink(missing_ok=True)
+        first = self.kept[0].path == path
+        if first:
+            _copy(path, self.directory / "best.ckpt")
+        return first
+
+    def state_dict(self) -> list[dict[str, Any]]:
+        """Return what a resumed run needs to know of the files kept so far."""
+        return [{"score": kept.score, "path": str(kept.path.resolve())} for kept in self.kept]
+
+    def load_state_dict(self, state: list[dict[str, Any]]) -> None:
+        """Take over the files of the run that is resumed; its best one is copied into this run's directory."""
+        self.kept = [Kept(entry["score"], Path(entry["path"])) for entry in state if Path(entry["path"]).is_file()]
+        if self.kept:
+            _copy(self.kept[0].path, self.directory / "best.ckpt")
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_suffix(".partial")
+    shutil.copyfile(source, partial)
+    partial.replace(target)
