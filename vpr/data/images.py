@@ -1,0 +1,133 @@
+"""Photo files to upright RGB pixels, and what is wrong with a file in one sentence."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+from PIL import Image, ImageOps
+
+from vpr.errors import DataError
+
+MAX_PIXELS = 178_956_970
+"""Photos with more pixels are refused: Pillow's own limit, above which it suspects a decompression bomb."""
+
+_UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    2: lambda image: cv2.flip(image, 1),
+    3: lambda image: cv2.rotate(image, cv2.ROTATE_180),
+    4: lambda image: cv2.flip(image, 0),
+    5: lambda image: cv2.transpose(image),
+    6: lambda image: cv2.rotate(image, cv2.ROTATE_90_CLOCKWISE),
+    7: lambda image: cv2.rotate(cv2.transpose(image), cv2.ROTATE_180),
+    8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
+}
+"""What makes a photo with this EXIF orientation upright; 1 and unknown values leave it as it is."""
+
+
+def decode(path: Path, min_size: tuple[int, int] | None = None) -> np.ndarray:
+    """Read a photo upright: (H, W, 3) uint8 RGB, alpha dropped, 16-bit values scaled to 8 bits.
+
+    Args:
+        path: JPEG through libjpeg-turbo; everything else that Pillow reads, through Pillow.
+        min_size: (height, width) that will do. A JPEG at least twice as large in both is decoded at the smallest
+            scale that still covers it, which is several times faster; others come at full size.
+
+    Raises:
+        DataError: the file is missing, empty, truncated, damaged, too large, or not an image.
+    """
+    data = _read(path)
+    try:
+        if data.startswith(b"\xff\xd8"):
+            return _decode_jpeg(data, min_size)
+        return _decode_other(data)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error.__cause__
+
+
+def _read(path: Path) -> bytes:
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{path}: there is no such file") from None
+    except IsADirectoryError:
+        raise DataError(f"{path}: is a folder, not an image") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened ({error.strerror})") from error
+    if not data:
+        raise DataError(f"{path}: the file is empty (0 bytes)")
+    return data
+
+
+def _decode_jpeg(data: bytes, min_size: tuple[int, int] | None) -> np.ndarray:
+    try:
+        height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return _decode_other(data)
+    _check_size(height, width)
+    if colours in ("CMYK", "YCCK"):  # Adobe writes these inverted; Pillow knows when
+        return _decode_other(data)
+    orientation = _orientation(data)
+    least = (0, 0) if min_size is None else min_size
+    if orientation >= 5:  # the stored photo lies on its side
+        least = least[::-1]
+    try:
+        # min_factor 2: scales between 1/2 and 1 take longer than a whole decode
+        image = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1], min_factor=2)
+    except ValueError as error:
+        reason = str(error).lower()
+        if "premature end" in reason:
+            raise DataError("the JPEG is truncated") from error
+        if "corrupt jpeg data" in reason and "extraneous" not in reason:  # Pillow would fill the rest with grey
+            raise DataError(f"the JPEG is damaged ({error})") from error
+        return _decode_other(data)
+    return _UPRIGHT[orientation](image) if orientation in _UPRIGHT else image
+
+
+def _orientation(data: bytes) -> int:
+    """EXIF orientation 1..8 of a JPEG; 1 where it says nothing readable. Without EXIF this costs a search for bytes."""
+    if b"Exif\x00\x00" not in data and b"tiff:Orientation" not in data:
+        return 1
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            orientation = image.getexif().get(0x0112, 1)
+    except (OSError, SyntaxError, ValueError, KeyError, TypeError, struct.error):  # damaged metadata, sound pixels
+        return 1
+    return orientation if orientation in _UPRIGHT else 1
+
+
+def _decode_other(data: bytes) -> np.ndarray:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # on large images (MAX_PIXELS decides) and palettes with transparency
+            with Image.open(io.BytesIO(data)) as opened:
+                _check_size(opened.height, opened.width)
+                return _to_rgb(ImageOps.exif_transpose(opened))
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise DataError(f"is larger than {MAX_PIXELS:,} pixels; reduce it") from error
+    except Image.UnidentifiedImageError as error:
+        raise DataError("is not an image in a known format, or damaged at its start") from error
+    except Exception as error:  # Pillow's readers fail in many ways on damaged bytes; each of them is a bad image
+        reason = str(error) or type(error).__name__
+        raise DataError("the image is truncated" if "runcated" in reason else f"is damaged ({reason})") from error
+
+
+def _to_rgb(image: Image.Image) -> np.ndarray:
+    if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow's own conversion would clip at 255
+        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
+        return np.repeat(((wide + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise DataError("holds floating-point values, not the colours of a photo; save it with 8 bits")
+    return np.array(image.convert("RGB"))
+
+
+def _check_size(height: int, width: int) -> None:
+    if height * width > MAX_PIXELS:
+        raise DataError(f"has {width} x {height} pixels, more than {MAX_PIXELS:,}; reduce it")

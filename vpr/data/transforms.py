@@ -1,0 +1,70 @@
+"""From decoded photo to network input size, in uint8: resize as PIL does, then augment in training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from vpr.errors import ConfigError
+from vpr.types import Preprocess
+
+Augment = Callable[[np.ndarray, np.random.Generator], np.ndarray]
+"""(h, w, 3) uint8 and a generator in, (h, w, 3) uint8 out; the input stays as it was."""
+
+
+class Resize:
+    """Resize (H, W, 3) uint8 images to `size` (h, w), antialiased: the pixels of PIL's `resize` within rounding.
+
+    The aspect ratio is not kept, as in the published MixVPR.
+
+    Raises:
+        ConfigError: `interpolation` is neither `bilinear` nor `bicubic`.
+    """
+
+    def __init__(self, size: tuple[int, int], interpolation: str = "bilinear") -> None:
+        if interpolation not in ("bilinear", "bicubic"):
+            raise ConfigError(f"image.interpolation={interpolation}: choose bilinear or bicubic.")
+        self.size = (int(size[0]), int(size[1]))
+        self.interpolation = interpolation
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        if image.shape[:2] == self.size:
+            return image
+        # A channels-last view with a batch axis of its own takes torch's vectorised uint8 path; nothing is copied.
+        pixels = torch.from_numpy(np.ascontiguousarray(image))[None].permute(0, 3, 1, 2)
+        resized = interpolate(pixels, self.size, mode=self.interpolation, antialias=True)
+        return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
+
+
+class EvalTransform:
+    """Resize alone: `transform(image)`, deterministic. `size` is the (h, w) that comes out."""
+
+    def __init__(self, preprocess: Preprocess) -> None:
+        self.resize = Resize(preprocess.size, preprocess.interpolation)
+        self.size = self.resize.size
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
+        return self.resize(image)
+
+
+class TrainTransform:
+    """Resize, then augment (the published order): `transform(image, rng)`. `size` is the (h, w) that comes out."""
+
+    def __init__(self, preprocess: Preprocess, augment: Augment) -> None:
+        self.resize = Resize(preprocess.size, preprocess.interpolation)
+        self.augment = augment
+        self.size = self.resize.size
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return self.augment(self.resize(image), rng)
+
+
+def to_tensor(image: np.ndarray) -> torch.Tensor:
+    """Copy (H, W, 3) uint8 to a contiguous (3, H, W) uint8 tensor; normalisation waits until it is on the device."""
+    planes = np.empty((3, *image.shape[:2]), np.uint8)
+    cv2.split(image, list(planes))  # three times as fast as a strided copy
+    return torch.from_numpy(planes)
