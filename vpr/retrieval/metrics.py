@@ -1,0 +1,76 @@
+"""Recall and its uncertainty: pure functions of neighbours and positives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vpr.errors import ConfigError, DataError
+
+
+def correct(indices: np.ndarray, positives: Sequence[np.ndarray]) -> np.ndarray:
+    """Say of every neighbour (Q, K) whether it is one of its query's positives; -1 never is. Returns (Q, K) bool."""
+    lengths = np.fromiter(map(len, positives), np.int64, len(positives))
+    flat = np.concatenate(positives) if lengths.sum() else np.empty(0, np.int64)
+    stride = max(indices.max(initial=-1), flat.max(initial=-1)) + 1
+    wanted = np.repeat(np.arange(len(positives)), lengths) * stride + flat
+    found = np.arange(len(indices))[:, None] * stride + indices
+    return np.isin(found, wanted) & (indices >= 0)
+
+
+def hits(indices: np.ndarray, positives: Sequence[np.ndarray], ks: Sequence[int]) -> np.ndarray:
+    """Say of every query whether a positive is among its first k neighbours, for each k. Returns (Q, len(ks)) bool.
+
+    A k beyond the width of `indices` (Q, K) counts all K neighbours.
+    """
+    seen = np.logical_or.accumulate(correct(indices, positives), axis=1)
+    return seen[:, [min(k, seen.shape[1]) - 1 for k in ks]]
+
+
+def counted(positives: Sequence[np.ndarray], no_positives: str) -> np.ndarray:
+    """Choose the queries that a recall counts, (Q,) bool: `skip` leaves out those without positives, `miss` keeps them.
+
+    Raises ConfigError for another policy and DataError where no query is left.
+    """
+    if no_positives not in ("skip", "miss"):
+        raise ConfigError(f"no_positives is '{no_positives}'; choose skip or miss.")
+    keep = np.array([no_positives == "miss" or len(rows) > 0 for rows in positives], bool)
+    if not keep.any():
+        raise DataError(f"None of the {len(positives):,} queries has a positive: there is nothing to measure.")
+    return keep
+
+
+def recall(hit: np.ndarray) -> np.ndarray:
+    """Share of queries that hit: (Q, len(ks)) bool of the counted queries -> (len(ks),) float in 0..1."""
+    return hit.mean(axis=0)
+
+
+def interval(hit: np.ndarray, seed: int = 0, draws: int = 10_000, level: float = 0.95) -> np.ndarray:
+    """Percentile bootstrap interval over queries (Efron 1979): (Q, ...) bool -> (..., 2) float.
+
+    The mean of a resample of Q hits out of `p Q` follows Binomial(Q, p) / Q, which is drawn directly.
+    """
+    rng = np.random.default_rng(seed)
+    means = rng.binomial(len(hit), hit.mean(axis=0), (draws, *hit.shape[1:])) / len(hit)
+    return np.moveaxis(np.quantile(means, _tails(level), axis=0), 0, -1)
+
+
+def paired_interval(
+    before: np.ndarray, after: np.ndarray, seed: int = 0, draws: int = 10_000, level: float = 0.95
+) -> tuple[float, float]:
+    """Bootstrap interval of recall(after) - recall(before) on the same queries, hits (Q,) bool each.
+
+    Resampling pairs makes the numbers of queries gained, lost and unchanged multinomial (Efron 1979).
+    """
+    if before.shape != after.shape:
+        raise ValueError(f"hits of the same queries are needed, not {before.shape} and {after.shape}")
+    gained, lost = np.mean(after & ~before), np.mean(before & ~after)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(before), [gained, lost, max(1 - gained - lost, 0)], draws)
+    low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / len(before), _tails(level))
+    return float(low), float(high)
+
+
+def _tails(level: float) -> list[float]:
+    return [(1 - level) / 2, (1 + level) / 2]

@@ -1,0 +1,114 @@
+"""Exact search: the nearest database descriptors of every query, streamed through memory in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import faiss
+import numpy as np
+import torch
+from torch import Tensor
+
+BLOCK_BYTES = 256 << 20
+TILE = 1024  # faiss multiplies 1,024 database rows at a time: whole tiles give the very sums that IndexFlatIP gives
+
+
+class Neighbours(NamedTuple):
+    """Best database rows of every query: `similarities` (Q, k) float32, falling; `indices` (Q, k) int64, -1 = none."""
+
+    similarities: np.ndarray
+    indices: np.ndarray
+
+
+def search(database: np.ndarray, queries: np.ndarray, k: int, block: int | None = None) -> Neighbours:
+    """Find the `k` rows of `database` (N, D) with the largest inner product to each row of `queries` (Q, D).
+
+    For unit vectors this is the order of Euclidean distance. Equal similarities go to the lower row number. Float16 and
+    float32 are taken; sums are float32. A memmap is read from its file, two blocks of `block` rows in memory at most
+    (default: 256 MiB as float32). Where `k` exceeds N the tail is -1 with similarity -inf.
+    """
+    width = database.shape[1]
+    rows = block or max(BLOCK_BYTES // (4 * width) // TILE, 1) * TILE
+    wanted = np.empty(queries.shape, np.float32)
+    _reader(queries)(0, torch.from_numpy(wanted))
+    best = Neighbours(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
+    for start, vectors in _blocks(database, rows):
+        found = _search_block(wanted, vectors, k)
+        best = _merge(best, Neighbours(found.similarities, found.indices + start))
+    return best
+
+
+def _search_block(queries: np.ndarray, vectors: np.ndarray, k: int) -> Neighbours:
+    ask = min(k + 1, len(vectors))  # one more than wanted shows a tie at the cut
+    similarities, indices = faiss.knn(queries, vectors, ask, metric=faiss.METRIC_INNER_PRODUCT)
+    if ask <= k:
+        return Neighbours(similarities, indices)
+    tied = np.flatnonzero(similarities[:, k - 1] == similarities[:, k])
+    similarities, indices = similarities[:, :k], indices[:, :k]
+    for part in np.array_split(tied, -(-len(tied) // 256) or 1):  # faiss keeps any of the tied rows: sort these in full
+        product = torch.from_numpy(queries[part]) @ torch.from_numpy(vectors).T
+        values, order = product.sort(dim=1, descending=True, stable=True)
+        similarities[part], indices[part] = values[:, :k].numpy(), order[:, :k].numpy()
+    return Neighbours(similarities, indices)
+
+
+def _merge(best: Neighbours, found: Neighbours) -> Neighbours:
+    similarities = np.concatenate([best.similarities, found.similarities], axis=1)
+    indices = np.concatenate([best.indices, found.indices], axis=1)
+    order = np.lexsort((indices, -similarities), axis=1)[:, : best.indices.shape[1]]
+    return Neighbours(np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1))
+
+
+def _blocks(array: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, float32 block); the next block is read by a thread while the caller works on this one."""
+    if array.dtype == np.float32 and array.flags.c_contiguous and not isinstance(array, np.memmap):
+        yield from ((start, array[start : start + rows]) for start in range(0, len(array), rows))
+        return
+    read = _reader(array)
+    buffers = [torch.empty(min(rows, len(array)), array.shape[1]) for _ in range(2 if len(array) > rows else 1)]
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(read, 0, buffers[0])
+        for number, start in enumerate(range(0, len(array), rows)):
+            block = ahead.result()
+            if start + rows < len(array):
+                ahead = pool.submit(read, start + rows, buffers[(number + 1) % 2])
+            yield start, block.numpy()
+
+
+def _reader(array: np.ndarray) -> Callable[[int, Tensor], Tensor]:
+    """Make `read(start, out)`, which fills `out` from row `start` on and returns the part that it filled.
+
+    A mapped file is read with `readinto`: pages touched through the map would stay in this process' memory.
+    """
+    where = _place_in_file(array)
+    scratch = np.empty((min(TILE, len(array)), array.shape[1]), array.dtype)
+
+    def read(start: int, out: Tensor) -> Tensor:
+        out = out[: len(array) - start]
+        file = None if where is None else open(where[0], "rb", buffering=0)  # noqa: SIM115
+        try:
+            for low in range(0, len(out), TILE):
+                part = scratch[: min(TILE, len(out) - low)]
+                if file is None or where is None:
+                    part[:] = array[start + low : start + low + len(part)]
+                else:
+                    file.seek(where[1] + (start + low) * part[0].nbytes)
+                    if file.readinto(part.data.cast("B")) != part.nbytes:
+                        raise OSError(f"{where[0]} ends before row {start + low + len(part)}")
+                out[low : low + len(part)] = torch.from_numpy(part)
+        finally:
+            if file is not None:
+                file.close()
+        return out
+
+    return read
+
+
+def _place_in_file(array: np.ndarray) -> tuple[str, int] | None:
+    """Path and byte offset of the first row of a mapped file, or None where the values are not those of a file."""
+    if not isinstance(array, np.memmap) or array.filename is None or array.mode == "c" or not array.flags.c_contiguous:
+        return None
+    root = array.base if isinstance(array.base, np.memmap) else array
+    return str(array.filename), root.offset + array.ctypes.data - root.ctypes.data
