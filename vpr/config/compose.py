@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -31,13 +32,11 @@ def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
     return cfg
 
 
-def fill_hydra_values(cfg: DictConfig) -> None:
+def fill_hydra_values(node: Any) -> None:
     """Replace each `${hydra:...}` by its value, so that the configuration stands on its own."""
-    for key in cfg:
-        if key == "hydra" or OmegaConf.is_missing(cfg, key):
-            continue
-        if OmegaConf.is_interpolation(cfg, key):
-            if "${hydra:" in str(OmegaConf.to_container(cfg, resolve=False)[key]):  # type: ignore[index]
-                cfg[key] = cfg[key]
-        elif isinstance(cfg[key], DictConfig):
-            fill_hydra_values(cfg[key])
+    raw = OmegaConf.to_container(node, resolve=False)
+    for key, value in raw.items():  # type: ignore[union-attr]
+        if isinstance(value, str) and "${hydra:" in value:
+            node[key] = node[key]
+        elif isinstance(value, dict) and key != "hydra":
+            fill_hydra_values(node[key])

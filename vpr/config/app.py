@@ -1,0 +1,136 @@
+"""From command line to function: compose, check, call, and turn errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from vpr.config.check_present import check_present
+from vpr.config.check_rules import check_rules
+from vpr.config.compose import CONF
+from vpr.config.escape import escape_paths
+from vpr.config.hints import sentences
+from vpr.config.schema import register
+from vpr.errors import VPRError
+
+log = logging.getLogger(__name__)
+
+Script = Callable[[DictConfig], Any]
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+def app(config_name: str) -> Callable[[Script], Callable[[], NoReturn]]:
+    """Make a script of `main(cfg)`, configured by `conf/<config_name>.yaml` beside the script.
+
+    The exit code is 0; 2 if the user can mend what went wrong; 130 after Ctrl-C; else 1. A sweep goes on after a
+    job that failed.
+    """
+
+    def decorate(function: Script) -> Callable[[], NoReturn]:
+        @functools.wraps(function)
+        def script() -> NoReturn:
+            beside = Path(function.__code__.co_filename).resolve().parent / "conf"
+            sys.exit(run(config_name, sys.argv, function, beside if beside.is_dir() else CONF))
+
+        return script
+
+    return decorate
+
+
+def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CONF) -> int:
+    """Run a script's function as its command line `argv` says (argv[0] is the script) and return the exit code.
+
+    What the function returns goes to Hydra: a float is what a sweeper optimises.
+    """
+    register()
+    failures: list[BaseException] = []
+
+    @functools.wraps(function)
+    def job(cfg: DictConfig) -> Any:
+        try:
+            return checked(function)(cfg)
+        except Exception as error:
+            sentence = user_error(error)
+            if sentence:
+                log.error(sentence)
+            else:
+                log.exception("%s: %s", type(error).__name__, error)
+            failures.append(error)
+            raise  # so that Hydra and its sweepers know
+
+    main = hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)
+    try:
+        with command_line(escape_paths(argv)):
+            main()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into sys.exit(1) once it has saved what it can.
+        return INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _code(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        if not failures:
+            print(sentences(error), file=sys.stderr)
+            return MISUSED
+    except Exception:
+        if not failures:
+            raise
+    return max((MISUSED if user_error(failure) else FAILED for failure in failures), default=0)
+
+
+def checked(function: Script) -> Script:
+    """Return the function with all checks before it."""
+
+    @functools.wraps(function)
+    def check_and_call(cfg: DictConfig) -> Any:
+        check_present(cfg)
+        check_rules(cfg)
+        from vpr.config.check_targets import check_targets  # imports torch, so what needs none comes first
+
+        check_targets(cfg)
+        return function(cfg)
+
+    return check_and_call
+
+
+def user_error(error: BaseException) -> str:
+    """Return "ConfigError: what it says" for an error that the user can mend, else an empty string.
+
+    Hydra wraps what a `_target_` raises into an error of its own: the first of ours in the chain of causes counts.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, VPRError):
+            return f"{type(cause).__name__}: {cause}"
+        cause = cause.__cause__
+    return ""
+
+
+@contextmanager
+def command_line(argv: Sequence[str]) -> Iterator[None]:
+    """Put argv in place, and have Hydra raise its errors instead of printing them and leaving."""
+    before, variable = sys.argv, "HYDRA_FULL_ERROR"
+    environment = os.environ.get(variable)
+    sys.argv, os.environ[variable] = list(argv), "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        if environment is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = environment
+
+
+def _code(error: SystemExit) -> int:
+    return error.code if isinstance(error.code, int) else int(error.code is not None)

@@ -1,0 +1,59 @@
+"""What a single value of ours may be: one of a few words, or a number that is large enough."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vpr.config.hints import did_you_mean
+from vpr.errors import ConfigError
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "batch.shuffle": ("within_group", "all"),
+    "batch.choice": ("random", "recent"),
+    "image.interpolation": ("bilinear", "bicubic", "nearest", "area"),
+    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
+    "trainer.matmul_precision": ("highest", "high", "medium"),
+    "trainer.sync_batchnorm": ("auto", True, False),
+    "on_bad_image": (None, "raise", "skip"),
+    "dtype": ("float16", "float32"),
+}
+AT_LEAST = {
+    "batch.places": 2,
+    "batch.images_per_place": 2,
+    "trainer.eval_batch_size": 1,
+    "trainer.eval_every": 0,
+    "trainer.num_workers": -1,
+    "trainer.save_top": 0,
+    "trainer.log_every": 1,
+    "trainer.early_stop": 1,
+    "trainer.checkpoint_every.steps": 1,
+    "batch_size": 1,
+    "num_workers": -1,
+}
+WHY = {
+    "batch.places": "A metric loss needs images of other places to compare with. ",
+    "batch.images_per_place": "A metric loss needs two images of a place to pull together. ",
+}
+
+
+def known_choices(cfg: DictConfig) -> None:
+    """Raise ConfigError for a word that is none of the choices."""
+    for key, choices in CHOICES.items():
+        value = OmegaConf.select(cfg, key, default=choices[0])
+        if value not in choices:
+            options = ", ".join(_as_typed(c) for c in choices)
+            raise ConfigError(f"{key}={value}: it must be one of {options}.{did_you_mean(str(value), choices)}")
+
+
+def large_enough(cfg: DictConfig) -> None:
+    """Raise ConfigError for a number below its least."""
+    for key, least in AT_LEAST.items():
+        value = OmegaConf.select(cfg, key)
+        if value is not None and value < least:
+            raise ConfigError(f"{key}={value}: the least is {least}. {WHY.get(key, '')}Type {key}={least} or more.")
+
+
+def _as_typed(choice: Any) -> str:
+    return "null" if choice is None else str(choice).lower()

@@ -1,0 +1,125 @@
+"""Sentences that span keys. Each says what was found, why it cannot be, and what to type instead. None needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vpr.config.bounds import known_choices, large_enough
+from vpr.config.hints import did_you_mean
+from vpr.errors import ConfigError
+
+Rule = Callable[[DictConfig], None]
+
+
+def check_rules(cfg: DictConfig) -> None:
+    """Check the configuration of `train.py` or `evaluate.py` as a whole.
+
+    Raises:
+        ConfigError: the first rule that does not hold.
+    """
+    for rule in (*RULES, *(TRAIN_RULES if "trainer" in cfg else EVALUATE_RULES)):
+        rule(cfg)
+
+
+def image_size_is_known(cfg: DictConfig) -> None:
+    size = cfg.image.size
+    if size is None or len(size) != 2 or min(size) < 1:
+        raise ConfigError(
+            f"image.size={size}: it must be [height, width] in pixels. "
+            "Type for example 'image.size=[320,320]' (with the quotes)."
+        )
+
+
+def image_size_fits_patches(cfg: DictConfig) -> None:
+    patch = OmegaConf.select(cfg, "backbone.patch_size")
+    if patch and any(side % patch for side in cfg.image.size):
+        height, width = (max(patch, round(side / patch) * patch) for side in cfg.image.size)
+        raise ConfigError(
+            f"image.size={cfg.image.size}: the backbone cuts images into patches of {patch} pixels, and both sides "
+            f"must be multiples of that. Type 'image.size=[{height},{width}]' (with the quotes)."
+        )
+
+
+def something_to_train_on(cfg: DictConfig) -> None:
+    if not OmegaConf.select(cfg, "dataset.train"):
+        raise ConfigError(
+            "dataset: it has no images to train on, only evaluation sets. "
+            "Add a training set, for example dataset=[gsv_cities,pitts30k_val]."
+        )
+
+
+def a_place_for_each_device(cfg: DictConfig) -> None:
+    devices = cfg.trainer.devices
+    count = len(devices) if OmegaConf.is_list(devices) else int(devices) if str(devices).isdigit() else 1
+    if cfg.batch.places < count:
+        raise ConfigError(
+            f"batch.places={cfg.batch.places} with trainer.devices={devices}: the places of a step are shared out over "
+            f"{count} devices, and some would have none. Type batch.places={2 * count}, or fewer devices."
+        )
+
+
+def precision_fits_cpu(cfg: DictConfig) -> None:
+    precision = cfg.trainer.precision
+    if cfg.trainer.accelerator == "cpu" and precision in ("16", "16-mixed", "16-true"):
+        raise ConfigError(
+            f"trainer.precision={precision} with trainer.accelerator=cpu: half precision is for GPUs. "
+            "Type trainer.precision=32-true (or bf16-mixed)."
+        )
+
+
+def monitor_is_measured(cfg: DictConfig) -> None:
+    monitor, names = cfg.trainer.monitor, eval_sets(cfg)
+    if monitor is None:
+        return
+    if monitor not in names:
+        have = f"has {', '.join(names)}" if names else "has none"
+        raise ConfigError(
+            f"trainer.monitor={monitor}: no evaluation set of this name; dataset {have}.{did_you_mean(monitor, names)} "
+            "Type trainer.monitor=null for the first one, or add the set to dataset=[...]."
+        )
+    if cfg.trainer.eval_every == 0:
+        raise ConfigError(
+            f"trainer.monitor={monitor} with trainer.eval_every=0: it is never measured. "
+            "Type trainer.eval_every=1 or trainer.monitor=null."
+        )
+
+
+def early_stop_is_measured(cfg: DictConfig) -> None:
+    patience = cfg.trainer.early_stop
+    if patience is not None and (cfg.trainer.eval_every == 0 or not eval_sets(cfg)):
+        raise ConfigError(
+            f"trainer.early_stop={patience}: there is no evaluation that could tell when to stop. "
+            "Type trainer.eval_every=1 with a dataset that has an evaluation set, or trainer.early_stop=null."
+        )
+
+
+def something_to_evaluate(cfg: DictConfig) -> None:
+    if not eval_sets(cfg):
+        raise ConfigError("dataset: it has no evaluation set. Choose one that has, for example dataset=toycity.")
+
+
+def ks_are_ranks(cfg: DictConfig) -> None:
+    if not cfg.ks or min(cfg.ks) < 1:
+        raise ConfigError(f"ks={cfg.ks}: recall@k needs a k, and k counts from 1. Type for example 'ks=[1,5,10,20]'.")
+
+
+def eval_sets(cfg: DictConfig) -> list[str]:
+    """Return the names of the evaluation sets."""
+    sets: Any = OmegaConf.select(cfg, "dataset.eval") or {}
+    return list(sets)
+
+
+RULES: tuple[Rule, ...] = (known_choices, large_enough)
+TRAIN_RULES: tuple[Rule, ...] = (
+    image_size_is_known,
+    image_size_fits_patches,
+    something_to_train_on,
+    a_place_for_each_device,
+    precision_fits_cpu,
+    monitor_is_measured,
+    early_stop_is_measured,
+)
+EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_are_ranks)
