@@ -26,6 +26,7 @@ class PlacesDataModule(pl.LightningDataModule):
         drop_last: leave out a last, smaller batch.
         seed: order, choice of images and augmentation follow from it, the epoch and the place alone.
         num_workers: loader processes on each rank.
+        min_size: (height, width) in pixels that the network gets; larger photos are decoded at a reduced scale.
         on_bad_image: `skip` or `raise`.
     """
 
@@ -40,10 +41,19 @@ class PlacesDataModule(pl.LightningDataModule):
         drop_last: bool = False,
         seed: int = 0,
         num_workers: int = 0,
+        min_size: tuple[int, int] | None = None,
         on_bad_image: str = "skip",
     ) -> None:
         super().__init__()
-        self.dataset = PlacesDataset(sources, images_per_place, choice, transform, seed, on_bad_image)
+        self.dataset = PlacesDataset(
+            sources,
+            images_per_place,
+            transform=transform,
+            seed=seed,
+            choice=choice,
+            on_bad_image=on_bad_image,
+            min_size=min_size,
+        )
         self.sampler_options: dict[str, Any] = {
             "places_per_batch": places_per_batch,
             "seed": seed,

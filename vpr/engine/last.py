@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,21 @@ AGREE_EVERY = 10
 
 
 class LastCheckpoint(Callback):
-    """Write `last.ckpt` every so many steps, at the end of each epoch, and when the run is interrupted.
+    """Write `last.ckpt` every so many steps or minutes, at the end of each epoch, and when the run is interrupted.
 
     Ctrl-C (or SIGTERM) lets the running step finish, saves, and ends the run; a second Ctrl-C ends it at once.
 
     Args:
         directory: where it goes.
-        every: optimiser steps between two saves; None saves at the end of epochs only.
+        steps: optimiser steps between two saves; None: no such limit.
+        minutes: minutes between two saves; None: no such limit.
     """
 
-    def __init__(self, directory: Path, every: int | None = None) -> None:
+    def __init__(self, directory: Path, steps: int | None = None, minutes: float | None = None) -> None:
         self.path = directory / "last.ckpt"
-        self.every = every
+        self.steps = steps
+        self.minutes = minutes
+        self._saved_at = time.monotonic()
         self.stop = False
         self.interrupted = False
         self._handlers: dict[int, Any] = {}
@@ -46,13 +50,13 @@ class LastCheckpoint(Callback):
         # The last batch of an epoch is left to `on_train_epoch_end`, which follows at once.
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
-        if self._agreed(trainer):
+        if self._agreed(trainer, self.stop):
             self._save_and_stop(trainer)
-        elif self.every and trainer.global_step % self.every == 0:
+        elif (self.steps and trainer.global_step % self.steps == 0) or self._agreed(trainer, self._minutes_are_over()):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if self._agreed(trainer, always=True):
+        if self._agreed(trainer, self.stop, always=True):
             self._save_and_stop(trainer)
         self._save(trainer)
         # Evaluation follows: it is cut off at once, and done again by the resumed run.
@@ -62,17 +66,21 @@ class LastCheckpoint(Callback):
         self._restore()
         self.interrupted = isinstance(exception, KeyboardInterrupt)
 
-    def _agreed(self, trainer: pl.Trainer, always: bool = False) -> bool:
+    def _minutes_are_over(self) -> bool:
+        return self.minutes is not None and time.monotonic() - self._saved_at > 60 * self.minutes
+
+    def _agreed(self, trainer: pl.Trainer, wish: bool, always: bool = False) -> bool:
         if trainer.world_size == 1:
-            return self.stop
+            return wish
         if not always and trainer.global_step % AGREE_EVERY:
             return False
-        return trainer.strategy.reduce_boolean_decision(self.stop, all=False)
+        return trainer.strategy.reduce_boolean_decision(wish, all=False)
 
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         trainer.save_checkpoint(self.path)
+        self._saved_at = time.monotonic()
 
     def _save_and_stop(self, trainer: pl.Trainer) -> None:
         self._save(trainer)

@@ -1,0 +1,31 @@
+"""Unreadable photos during training: reported, and too many of them end the run."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from vpr.data.bad_images import BadImageTally
+from vpr.types import PlaceBatch
+
+log = logging.getLogger(__name__)
+
+
+class BadImages(Callback):
+    """Warn of each photo that is skipped, log their number, and raise DataError when they are more than 1 % of those seen."""
+
+    def __init__(self) -> None:
+        self.tally = BadImageTally()
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, module: pl.LightningModule, batch: PlaceBatch, batch_idx: int
+    ) -> None:
+        for sentence in batch.bad:
+            if sentence not in self.tally.bad:
+                log.warning("Skipped: %s", sentence)
+        self.tally.add(batch)
+        if self.tally.bad:
+            module.log("data/bad_images", float(len(self.tally.bad)), batch_size=1)

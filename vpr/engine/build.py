@@ -1,0 +1,52 @@
+"""Parts of a run from its configuration."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from vpr.data.places import Places
+from vpr.data.retrieval_set import RetrievalSet
+from vpr.errors import WeightsUnavailable
+from vpr.models.build import build_describer
+from vpr.models.describer import Describer
+
+log = logging.getLogger(__name__)
+
+
+def plain(config: Any) -> Any:
+    """Return a configuration node as plain containers, with everything resolved."""
+    return OmegaConf.to_container(config, resolve=True)
+
+
+def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
+    """Return the describer of a run, and its `backbone`, `agg` and `image` nodes as they were used.
+
+    Where pretrained weights cannot be had, a dataset with `random_weights_ok: true` starts from random ones; the returned node says so.
+
+    Raises:
+        WeightsUnavailable: the weights cannot be had, and the data set is not one for trying things out.
+    """
+    parts = {key: plain(cfg[key]) for key in ("backbone", "agg", "image")}
+    try:
+        return build_describer(**parts), parts
+    except WeightsUnavailable as error:
+        if not cfg.dataset.get("random_weights_ok", False):
+            raise
+        log.warning("%s\nThis data set is for trying things out: training starts from random weights (weights: none).", error)
+        parts["backbone"]["weights"] = "none"
+        return build_describer(**parts), parts
+
+
+def training_places(dataset: DictConfig) -> list[Places]:
+    """Return the training places of all sources of a `dataset` node."""
+    return [instantiate(node, _convert_="all") for node in (dataset.get("train") or {}).values()]
+
+
+def evaluation_sets(dataset: DictConfig) -> Mapping[str, RetrievalSet]:
+    """Return the evaluation sets of a `dataset` node by name."""
+    return {name: instantiate(node, _convert_="all") for name, node in (dataset.get("eval") or {}).items()}

@@ -1,0 +1,116 @@
+"""One training run, from its configuration to its best checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from vpr import checkpoint
+from vpr.data.transforms import TrainTransform
+from vpr.engine.bad_images import BadImages
+from vpr.engine.build import evaluation_sets, make_describer, plain, training_places
+from vpr.engine.datamodule import PlacesDataModule
+from vpr.engine.last import LastCheckpoint
+from vpr.engine.module import TrainingModule
+from vpr.engine.recall import Recall
+from vpr.engine.speed import Speed
+from vpr.engine.summary import print_summary
+from vpr.engine.top import TopCheckpoints
+from vpr.engine.trainer import device_count, make_trainer, resolve_precision, resolve_workers
+from vpr.errors import ConfigError
+from vpr.losses.objective import PlacesObjective
+
+log = logging.getLogger(__name__)
+
+
+def fit(cfg: DictConfig, directory: Path) -> float | None:
+    """Train as configured and return the best recall@1 (0..1) of the monitored set.
+
+    Args:
+        cfg: a checked configuration of `train.py`.
+        directory: the run's folder; gets `best.ckpt`, `last.ckpt`, the best few describers and the logs.
+    """
+    resume = find_checkpoint(cfg.ckpt_path, Path(cfg.paths.runs) / cfg.name)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    describer, parts = make_describer(cfg)
+    if cfg.trainer.compile:
+        describer.backbone.compile()
+        describer.aggregator.compile()
+    sources, sets = training_places(cfg.dataset), evaluation_sets(cfg.dataset)
+    config = {**{k: plain(v) for k, v in cfg.items() if k not in ("paths", "ckpt_path")}, **parts}
+
+    workers = resolve_workers(cfg.trainer.num_workers, device_count(cfg.trainer))
+    bad = cfg.dataset.get("on_bad_image", "raise")
+    data = PlacesDataModule(
+        sources,
+        TrainTransform(describer.preprocess, instantiate(cfg.augment)),
+        places_per_batch=cfg.batch.places,
+        images_per_place=cfg.batch.images_per_place,
+        choice=cfg.batch.choice,
+        shuffle=cfg.batch.shuffle,
+        drop_last=cfg.batch.drop_last,
+        seed=cfg.seed,
+        num_workers=workers,
+        min_size=describer.preprocess.size,
+    )
+    module = TrainingModule(
+        describer,
+        PlacesObjective(instantiate(cfg.loss)),
+        instantiate(cfg.distillation),
+        instantiate(cfg.optimizer),
+        instantiate(cfg.schedule),
+        seed=cfg.seed,
+        channels_last=cfg.trainer.channels_last,
+    )
+    top = TopCheckpoints(directory, cfg.trainer.save_top)
+    recall = Recall(
+        sets,
+        cfg.trainer.monitor,
+        top,
+        save=lambda path, metrics: checkpoint.save(path, describer, config, metrics),
+        every=cfg.trainer.eval_every,
+        first=cfg.evaluate_first,
+        patience=cfg.trainer.early_stop,
+        precision=resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator),
+        options={"batch_size": cfg.trainer.eval_batch_size, "num_workers": workers, "on_bad_image": bad},
+    )
+    last = LastCheckpoint(directory, cfg.trainer.checkpoint_every.steps, cfg.trainer.checkpoint_every.minutes)
+    loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
+    trainer = make_trainer(cfg.trainer, directory, [Speed(), BadImages(), last, recall], loggers)
+    for logger in trainer.loggers:
+        logger.log_hyperparams(config)
+    _run(trainer, module, data, resume, last)
+    return print_summary(trainer, recall, config) if trainer.is_global_zero else None
+
+
+def _run(trainer: pl.Trainer, module: Any, data: Any, resume: Path | None, last: LastCheckpoint) -> None:
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
+    except SystemExit:
+        if last.interrupted:
+            log.info("Interrupted. Go on with the same command and: 'ckpt_path=%s'", last.path)
+            raise KeyboardInterrupt from None
+        raise
+
+
+def find_checkpoint(ckpt_path: str | None, runs: Path) -> Path | None:
+    """Return the file to resume from; `last` is the newest last.ckpt among the runs of this name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if ckpt_path is None:
+        return None
+    if ckpt_path != "last":
+        if not Path(ckpt_path).is_file():
+            raise ConfigError(f"ckpt_path: there is no file {ckpt_path}.")
+        return Path(ckpt_path)
+    found = sorted(runs.glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise ConfigError(f"ckpt_path=last: there is no {runs}/*/last.ckpt. Leave ckpt_path out to begin a new run.")
+    return found[-1]

@@ -1,0 +1,85 @@
+"""Lightning's Trainer from our settings."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback, RichProgressBar
+
+log = logging.getLogger(__name__)
+
+# What Lightning warns about and this suite takes care of itself.
+HANDLED = (
+    "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler starts at the right batch
+    "The `train_dataloader` does not have many workers",  # trainer.num_workers says it
+    "The number of training batches .* is smaller than the logging interval",
+    "Found .* module.s. in eval mode at the start of training",  # frozen BatchNorm
+    "Checkpoint directory .* exists and is not empty",
+    "Experiment logs directory .* exists",
+)
+
+
+def resolve_precision(precision: str, accelerator: str) -> str:
+    """Return Lightning's name of the precision; `auto` is bf16-mixed on a GPU that has it, 16-mixed on an older one, else 32-true."""
+    if precision != "auto":
+        return precision
+    if accelerator == "cpu" or not torch.cuda.is_available():
+        return "32-true"
+    return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def resolve_workers(workers: int, devices: int = 1) -> int:
+    """Return the number of loader processes on each rank; -1 is one a core, less one for the training process itself."""
+    if workers >= 0:
+        return workers
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+    return max(1, min(16, cores // devices - 1))
+
+
+def device_count(config: DictConfig) -> int:
+    """Return the number of devices that a run of this trainer configuration uses."""
+    if config.devices == "auto":
+        return max(1, torch.cuda.device_count()) if config.accelerator != "cpu" else 1
+    return int(config.devices) if isinstance(config.devices, int | str) else len(config.devices)
+
+
+def make_trainer(config: DictConfig, directory: Path, callbacks: list[Callback], loggers: list[Any]) -> pl.Trainer:
+    """Return the Trainer of a run.
+
+    Args:
+        config: the `trainer` node.
+        directory: the run's folder.
+    """
+    for message in HANDLED:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    torch.set_float32_matmul_precision(config.matmul_precision)
+    several_gpus = config.accelerator != "cpu" and torch.cuda.is_available() and device_count(config) > 1
+    if sys.stderr.isatty():
+        callbacks = [*callbacks, RichProgressBar()]
+    options: dict[str, Any] = {
+        "max_epochs": config.max_epochs,
+        "accelerator": config.accelerator,
+        "devices": OmegaConf.to_container(config.devices) if OmegaConf.is_list(config.devices) else config.devices,
+        "strategy": config.strategy,
+        "precision": resolve_precision(config.precision, config.accelerator),
+        "gradient_clip_val": config.gradient_clip_val,
+        "sync_batchnorm": several_gpus if config.sync_batchnorm == "auto" else config.sync_batchnorm,
+        "log_every_n_steps": config.log_every,
+        "enable_progress_bar": sys.stderr.isatty(),
+        "enable_model_summary": False,
+        "enable_checkpointing": False,
+        "use_distributed_sampler": False,
+        "num_sanity_val_steps": 0,
+        "default_root_dir": str(directory),
+    }
+    extra: Any = OmegaConf.to_container(config.extra, resolve=True)
+    return pl.Trainer(**{**options, **extra}, callbacks=callbacks, logger=loggers)
