@@ -22,7 +22,7 @@ def create(folder: Path, rows: int, dim: int, dtype: str = "float16") -> np.memm
     needed, free = rows * dim * np.dtype(dtype).itemsize, shutil.disk_usage(folder).free
     if needed > free:  # a mapped file that outgrows its disk would end the process without a word
         raise DataError(
-            f"The descriptors of {rows:,} images need {needed / 1e9:,.1f} GB, but {folder} has {free / 1e9:,.1f} GB free. "
+            f"The descriptors of {rows:,} images need {needed / 1e9:,.1f} GB; {folder} has {free / 1e9:,.1f} GB free. "
             "Free some, or set TMPDIR to a folder on a larger disk."
         )
     (folder / "schema.json").unlink(missing_ok=True)  # it appears again when the rows are all written

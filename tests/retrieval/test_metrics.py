@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vpr.errors import ConfigError, DataError
+from vpr.retrieval.metrics import correct, counted, hits, interval, paired_interval, recall
+from vpr.retrieval.search import search
+
+POSITIVES = [np.array([2, 5]), np.array([], np.int64), np.array([0])]
+NEIGHBOURS = np.array([[1, 5, 2], [0, 1, 2], [3, -1, -1]])
+
+
+def test_correct_by_hand() -> None:
+    assert correct(NEIGHBOURS, POSITIVES).tolist() == [[False, True, True], [False] * 3, [False] * 3]
+
+
+def test_missing_neighbour_is_never_correct() -> None:
+    # Without care -1 of query 1 has the key of the last row of query 0.
+    assert not correct(np.array([[0], [-1]]), [np.array([3]), np.array([2])]).any()
+
+
+def test_hits_by_hand_and_k_beyond_the_width() -> None:
+    assert hits(NEIGHBOURS, POSITIVES, [1, 2, 50]).tolist() == [[False, True, True], [False] * 3, [False] * 3]
+
+
+def test_no_positives_anywhere() -> None:
+    none = [np.array([], np.int64)] * 3
+    assert not hits(NEIGHBOURS, none, [1, 3]).any()
+    with pytest.raises(DataError, match="None of the 3 queries has a positive"):
+        counted(none, "skip")
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("skip", 0.5), ("miss", 1 / 3)])
+def test_policy_for_queries_without_positives(policy: str, expected: float) -> None:
+    keep = counted(POSITIVES, policy)
+    assert recall(hits(NEIGHBOURS, POSITIVES, [3])[keep]) == pytest.approx([expected])
+
+
+def test_unknown_policy() -> None:
+    with pytest.raises(ConfigError, match="choose skip or miss"):
+        counted(POSITIVES, "ignore")
+
+
+@pytest.mark.parametrize(("references", "key"), [(None, "recalls"), (40, "recalls_first40refs")])
+def test_parity_with_published_validation(shared: Path, references: int | None, key: str) -> None:
+    world = np.load(shared / "golden/retrieval_eval.npz")
+    truth = json.loads((shared / "golden/retrieval_eval_lists.json").read_text())["within25m"]
+    expected = json.loads((shared / "golden/mixvpr_recalls.json").read_text())[key]
+    ks = [int(k) for k in expected]
+    neighbours = search(world["feat_g"][:references], world["feat_q"], max(ks))
+    found = recall(hits(neighbours.indices, [np.array(rows) for rows in truth], ks))
+    assert found.tolist() == list(expected.values())
+
+
+def test_parity_with_the_other_published_recall(shared: Path) -> None:
+    world = np.load(shared / "golden/retrieval_eval.npz")
+    truth = json.loads((shared / "golden/retrieval_eval_lists.json").read_text())["within25m"]
+    order = np.argsort(world["dist_qg"], axis=1, kind="stable")
+    ks = world["recall_topk"].tolist()
+    assert np.allclose(recall(hits(order, [np.array(rows) for rows in truth], ks)), world["recall"], atol=1e-12)
+
+
+def test_interval_is_that_of_resampled_queries() -> None:
+    hit = np.zeros((200, 2), bool)
+    hit[:60, 0] = hit[:190, 1] = True
+    rng = np.random.default_rng(1)
+    means = hit[rng.integers(0, 200, (10_000, 200))].mean(axis=1)  # the definition, at full length
+    expected = np.quantile(means, [0.025, 0.975], axis=0).T
+    assert interval(hit) == pytest.approx(expected, abs=0.006)
+    assert np.array_equal(interval(hit, seed=3), interval(hit, seed=3))
+    assert not np.array_equal(interval(hit, seed=3, draws=50), interval(hit, seed=4, draws=50))
+
+
+def test_paired_interval_is_that_of_resampled_pairs() -> None:
+    before, after = np.zeros(150, bool), np.zeros(150, bool)
+    before[:50], after[10:90] = True, True  # 40 gained, 10 lost
+    rng = np.random.default_rng(1)
+    rows = rng.integers(0, 150, (10_000, 150))
+    expected = np.quantile(after[rows].mean(1) - before[rows].mean(1), [0.025, 0.975])
+    assert paired_interval(before, after) == pytest.approx(expected, abs=0.007)
+    assert paired_interval(before, before) == (0, 0)
+    with pytest.raises(ValueError, match="same queries"):
+        paired_interval(before, after[:-1])
