@@ -1,0 +1,38 @@
+"""Stops a training that skips too many unreadable photos."""
+
+from __future__ import annotations
+
+from vpr.errors import DataError
+from vpr.types import PlaceBatch
+
+
+class BadImageTally:
+    """Counts unreadable photos over the batches of a run, each photo once however many workers report it.
+
+    Args:
+        limit: share of bad photos among all photos seen that a run may skip.
+        minimum: photos that must have been seen before the share is judged.
+    """
+
+    def __init__(self, limit: float = 0.01, minimum: int = 100) -> None:
+        self.limit = limit
+        self.minimum = minimum
+        self.seen = 0
+        self.bad: dict[str, None] = {}
+
+    def add(self, batch: PlaceBatch) -> None:
+        """Count one batch.
+
+        Raises:
+            DataError: more than `limit` of at least `minimum` photos, or all photos so far, cannot be read.
+        """
+        new = [sentence for sentence in batch.bad if sentence not in self.bad]
+        self.bad.update(dict.fromkeys(new))
+        self.seen += len(batch.labels) + len(new)
+        bad = len(self.bad)
+        if bad > self.limit * self.seen and (self.seen >= self.minimum or bad == self.seen):
+            first = "; ".join(list(self.bad)[:3])
+            raise DataError(
+                f"{bad:,} of {self.seen:,} training images cannot be read, more than {self.limit:.0%} "
+                f"(first: {first}). Extract the archive again, or check dataset.train.*.root."
+            )

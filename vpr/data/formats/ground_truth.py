@@ -1,0 +1,88 @@
+"""Ground truth files of other benchmarks: numpy object arrays, read without executing what a pickle may hold."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from vpr.data.formats.layout import absolute
+from vpr.errors import DataError
+
+log = logging.getLogger(__name__)
+
+# What numpy itself writes into an object array of lists, numbers and arrays; numpy < 2 says `numpy.core`.
+_ALLOWED = {
+    (f"numpy.{core}.{module}", name)
+    for core in ("core", "_core")
+    for module, names in (("multiarray", ("_reconstruct", "scalar")), ("numeric", ("_frombuffer",)))
+    for name in names
+} | {("numpy", "ndarray"), ("numpy", "dtype")}
+
+
+class _NumpyOnly(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no numpy array")
+        return super().find_class(module, name)
+
+
+def load_npy(path: Path) -> np.ndarray:
+    """Load an array, objects included.
+
+    Raises:
+        DataError: no such file, a damaged one, or one that wants to run anything but numpy's own array code.
+    """
+    try:
+        with path.open("rb") as file:
+            return _load(file)
+    except (OSError, ValueError, EOFError, pickle.UnpicklingError, AttributeError, IndexError, TypeError) as error:
+        raise DataError(f"{absolute(path)} cannot be read as .npy: {error}. Download it again.") from error
+
+
+def _load(file: BinaryIO) -> np.ndarray:
+    version = np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if dtype.hasobject:
+        return np.asarray(_NumpyOnly(file).load(), dtype=object).reshape(shape)
+    file.seek(0)
+    return np.load(file, allow_pickle=False)
+
+
+def clean_positives(rows: Sequence[ArrayLike], database: int, name: str) -> list[np.ndarray]:
+    """Sort each query's database rows, drop repeated ones, and those outside `0 <= row < database` with a warning."""
+    arrays = [np.unique(np.asarray(row, np.int64).ravel()) for row in rows]
+    kept = [array[(array >= 0) & (array < database)] for array in arrays]
+    dropped = sum(map(len, arrays)) - sum(map(len, kept))
+    if dropped:
+        queries = sum(len(before) > len(after) for before, after in zip(arrays, kept, strict=True))
+        log.warning(
+            "%s: left out %d positives of %d queries that are no rows of the %d database images.",
+            *(name, dropped, queries, database),
+        )
+    return kept
+
+
+def read_vprbench(path: Path, database: int, queries: int) -> list[np.ndarray]:
+    """Read VPR-Bench's `ground_truth_new.npy`: rows of [query number, [database rows]] (Zaffar et al., IJCV 2021).
+
+    Queries without a row have no positives.
+
+    Raises:
+        DataError: not that form, or a query number that the set does not have.
+    """
+    table = load_npy(path)
+    if table.ndim != 2 or table.shape[1] != 2:
+        raise DataError(f"{path} has the shape {table.shape}; expected rows of [query, [database rows]].")
+    rows: list[ArrayLike] = [[] for _ in range(queries)]
+    for query, references in table:
+        if not 0 <= int(query) < queries:
+            raise DataError(f"{path} speaks of query {query}, but there are {queries} queries (0 to {queries - 1}).")
+        rows[int(query)] = references
+    return clean_positives(rows, database, str(path))

@@ -1,0 +1,74 @@
+"""GSV-Cities: Google Street View images of 23 cities (Ali-bey et al., Neurocomputing 2022)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from vpr.data.formats.layout import absolute, is_image, require_file, require_folder
+from vpr.data.formats.rows import read_rows
+from vpr.data.grouping import group_by_place
+from vpr.data.places import Places
+from vpr.errors import DataError
+
+COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")
+LAYOUT = "Dataframes/<City>.csv and Images/<City>/*.jpg"
+SOURCE = "The set is published by A. Ali-bey: github.com/amaralibey/gsv-cities."
+ID_STEP = 100_000
+
+
+def read(root: str | Path, cities: Sequence[str] | None = None, min_images_per_place: int = 4) -> Places:
+    """Read the places of some cities, one group a city, the most recent image of a place first.
+
+    Args:
+        cities: in the order in which place ids are given out (city i gets `place_id + i * 100,000`); None takes every
+            csv that is there, by name.
+        min_images_per_place: places with fewer images are left out.
+
+    Raises:
+        DataError: a missing folder, city or column, or no place with enough images.
+    """
+    root = require_folder(root, LAYOUT, SOURCE)
+    if cities is None:
+        cities = sorted(csv.stem for csv in (root / "Dataframes").glob("*.csv"))
+        if not cities:
+            raise DataError(
+                f"There are no csv files in {absolute(root / 'Dataframes')}. {root} must hold {LAYOUT}. {SOURCE}"
+            )
+    rows = pd.concat([_read_city(root, city, number) for number, city in enumerate(cities)], ignore_index=True)
+    return group_by_place("gsv-cities", root, list(rows.file), rows.id, rows.city, min_images_per_place)
+
+
+def _read_city(root: Path, city: str, number: int) -> pd.DataFrame:
+    """Files, place ids and city number of one csv, latest images first (by year, month, latitude)."""
+    csv = require_file(root / "Dataframes" / f"{city}.csv", LAYOUT, SOURCE)
+    rows = read_rows(csv, COLUMNS).sort_values(["year", "month", "lat"], ascending=False, kind="stable")
+    fields = [
+        rows.city_id.astype(str),
+        rows.place_id.astype(str).str.zfill(7),
+        rows.year.astype(str).str.zfill(4),
+        rows.month.astype(str).str.zfill(2),
+        rows.northdeg.astype(str).str.zfill(3),
+        # The names on disk hold the coordinates as Python prints them: the shortest digits that give the same float.
+        rows.lat.astype(float).map(repr),
+        rows.lon.astype(float).map(repr),
+        rows.panoid.astype(str),
+    ]
+    names = ["_".join(row) for row in zip(*fields, strict=True)]
+    folder = f"Images/{rows.city_id.iloc[0]}"
+    suffix = _suffix(root / folder)
+    files = [f"{folder}/{name}{suffix}" for name in names]
+    return pd.DataFrame({"file": files, "id": rows.place_id.to_numpy() + number * ID_STEP, "city": number})
+
+
+def _suffix(folder: Path) -> str:
+    """`.jpg` or `.JPG`: copies of the set differ, so look at one image of the city."""
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_image(entry.name):
+                    return os.path.splitext(entry.name)[1]
+    raise DataError(f"There are no images in {absolute(folder)}. The set must hold {LAYOUT}. {SOURCE}")

@@ -1,0 +1,56 @@
+"""A csv with one image a row, and filters on its columns."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vpr.data.formats.layout import absolute
+from vpr.errors import ConfigError, DataError
+
+BOUNDS = {"lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "ne": operator.ne}
+
+
+def read_rows(csv: Path, columns: Iterable[str], where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Read the rows that pass all filters.
+
+    Args:
+        columns: those that must be there.
+        where: {column: value}, {column: [value, ...]} or {column: {lt|le|gt|ge|ne: value}}.
+
+    Raises:
+        DataError: no such file or column, or no row is left.
+        ConfigError: an unknown bound.
+    """
+    where = where or {}
+    if not csv.is_file():
+        raise DataError(f"There is no file {absolute(csv)}. It must be a csv with the columns {', '.join(columns)}.")
+    try:
+        frame = pd.read_csv(csv, float_precision="round_trip")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"{csv} cannot be read as csv: {error}. Give a comma separated file with a header.") from error
+    absent = [column for column in dict.fromkeys([*columns, *where]) if column not in frame]
+    if absent:
+        raise DataError(f"{csv} has no column {', '.join(absent)}; it has {', '.join(map(str, frame.columns))}.")
+    for column, wanted in where.items():
+        frame = frame[_passes(frame[column], wanted, column)]
+    if frame.empty:
+        raise DataError(f"No row of {csv} passes the filter {dict(where)}.")
+    return frame.reset_index(drop=True)
+
+
+def _passes(values: pd.Series, wanted: Any, column: str) -> pd.Series:
+    if isinstance(wanted, Mapping):
+        mask = pd.Series(True, index=values.index)
+        for bound, limit in wanted.items():
+            if bound not in BOUNDS:
+                raise ConfigError(f"where.{column}.{bound} is unknown: choose {', '.join(BOUNDS)}.")
+            mask &= BOUNDS[bound](values, limit)
+        return mask
+    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
+        return values.isin(list(wanted))
+    return values == wanted

@@ -1,0 +1,20 @@
+"""Looks for files before anything is decoded."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def missing_files(paths: Sequence[Path]) -> list[int]:
+    """Give the numbers of the paths that do not exist; reads each folder once, which is quick on network disks too."""
+    folders: dict[str, set[str]] = {}
+    missing = []
+    for number, path in enumerate(paths):
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if name not in folders[folder]:
+            missing.append(number)
+    return missing

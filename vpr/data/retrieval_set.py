@@ -1,0 +1,131 @@
+"""An evaluation set: database, queries, the ground truth, and the protocol that gives its recalls a name."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vpr.data.images import decode
+from vpr.data.missing import missing_files
+from vpr.data.transforms import EvalTransform, to_tensor
+from vpr.errors import ConfigError, DataError
+from vpr.types import Preprocess, Protocol
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalSet:
+    """Images to search among, images to search with, and which of the former are right for each of the latter.
+
+    Attributes:
+        positives: one sorted int64 array of database rows per query; empty where a query has none.
+
+    Raises:
+        DataError: counts other than the protocol's, or positives that are no sorted rows of the database.
+    """
+
+    protocol: Protocol
+    database: Sequence[Path]
+    queries: Sequence[Path]
+    positives: Sequence[np.ndarray]
+
+    def __post_init__(self) -> None:
+        for what, expected, found in (
+            ("database images", self.protocol.database, len(self.database)),
+            ("queries", self.protocol.queries, len(self.queries)),
+        ):
+            if expected is not None and expected != found:
+                raise DataError(
+                    f"{self.protocol.id} has {expected:,} {what}, but {found:,} were found (first: "
+                    f"{next(iter(self.database if what != 'queries' else self.queries), 'none')}). Extract the archive "
+                    "again, or give a set of your own another protocol id and other counts."
+                )
+            if not found:
+                raise DataError(f"{self.protocol.id} has no {what}. Check its root and filters.")
+        self._check_positives()
+
+    def _check_positives(self) -> None:
+        if len(self.positives) != len(self.queries):
+            raise DataError(f"{self.protocol.id}: {len(self.positives):,} positives for {len(self.queries):,} queries.")
+        query = np.repeat(np.arange(len(self.positives)), [len(rows) for rows in self.positives])
+        rows = np.concatenate([np.empty(0, np.int64), *self.positives])
+        wrong = (rows < 0) | (rows >= len(self.database))
+        wrong[1:] |= (np.diff(rows) <= 0) & (np.diff(query) == 0)
+        if wrong.any():
+            first = int(np.flatnonzero(wrong)[0])
+            raise DataError(
+                f"{self.protocol.id}: the positives of query {query[first]} must be rows of the {len(self.database):,} "
+                f"database images, sorted and unique; row {rows[first]} is not."
+            )
+
+    def without(self, bad_database: Collection[int], bad_queries: Collection[int]) -> RetrievalSet:
+        """Leave rows out; the protocol id then says so, e.g. `pitts30k-test@25m[6810of6816q]`."""
+        database = np.setdiff1d(np.arange(len(self.database)), list(bad_database))
+        queries = np.setdiff1d(np.arange(len(self.queries)), list(bad_queries))
+        new_row = np.full(len(self.database), -1)
+        new_row[database] = np.arange(len(database))
+        positives = [new_row[self.positives[query]] for query in queries]
+        counts = [
+            f"{len(kept)}of{len(all_)}{unit}"
+            for kept, all_, unit in ((database, self.database, "db"), (queries, self.queries, "q"))
+            if len(kept) < len(all_)
+        ]
+        suffix = f"[{','.join(counts)}]" if counts else ""
+        protocol = replace(self.protocol, id=self.protocol.id + suffix, database=len(database), queries=len(queries))
+        return RetrievalSet(
+            protocol,
+            [self.database[row] for row in database],
+            [self.queries[query] for query in queries],
+            [rows[rows >= 0] for rows in positives],
+        )
+
+    def present(self, missing: str = "raise") -> RetrievalSet:
+        """Look for the image files: `raise` if some are missing, `skip` them, or `ignore` (do not look).
+
+        Raises:
+            DataError: files are missing; ConfigError: an unknown policy.
+        """
+        if missing not in ("raise", "skip", "ignore"):
+            raise ConfigError(f"missing={missing} is unknown: choose raise, skip or ignore.")
+        if missing == "ignore":
+            return self
+        bad_database, bad_queries = missing_files(self.database), missing_files(self.queries)
+        if missing == "skip":
+            return self.without(bad_database, bad_queries) if bad_database or bad_queries else self
+        for what, paths, bad in (
+            ("database images", self.database, bad_database),
+            ("queries", self.queries, bad_queries),
+        ):
+            if bad:
+                raise DataError(
+                    f"{len(bad):,} of {len(paths):,} {what} of {self.protocol.id} are missing (first: "
+                    f"{paths[bad[0]]}). Extract the archive again, or pass dataset.on_bad_image=skip."
+                )
+        return self
+
+
+class ImageDataset(Dataset[tuple[Tensor, int, str]]):
+    """Images for evaluation: `(image uint8 (3, H, W), index, error)`.
+
+    An unreadable image has a sentence in `error` and zeros for pixels, which only keep the batch in shape.
+    """
+
+    def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
+        self.paths = paths
+        self.transform = EvalTransform(preprocess)
+        self.size = self.transform.size
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int, str]:
+        try:
+            image = self.transform(decode(self.paths[index], self.size))
+        except DataError as error:
+            return torch.zeros(3, *self.size, dtype=torch.uint8), index, str(error)
+        return to_tensor(image), index, ""
