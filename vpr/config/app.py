@@ -64,6 +64,7 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
             sentence = user_error(error)
             if sentence:
                 log.error(sentence)
+                log.debug("It was raised here:", exc_info=True)  # shown with hydra.verbose=true
             else:
                 log.exception("%s: %s", type(error).__name__, error)
             failures.append(error)

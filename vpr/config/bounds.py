@@ -1,7 +1,8 @@
-"""What a single value of ours may be: one of a few words, or a number that is large enough."""
+"""What a single key of ours may be called and hold: a key of the schema, one of a few words, a number large enough."""
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -16,6 +17,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "trainer.matmul_precision": ("highest", "high", "medium"),
     "trainer.sync_batchnorm": ("auto", True, False),
+    "dataset.on_bad_image": ("raise", "skip"),
     "on_bad_image": (None, "raise", "skip"),
     "dtype": ("float16", "float32"),
 }
@@ -36,6 +38,20 @@ WHY = {
     "batch.places": "A metric loss needs images of other places to compare with. ",
     "batch.images_per_place": "A metric loss needs two images of a place to pull together. ",
 }
+
+
+def known_keys(cfg: DictConfig) -> None:
+    """Raise ConfigError for a key that the schema has not, which Hydra lets pass behind a `+`."""
+    for path in ("", "paths", "image", "batch", "trainer", "trainer.checkpoint_every"):
+        node = OmegaConf.select(cfg, path) if path else cfg
+        schema = OmegaConf.get_type(node) if node is not None else None
+        if schema is None or not is_dataclass(schema):
+            continue
+        names = [f.name for f in fields(schema)]
+        for key in map(str, node):
+            if key not in names:
+                full = f"{path}.{key}" if path else key
+                raise ConfigError(f"{full}: there is no such key.{did_you_mean(key, names)} Leave +{full} out.")
 
 
 def known_choices(cfg: DictConfig) -> None:

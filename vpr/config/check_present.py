@@ -19,10 +19,12 @@ def check_present(cfg: DictConfig) -> None:
     Raises:
         ConfigError: names the first such key and what to type.
     """
-    for path, node, key in _walk(cfg):
+    values = list(_walk(cfg))
+    for path, node, key in values:
         if OmegaConf.is_missing(node, key):
             example = EXAMPLES.get(path.rpartition(".")[2], "VALUE")
             raise ConfigError(f"{path}: no value given (???). Add it to the command, for example {path}={example}.")
+    for path, node, key in values:
         try:
             node[key]
         except OmegaConfBaseException as error:
@@ -42,5 +44,5 @@ def _walk(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
         here = f"{path}.{key}" if path else str(key)
         yield here, node, key
         # Each node is walked where it stands, not where an interpolation points to it.
-        if not OmegaConf.is_interpolation(node, key):
+        if not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key):
             yield from _walk(node[key], here)

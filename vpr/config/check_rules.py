@@ -7,7 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vpr.config.bounds import known_choices, large_enough
+from vpr.config.bounds import known_choices, known_keys, large_enough
 from vpr.config.hints import did_you_mean
 from vpr.errors import ConfigError
 
@@ -112,7 +112,7 @@ def eval_sets(cfg: DictConfig) -> list[str]:
     return list(sets)
 
 
-RULES: tuple[Rule, ...] = (known_choices, large_enough)
+RULES: tuple[Rule, ...] = (known_keys, known_choices, large_enough)
 TRAIN_RULES: tuple[Rule, ...] = (
     image_size_is_known,
     image_size_fits_patches,

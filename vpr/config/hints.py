@@ -26,7 +26,7 @@ def sentences(error: BaseException) -> str:
     hint = ""
     cause: BaseException | None = error
     while cause is not None:
-        text = str(cause).strip()
+        text = str(cause).partition("\nConfig search path:")[0].strip()
         if text and text not in "\n".join(lines):
             lines.append(text)
         hint = hint or _hint(cause)
