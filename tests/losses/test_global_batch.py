@@ -21,7 +21,12 @@ from vpr.types import PlaceBatch
 
 LOSS = Path(__file__).parents[2] / "conf" / "loss" / "multi_similarity.yaml"
 PARTS = {
-    "backbone": {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none", "crop": [3, 4]},
+    "backbone": {
+        "_target_": "vpr.models.backbones.resnet.ResNet",
+        "name": "resnet18",
+        "weights": "none",
+        "crop": [3, 4],
+    },
     "agg": {"_target_": "vpr.models.aggregators.mixvpr.MixVPR", "out_channels": 16, "out_rows": 2, "mix_depth": 1},
     "image": {"size": [64, 64]},
 }
@@ -42,7 +47,9 @@ class Step(nn.Module):
 
 
 def batch(places: int) -> tuple[torch.Tensor, torch.Tensor]:
-    images = torch.randint(0, 256, (places * 2, 3, 64, 64), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    images = torch.randint(
+        0, 256, (places * 2, 3, 64, 64), generator=torch.Generator().manual_seed(1), dtype=torch.uint8
+    )
     return images, torch.arange(places).repeat_interleave(2)
 
 

@@ -37,7 +37,9 @@ def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
     except WeightsUnavailable as error:
         if not cfg.dataset.get("random_weights_ok", False):
             raise
-        log.warning("%s\nThis data set is for trying things out: training starts from random weights (weights: none).", error)
+        log.warning(
+            "%s\nThis data set is for trying things out: training starts from random weights (weights: none).", error
+        )
         parts["backbone"]["weights"] = "none"
         return build_describer(**parts), parts
 

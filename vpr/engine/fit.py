@@ -42,7 +42,8 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         describer.backbone.compile()
         describer.aggregator.compile()
     sources, sets = training_places(cfg.dataset), evaluation_sets(cfg.dataset)
-    config = {**{k: plain(v) for k, v in cfg.items() if k not in ("paths", "ckpt_path")}, **parts}
+    # Where this machine keeps its files is no part of a checkpoint.
+    config = {key: value for key, value in plain(cfg).items() if key not in ("paths", "ckpt_path")} | parts
 
     workers = resolve_workers(cfg.trainer.num_workers, device_count(cfg.trainer))
     bad = cfg.dataset.get("on_bad_image", "raise")
@@ -79,7 +80,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         precision=resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator),
         options={"batch_size": cfg.trainer.eval_batch_size, "num_workers": workers, "on_bad_image": bad},
     )
-    last = LastCheckpoint(directory, cfg.trainer.checkpoint_every.steps, cfg.trainer.checkpoint_every.minutes)
+    last = LastCheckpoint(directory, lambda: checkpoint.pack(describer, config), **cfg.trainer.checkpoint_every)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
     trainer = make_trainer(cfg.trainer, directory, [Speed(), BadImages(), last, recall], loggers)
     for logger in trainer.loggers:

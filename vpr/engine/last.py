@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,20 @@ class LastCheckpoint(Callback):
 
     Args:
         directory: where it goes.
+        pack: returns the describer as `vpr.checkpoint` writes it, so that the file can be evaluated, too.
         steps: optimiser steps between two saves; None: no such limit.
         minutes: minutes between two saves; None: no such limit.
     """
 
-    def __init__(self, directory: Path, steps: int | None = None, minutes: float | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        pack: Callable[[], dict[str, Any]],
+        steps: int | None = None,
+        minutes: float | None = None,
+    ) -> None:
         self.path = directory / "last.ckpt"
+        self.pack = pack
         self.steps = steps
         self.minutes = minutes
         self._saved_at = time.monotonic()
@@ -34,7 +43,10 @@ class LastCheckpoint(Callback):
         self.interrupted = False
         self._handlers: dict[int, Any] = {}
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
+        # Not at the start of an epoch: a run that is resumed in the middle of one never passes there.
+        if self._handlers or self.stop:
+            return
         self._handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def _ask(self, number: int, frame: Any) -> None:
@@ -61,6 +73,9 @@ class LastCheckpoint(Callback):
         self._save(trainer)
         # Evaluation follows: it is cut off at once, and done again by the resumed run.
         self._restore()
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
+        checkpoint["describer"] = self.pack()
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         self._restore()

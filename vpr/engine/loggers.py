@@ -41,7 +41,10 @@ def wandb(
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if _api_key() else "offline")
     if mode == "offline":
-        log.info("W&B is offline: `wandb sync %s` sends this run later; `wandb login` once makes runs live.", Path(directory, "wandb"))
+        log.info(
+            "W&B is offline: `wandb sync %s` sends this run later; `wandb login` once makes runs live.",
+            Path(directory, "wandb"),
+        )
     os.environ.setdefault("WANDB_SILENT", "true")
     Path(directory).mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {"mode": mode, "group": group, "tags": list(tags), "entity": entity, "dir": directory}

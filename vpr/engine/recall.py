@@ -94,7 +94,9 @@ class Recall(Callback):
         if new_best:
             self.best = self.latest
         if self.patience is not None and self._without_best >= self.patience:
-            log.info("No better recall@1 on %s in %d evaluations: training ends here.", self.monitor, self._without_best)
+            log.info(
+                "No better recall@1 on %s in %d evaluations: training ends here.", self.monitor, self._without_best
+            )
             trainer.should_stop = True
 
     def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, Evaluation]:
@@ -123,7 +125,11 @@ class Recall(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run goes on from."""
-        return {"evaluated_epoch": self._evaluated_epoch, "without_best": self._without_best, "top": self.top.state_dict()}
+        return {
+            "evaluated_epoch": self._evaluated_epoch,
+            "without_best": self._without_best,
+            "top": self.top.state_dict(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over from the run that is resumed."""

@@ -19,9 +19,14 @@ class Speed(Callback):
         self.images_per_second = 0.0
         self.data_wait = 0.0
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._restart()
+
+    def _restart(self) -> None:
         self._images, self._waited, self._batches = 0, 0.0, 0
         self._began = self._ended = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        self._restart()
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
         self._waited += time.perf_counter() - self._ended

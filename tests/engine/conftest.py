@@ -1,0 +1,79 @@
+"""A tiny training set and evaluation set, drawn by the tests, and a run on them in a second or two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from vpr.config.compose import compose
+
+PLACES, VIEWS, SIDE = 12, 4, 48
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder `train` with 12 places of 4 views, and `database`, `queries` with one view of each of 12 other places."""
+    root = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(0)
+    for part, places in (("train", PLACES), ("test", PLACES)):
+        for place in range(places):
+            pattern = rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+            for view in range(VIEWS):
+                image = cv2.resize(pattern, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR)
+                image = cv2.add(image, rng.integers(0, 30, image.shape, dtype=np.uint8))
+                if part == "train":
+                    path = root / "train" / f"place{place:02d}" / f"{view}.jpg"
+                else:
+                    path = root / ("database" if view == 0 else "queries") / f"{place:02d}.jpg"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                cv2.imwrite(str(path), image)
+    return root
+
+
+@pytest.fixture
+def tiny(photos: Path, tmp_path: Path) -> Callable[[Sequence[str]], DictConfig]:
+    """Compose a run of 3 epochs of 3 steps on `photos`, with more overrides."""
+
+    def make(overrides: Sequence[str] = ()) -> DictConfig:
+        cfg = compose(
+            "train",
+            [
+                *(
+                    "dataset=places_folder",
+                    "backbone=resnet18",
+                    "backbone.weights=none",
+                    "backbone.crop=[3,4]",
+                    "agg=gem",
+                    "logger=csv",
+                ),
+                *("image.size=[48,48]", "batch.places=4", "batch.images_per_place=2", "name=tiny"),
+                *("trainer.max_epochs=3", "trainer.num_workers=0", "trainer.accelerator=cpu", "trainer.log_every=1"),
+                f"paths.runs={tmp_path}/runs",
+                *overrides,
+            ],
+        )
+        with open_dict(cfg):
+            cfg.logger.csv.directory = str(tmp_path / "log")
+            cfg.dataset = OmegaConf.create(
+                {
+                    "train": {"tiny": {"_target_": "vpr.data.formats.place_folder.read", "root": f"{photos}/train"}},
+                    "eval": {
+                        "tiny": {
+                            "_target_": "vpr.data.formats.pairs.read",
+                            "root": str(photos),
+                            "protocol": {"_target_": "vpr.types.Protocol", "id": "tiny@0f"},
+                            "database": "database",
+                            "queries": "queries",
+                            "tolerance": 0,
+                        }
+                    },
+                }
+            )
+        return cfg
+
+    return make

@@ -1,0 +1,177 @@
+"""A whole run: what it leaves behind, that it learns, and that an interrupted one goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import open_dict
+from pytorch_lightning.callbacks import Callback
+
+import vpr
+import vpr.engine.fit as fit_module
+from vpr import checkpoint
+from vpr.engine.fit import find_checkpoint, fit
+from vpr.engine.module import TrainingModule
+from vpr.errors import ConfigError, WeightsUnavailable
+from vpr.retrieval.describe import describe_fn
+from vpr.retrieval.evaluate import evaluate
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every step's loss, in order."""
+    seen: list[float] = []
+    step = TrainingModule.training_step
+
+    def recorded(self, batch, batch_idx):
+        loss = step(self, batch, batch_idx)
+        seen.append(loss.item())
+        return loss
+
+    monkeypatch.setattr(TrainingModule, "training_step", recorded)
+    return seen
+
+
+def add_callback(monkeypatch: pytest.MonkeyPatch, callback: Callback) -> None:
+    make = fit_module.make_trainer
+    monkeypatch.setattr(fit_module, "make_trainer", lambda c, d, callbacks, l: make(c, d, [callback, *callbacks], l))
+
+
+def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
+    cfg = tiny(["evaluate_first=true"])
+    score = fit(cfg, tmp_path)
+    stored = checkpoint.read(tmp_path / "best.ckpt")
+    assert stored["metrics"]["tiny@0f"]["R@1"] == score
+    assert stored["config"]["backbone"]["weights"] == "none"
+    assert "paths" not in stored["config"]
+    kept = sorted(tmp_path.glob("epoch*.ckpt"))
+    assert 1 <= len(kept) <= 3
+    # evaluate.py's function on the file gives the number that training gave.
+    describer = vpr.load(str(tmp_path / "best.ckpt"))
+    retrieval_set = fit_module.evaluation_sets(cfg.dataset)["tiny"]
+    again = evaluate(describe_fn(describer, "cpu"), describer.dim, describer.preprocess, retrieval_set, progress=False)
+    assert again.metrics()["R@1"] == score
+    metrics = (tmp_path / "log" / "csv" / "metrics.csv").read_text()
+    for column in ("train/loss", "train/mined", "train/lr", "speed/images_per_s", "tiny@0f/R@1"):
+        assert column in metrics.splitlines()[0]
+
+
+def test_training_lowers_the_loss(tiny, tmp_path: Path, losses: list[float]):
+    fit(
+        tiny(
+            ["trainer.max_epochs=8", "augment=none", "trainer.eval_every=0", "schedule=constant", "optimizer.lr=1e-3"]
+        ),
+        tmp_path,
+    )
+    assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
+
+
+class InterruptAt(Callback):
+    """Presses Ctrl-C while a step runs."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5], ids=lambda s: f"in step {s}")
+def test_an_interrupted_run_goes_on_with_the_same_losses(tiny, tmp_path: Path, losses: list[float], monkeypatch, step):
+    straight = tmp_path / "straight"
+    expected_score = fit(tiny(), straight)
+    expected = list(losses)
+    assert len(expected) == 9
+    losses.clear()
+
+    first = tmp_path / "runs" / "tiny" / "first"
+    with monkeypatch.context() as patch:
+        add_callback(patch, InterruptAt(step))
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny(), first)
+    assert losses == expected[: step + 1], "the step that Ctrl-C fell into is finished and saved"
+    score = fit(tiny(["ckpt_path=last"]), tmp_path / "runs" / "tiny" / "second")
+    assert losses == expected
+    assert score == expected_score
+    ours, theirs = (
+        checkpoint.read(path)["weights"] for path in (straight / "best.ckpt", first.parent / "second" / "best.ckpt")
+    )
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_finished_epoch_is_resumed_at_the_next_one(tiny, tmp_path: Path, losses: list[float]):
+    fit(tiny(), tmp_path / "straight")
+    expected = list(losses)
+    losses.clear()
+    fit(tiny(["trainer.max_epochs=1", "schedule=constant"]), tmp_path / "runs" / "tiny" / "first")
+    assert len(losses) == 3
+    losses.clear()
+    fit(tiny(["ckpt_path=last", "schedule=constant"]), tmp_path / "runs" / "tiny" / "second")
+    assert len(losses) == len(expected) - 3
+
+
+def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: Path, monkeypatch, losses: list[float]):
+    expected_score = fit(tiny(), tmp_path / "straight")
+    expected = list(losses)
+    losses.clear()
+
+    class Cut(Callback):
+        def on_train_epoch_end(self, trainer, module) -> None:
+            if trainer.current_epoch == 1:
+                fit_module.Recall._measure = broken  # type: ignore[method-assign]
+
+    def broken(*_args):
+        raise KeyboardInterrupt
+
+    measure = fit_module.Recall._measure
+    with monkeypatch.context() as patch:
+        add_callback(patch, Cut())
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny(), tmp_path / "runs" / "tiny" / "first")
+    monkeypatch.setattr(fit_module.Recall, "_measure", measure)
+    assert losses == expected[:6]
+    evaluated: list[int] = []
+    report = fit_module.Recall._evaluate_epoch
+    monkeypatch.setattr(
+        fit_module.Recall, "_evaluate_epoch", lambda self, t, m, e: (evaluated.append(e), report(self, t, m, e))[1]
+    )
+    assert fit(tiny(["ckpt_path=last"]), tmp_path / "runs" / "tiny" / "second") == expected_score
+    assert evaluated == [1, 2]
+    assert losses == expected
+
+
+def test_ckpt_path_must_exist(tmp_path: Path):
+    assert find_checkpoint(None, tmp_path) is None
+    with pytest.raises(ConfigError, match="no file nowhere.ckpt"):
+        find_checkpoint("nowhere.ckpt", tmp_path)
+    with pytest.raises(ConfigError, match="begin a new run"):
+        find_checkpoint("last", tmp_path)
+
+
+def test_unavailable_weights_stop_a_real_run_and_are_recorded_on_the_toy_city(
+    tiny, tmp_path: Path, monkeypatch, caplog
+):
+    import vpr.engine.build as build_module
+
+    real = build_module.build_describer
+
+    def offline(backbone, agg, image):
+        if backbone["weights"] == "default":
+            raise WeightsUnavailable("no weights for resnet18")
+        return real(backbone, agg, image)
+
+    monkeypatch.setattr(build_module, "build_describer", offline)
+    cfg = tiny(["trainer.max_epochs=1"])
+    cfg.backbone.weights = "default"
+    with pytest.raises(WeightsUnavailable):
+        fit(cfg, tmp_path / "real")
+    with open_dict(cfg):
+        cfg.dataset.random_weights_ok = True
+    fit(cfg, tmp_path / "toy")
+    assert "random weights" in caplog.text
+    assert checkpoint.read(tmp_path / "toy" / "best.ckpt")["config"]["backbone"]["weights"] == "none"
