@@ -1,4 +1,4 @@
-"""A whole run: what it leaves behind, that it learns, and that an interrupted one goes on as if nothing had happened."""
+"""A whole run: what it leaves behind, that it learns, and that an interrupted one goes on as if nothing had been."""
 
 from __future__ import annotations
 
@@ -38,7 +38,9 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def add_callback(monkeypatch: pytest.MonkeyPatch, callback: Callback) -> None:
     make = fit_module.make_trainer
-    monkeypatch.setattr(fit_module, "make_trainer", lambda c, d, callbacks, l: make(c, d, [callback, *callbacks], l))
+    monkeypatch.setattr(
+        fit_module, "make_trainer", lambda c, d, found, loggers: make(c, d, [callback, *found], loggers)
+    )
 
 
 def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
@@ -153,9 +155,7 @@ def test_ckpt_path_must_exist(tmp_path: Path):
         find_checkpoint("last", tmp_path)
 
 
-def test_unavailable_weights_stop_a_real_run_and_are_recorded_on_the_toy_city(
-    tiny, tmp_path: Path, monkeypatch, caplog
-):
+def test_without_weights_a_real_run_stops_and_a_toy_run_records_it(tiny, tmp_path: Path, monkeypatch, caplog):
     import vpr.engine.build as build_module
 
     real = build_module.build_describer

@@ -49,7 +49,7 @@ def test_mined_share_is_one_minus_the_published_batch_accuracy(shared: Path):
 
 
 def test_multi_similarity_by_hand():
-    # Two places, two images each, on the unit circle. The miner keeps every pair here: positives are less alike than the hardest negative.
+    # Two places, two images each, on the unit circle.
     angles = torch.tensor([0.0, 0.9, 0.5, 1.4], dtype=torch.float64)
     points = torch.stack([angles.cos(), angles.sin()], dim=1)
     labels = torch.tensor([0, 0, 1, 1])

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class BadImages(Callback):
-    """Warn of each photo that is skipped, log their number, and raise DataError when they are more than 1 % of those seen."""
+    """Warn of each photo that is skipped and log their number; DataError when they are more than 1 % of those seen."""
 
     def __init__(self) -> None:
         self.tally = BadImageTally()

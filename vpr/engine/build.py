@@ -26,7 +26,8 @@ def plain(config: Any) -> Any:
 def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
     """Return the describer of a run, and its `backbone`, `agg` and `image` nodes as they were used.
 
-    Where pretrained weights cannot be had, a dataset with `random_weights_ok: true` starts from random ones; the returned node says so.
+    Where pretrained weights cannot be had, a dataset with `random_weights_ok: true` starts from random ones, and the
+    returned node says so.
 
     Raises:
         WeightsUnavailable: the weights cannot be had, and the data set is not one for trying things out.
@@ -37,9 +38,7 @@ def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
     except WeightsUnavailable as error:
         if not cfg.dataset.get("random_weights_ok", False):
             raise
-        log.warning(
-            "%s\nThis data set is for trying things out: training starts from random weights (weights: none).", error
-        )
+        log.warning("%s\nThis data set is for trying things out: training starts from random weights.", error)
         parts["backbone"]["weights"] = "none"
         return build_describer(**parts), parts
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch.utils.data import DataLoader
 
 from vpr.data.places import Places, PlacesDataset, collate_places
@@ -79,13 +80,13 @@ class PlacesDataModule(pl.LightningDataModule):
         return sampler
 
     def train_dataloader(self) -> DataLoader:
-        # Lightning makes the first iterator before it tells the sampler the epoch, and knows nothing of the place in the epoch.
+        # Lightning makes the first iterator before it tells the sampler the epoch, and never tells it the batch.
         module: Any = self.trainer.lightning_module if self.trainer else None
         return DataLoader(
             self.dataset,
             batch_sampler=self._sampler(module.resume_from if module else Position()),
             num_workers=self.num_workers,
             collate_fn=collate_places,
-            pin_memory=bool(self.trainer) and self.trainer.strategy.root_device.type == "cuda",
+            pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )

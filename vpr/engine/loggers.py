@@ -35,8 +35,8 @@ def wandb(
     """Return a W&B logger.
 
     Args:
-        mode: `online`, `offline`, `disabled`, or `auto` = what WANDB_MODE says, else online if there is an API key, else offline.
-            It never prompts; an offline run can be sent later with `wandb sync`.
+        mode: `online`, `offline`, `disabled`, or `auto` = what WANDB_MODE says, else online if there is an API key,
+            else offline. It never prompts; an offline run can be sent later with `wandb sync`.
     """
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if _api_key() else "offline")

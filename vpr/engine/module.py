@@ -77,14 +77,15 @@ class TrainingModule(pl.LightningModule):
         # A function of the step instead of a generator's state: a resumed run draws the same numbers.
         torch.manual_seed((self.seed * 1_000_003 + self.global_step) * world_size() + self.global_rank)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
         steps = self.trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
         scheduler = self.make_schedule(optimizer, steps, steps * max(1, self.trainer.max_epochs or 1))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        batch = self.trainer.fit_loop.epoch_loop.batch_progress.current.processed
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        batch = progress.processed
         at_end = batch >= self.trainer.num_training_batches
         position = Position(self.current_epoch + 1, 0) if at_end else Position(self.current_epoch, batch)
         checkpoint["position"] = position._asdict()

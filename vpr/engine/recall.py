@@ -94,9 +94,7 @@ class Recall(Callback):
         if new_best:
             self.best = self.latest
         if self.patience is not None and self._without_best >= self.patience:
-            log.info(
-                "No better recall@1 on %s in %d evaluations: training ends here.", self.monitor, self._without_best
-            )
+            log.info("No better R@1 on %s in %d evaluations: training ends here.", self.monitor, self._without_best)
             trainer.should_stop = True
 
     def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, Evaluation]:

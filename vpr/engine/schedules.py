@@ -1,4 +1,7 @@
-"""Learning-rate schedules, as one factor per optimiser step: a pure function of the step, so that a resumed run goes on exactly."""
+"""Learning-rate schedules: one factor per optimiser step, a pure function of the step.
+
+So a resumed run goes on exactly.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,8 @@ def warmup_multistep(
 ) -> LambdaLR:
     """Return a linear warm-up, then steps down by `gamma` at the start of each epoch of `milestones` (MixVPR, 2023).
 
-    During the warm-up the rate is `(step + 1) / warmup_steps` of the base rate. A milestone that falls into it is lost: the published
-    code writes the warm-up rate over it. With `warmup_steps=0` these are plain milestones.
+    During the warm-up the rate is `(step + 1) / warmup_steps` of the base rate. A milestone that falls into it is lost:
+    the published code writes the warm-up rate over it. With `warmup_steps=0` these are plain milestones.
     """
     drops = [m * steps_per_epoch for m in milestones if m * steps_per_epoch >= warmup_steps]
 
@@ -41,7 +44,7 @@ def warmup_multistep(
 def warmup_cosine(
     optimizer: Optimizer, steps_per_epoch: int, total_steps: int, *, warmup_steps: int = 0, final_factor: float = 0.0
 ) -> LambdaLR:
-    """Return a linear warm-up, then half a cosine down to `final_factor` of the base rate at the last step (Loshchilov & Hutter, 2017)."""
+    """Return a linear warm-up, then half a cosine to `final_factor` of the base rate (Loshchilov & Hutter, 2017)."""
 
     def factor(step: int) -> float:
         if step < warmup_steps:

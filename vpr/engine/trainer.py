@@ -28,7 +28,7 @@ HANDLED = (
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """Return Lightning's name of the precision; `auto` is bf16-mixed on a GPU that has it, 16-mixed on an older one, else 32-true."""
+    """Return Lightning's name of it; `auto` is bf16-mixed on a GPU that has it, 16-mixed on an older one, else 32-true."""
     if precision != "auto":
         return precision
     if accelerator == "cpu" or not torch.cuda.is_available():
@@ -37,7 +37,7 @@ def resolve_precision(precision: str, accelerator: str) -> str:
 
 
 def resolve_workers(workers: int, devices: int = 1) -> int:
-    """Return the number of loader processes on each rank; -1 is one a core, less one for the training process itself."""
+    """Return the number of loader processes on each rank; -1 is one a core, less one for the training process."""
     if workers >= 0:
         return workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)

@@ -16,8 +16,9 @@ def world_size() -> int:
 def gather_rows(rows: Tensor) -> Tensor:
     """Stack the rows of all ranks, in the order of the ranks; ranks may have different numbers of rows.
 
-    The gradient comes back to the rank that a row came from, summed over all ranks. A loss of the gathered rows is the same on each
-    rank, so after DistributedDataParallel has averaged over the ranks the parameters get the gradient of one process with the whole batch.
+    The gradient comes back to the rank that a row came from, summed over all ranks. A loss of the gathered rows is the
+    same on each rank, so after DistributedDataParallel has averaged over the ranks the parameters get the gradient of
+    one process with the whole batch.
 
     Args:
         rows: (n, ...) on this rank.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class LossResult(NamedTuple):
-    """`value` is the scalar to minimise; `mined` the share (0..1) of the batch's images that the miner found worth training on."""
+    """`value` is the scalar to minimise; `mined` the share (0..1) of the batch's images that the miner picked."""
 
     value: Tensor
     mined: float
