@@ -1,0 +1,130 @@
+"""An image with a depth buffer, on which textured rectangles and plain polygons of the map are drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from vpr.data.toycity.camera import Camera
+
+_UNIT = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
+
+
+class Patch(NamedTuple):
+    """Part of the image that a plane may fill: box, its coverage mask (h, w) uint8 and inverse depths (h, w)."""
+
+    x: slice
+    y: slice
+    mask: np.ndarray
+    nearness: np.ndarray
+
+
+class Canvas:
+    """`frame` (H, W, 3) uint8 RGB and `nearness` (H, W) float32, the inverse depth in 1/m (0 = sky)."""
+
+    def __init__(self, camera: Camera, frame: np.ndarray) -> None:
+        self.camera = camera
+        self.frame = frame
+        self.nearness = np.zeros(frame.shape[:2], np.float32)
+
+    def texture(
+        self,
+        pyramid: list[np.ndarray],
+        origin: np.ndarray,
+        along: np.ndarray,
+        up: np.ndarray,
+        light: tuple[float, float, float] = (1, 1, 1),
+        shade: Callable[[np.ndarray, int], np.ndarray] | None = None,
+        shape: np.ndarray = _UNIT,
+        alpha: bool = False,
+    ) -> None:
+        """Draw a texture on the parallelogram `origin + a*along + b*up`, cut to `shape` (N, 2) in units of (a, b).
+
+        `pyramid` holds the texture (top row first, RGB or with `alpha` RGBA) at full, half, quarter ... size;
+        `shade(image, level)` may change the one that is used.
+        """
+        patch = self._patch(origin + shape[:, :1] * along + shape[:, 1:] * up)
+        if patch is None:
+            return
+        depth = 1 / max(float(patch.nearness.max()), 1e-3)
+        density = pyramid[0].shape[1] / np.linalg.norm(along) * depth / self.camera.focal
+        level = min(int(np.log2(max(density, 1))), len(pyramid) - 1)
+        image = shade(pyramid[level], level) if shade else pyramid[level]
+        h, w = image.shape[:2]
+        plane = np.stack([along / w, -up / h, origin + up - self.camera.position], axis=1)
+        shift = np.array([[1, 0, -patch.x.start], [0, 1, -patch.y.start], [0, 0, 1.0]])
+        size = (patch.mask.shape[1], patch.mask.shape[0])
+        warped = cv2.warpPerspective(
+            image, shift @ self.camera.projection @ plane, size, borderMode=cv2.BORDER_REPLICATE
+        )
+        if light != (1, 1, 1):
+            warped = cv2.multiply(warped, (*light, 1.0))
+        if alpha:
+            self._blend(patch, warped)
+        else:
+            self._put(patch, warped)
+
+    def polygon(self, points: np.ndarray, colour: tuple[float, float, float], opacity: float = 1.0) -> None:
+        """Fill a planar polygon (N, 3) with one colour; where it is translucent it leaves the depth as it was."""
+        patch = self._patch(points)
+        if patch is None:
+            return
+        fill = np.empty((*patch.mask.shape, 3), np.uint8)
+        fill[:] = np.clip(colour, 0, 255)
+        if opacity < 1:
+            below = self.frame[patch.y, patch.x]
+            cv2.copyTo(cv2.addWeighted(fill, opacity, below, 1 - opacity, 0), patch.mask, below)
+        else:
+            self._put(patch, fill)
+
+    def _patch(self, points: np.ndarray) -> Patch | None:
+        """Find the pixels of a planar polygon that lie before what is drawn already."""
+        projected = self.camera.outline(points)
+        if projected is None:
+            return None
+        pixels, _ = projected
+        low = np.floor(pixels.min(0)).astype(int)
+        high = np.ceil(pixels.max(0)).astype(int) + 1
+        x0, y0 = max(low[0], 0), max(low[1], 0)
+        x1, y1 = min(high[0], self.camera.width), min(high[1], self.camera.height)
+        if x0 >= x1 or y0 >= y1:
+            return None
+        normal = np.cross(points[1] - points[0], points[-1] - points[0])
+        distance = normal @ (points[0] - self.camera.position)
+        if abs(distance) < 1e-6 * np.linalg.norm(normal):
+            return None
+        a, b, c = np.linalg.solve(self.camera.projection.T, normal / distance)  # 1/depth is affine in the pixel
+        nearness = (a * np.arange(x0, x1, dtype=np.float32) + np.float32(c)) + (
+            b * np.arange(y0, y1, dtype=np.float32)[:, None]
+        )
+        x, y = slice(int(x0), int(x1)), slice(int(y0), int(y1))
+        nearness = nearness.astype(np.float32)
+        before = cv2.compare(nearness, self.nearness[y, x], cv2.CMP_GT)
+        mask = np.zeros(before.shape, np.uint8)
+        cv2.fillPoly(mask, [np.round((pixels - (x0, y0)) * 16).astype(np.int32)], 255, shift=4)
+        mask &= before
+        return Patch(x, y, mask, nearness) if mask.any() else None
+
+    def _put(self, patch: Patch, image: np.ndarray) -> None:
+        cv2.copyTo(image, patch.mask, self.frame[patch.y, patch.x])
+        cv2.copyTo(patch.nearness, patch.mask, self.nearness[patch.y, patch.x])
+
+    def _blend(self, patch: Patch, image: np.ndarray) -> None:
+        alpha = cv2.bitwise_and(image[..., 3], patch.mask)
+        below = self.frame[patch.y, patch.x]
+        weight = alpha[..., None].astype(np.float32) / 255
+        below[:] = (below + (image[..., :3] - below.astype(np.float32)) * weight + 0.5).astype(np.uint8)
+        solid = cv2.compare(alpha, 127, cv2.CMP_GT)
+        cv2.copyTo(patch.nearness, solid, self.nearness[patch.y, patch.x])
+
+
+def pyramid(image: np.ndarray, levels: int = 4) -> list[np.ndarray]:
+    """Halve an image (H, W, C) repeatedly, by area."""
+    out = [image]
+    while len(out) < levels and min(out[-1].shape[:2]) >= 8:
+        h, w = out[-1].shape[:2]
+        out.append(cv2.resize(out[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA))
+    return out

@@ -1,0 +1,132 @@
+"""Write a drawn city to disk: photos by all cores, then the tables; the result does not depend on the number of workers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import simplejpeg
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vpr.data.toycity.plan import SIZE, TOWNS, ZONE, Shot, Spec, TrainSpec, city_of, dump, parse, shots
+from vpr.data.toycity.scene import draw
+from vpr.data.toycity.sensor import develop
+from vpr.errors import DataError
+
+_WORTH_WORKERS = 64  # photos; fewer are drawn sooner than a worker starts
+
+
+def path_of(shot: Shot) -> str:
+    """Name a photo: as in GSV-Cities for training, `@east@north@zone@...` as in the usual test sets otherwise."""
+    town, month, north = TOWNS[shot.town][0], shot.view.condition.month, int(shot.heading)
+    if shot.role == "train":
+        name = (
+            f"{town}_{shot.place:07d}_{shot.year:04d}_{month:02d}_{north:03d}_{shot.lat}_{shot.lon}_{shot.panoid}.jpg"
+        )
+        return f"Images/{town}/{name}"
+    position = f"@{shot.east:.2f}@{shot.north:.2f}@{ZONE}@T@{shot.lat:.7f}@{shot.lon:.7f}"
+    return f"{shot.role}/{position}@{shot.panoid}@@{north}@@@@{shot.year}{month:02d}@{shot.view.condition.name}@.jpg"
+
+
+def draw_city(folder: Path, spec: Spec, workers: int | None = None) -> None:
+    """Draw all photos of a spec into `folder` and write its tables; shows a progress bar.
+
+    `workers` is the number of processes (default: one a core).
+    """
+    planned = shots(spec)
+    for path in {(folder / path_of(shot)).parent for shot in planned}:
+        path.mkdir(parents=True, exist_ok=True)
+    workers = workers or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns) as progress:
+        task = progress.add_task(f"drawing toycity/{spec.part}", total=len(planned))
+        if workers == 1 or len(planned) < _WORTH_WORKERS:
+            for shot in planned:
+                _photo(folder, spec, shot)
+                progress.advance(task)
+        else:
+            _share(folder, spec, len(planned), workers, progress, task)
+    _tables(folder, spec, planned)
+
+
+def _photo(folder: Path, spec: Spec, shot: Shot) -> None:
+    view = shot.view
+    image = develop(draw(city_of(spec, shot.town), view), view.condition, SIZE, np.random.default_rng((*view.seed, 8)))
+    data = simplejpeg.encode_jpeg(image, quality=view.condition.quality, colorsubsampling="420")
+    (folder / path_of(shot)).write_bytes(data)
+
+
+def _share(folder: Path, spec: Spec, count: int, workers: int, progress: Progress, task) -> None:  # type: ignore[no-untyped-def]
+    """Let fresh processes draw a stretch each. Not multiprocessing: that runs the caller's script again, or forks its threads."""
+    bounds = np.linspace(0, count, workers + 1).astype(int)
+    package = str(Path(__file__).resolve().parents[3])
+    paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "vpr.data.toycity.write", str(folder), dump(spec)]
+    children = [
+        subprocess.Popen([*command, str(a), str(b)], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths})
+        for a, b in zip(bounds[:-1], bounds[1:], strict=True)
+    ]
+    try:
+        os_files = [child.stdout for child in children]
+        while any(child.poll() is None for child in children):
+            for file in os_files:
+                if file is not None and file.read(1):
+                    progress.advance(task)
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+    failed = [child.returncode for child in children if child.returncode]
+    if failed:
+        raise DataError(
+            f"toycity: a drawing process ended with code {failed[0]} (its message stands above); nothing is kept."
+        )
+
+
+def _tables(folder: Path, spec: Spec, planned: list[Shot]) -> None:
+    rows = [
+        {
+            "path": path_of(s),
+            "role": {"queries": "query"}.get(s.role, s.role),
+            "place_id": s.place,
+            "utm_east": s.east,
+            "utm_north": s.north,
+            "lat": s.lat,
+            "lon": s.lon,
+            "heading": round(s.heading, 1),
+            "northdeg": int(s.heading),
+            "year": s.year,
+            "month": s.view.condition.month,
+            "condition": s.view.condition.name,
+            "city_id": TOWNS[s.town][0],
+            "street": city_of(spec, s.town).streets[s.view.street].name,
+            "street_number": s.view.street,
+            "panoid": s.panoid,
+        }
+        for s in planned
+    ]
+    table = pd.DataFrame(rows)
+    table.drop(columns="northdeg").to_csv(folder / "index.csv", index=False)
+    if isinstance(spec, TrainSpec):
+        (folder / "Dataframes").mkdir()
+        for town, part in table.groupby("city_id", sort=False):
+            columns = ["place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid"]
+            part[columns].to_csv(folder / "Dataframes" / f"{town}.csv", index=False)
+
+
+def _main(folder: str, spec_text: str, first: str, last: str) -> None:
+    cv2.setNumThreads(1)
+    spec = parse(spec_text)
+    for shot in shots(spec)[int(first) : int(last)]:
+        _photo(Path(folder), spec, shot)
+        sys.stdout.write(".")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
