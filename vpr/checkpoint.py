@@ -81,7 +81,7 @@ def read(path: str | Path) -> dict[str, Any]:
     """Return the content of a checkpoint; of a training checkpoint (last.ckpt) the describer in it.
 
     Raises:
-        CheckpointError: the file is missing, damaged, from elsewhere or from a newer version. Nothing in it is executed.
+        CheckpointError: the file is missing, damaged, from elsewhere or of a newer format. Nothing in it is executed.
     """
     found = read_any(path)
     content = found.get("describer", found) if isinstance(found, dict) else found
@@ -115,7 +115,7 @@ def read_any(path: str | Path) -> Any:
         raise CheckpointError(f"{source} is damaged or not a checkpoint at all.") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
         raise CheckpointError(
-            f"{source} is damaged or not a checkpoint at all ({source.stat().st_size} bytes). Copy or download it again."
+            f"{source} ({source.stat().st_size} bytes) is damaged or no checkpoint at all. Copy or download it again."
         ) from error
 
 

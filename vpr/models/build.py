@@ -66,10 +66,8 @@ def _network_class(target: object, name: str) -> type[nn.Module]:
         found = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{name}._target_={target}: there is no module {error.name}.") from error
-    defined_here = (
-        inspect.isclass(found) and issubclass(found, nn.Module) and found.__module__.startswith("vpr.models.")
-    )
-    if not defined_here:
+    ours = isinstance(found, type) and issubclass(found, nn.Module) and found.__module__.startswith("vpr.models.")
+    if found is None or not ours:
         raise ConfigError(f"{name}._target_={target}: {module} has no network {attribute}.")
     return found
 
@@ -78,8 +76,19 @@ def _preprocess(image: Mapping[str, Any], backbone: Backbone) -> Preprocess:
     unknown = sorted(image.keys() - set(Preprocess._fields))
     if unknown:
         raise ConfigError(f"image.{unknown[0]} is not known; there are {', '.join(Preprocess._fields)}.")
-    chosen = {k: tuple(v) if k != "interpolation" else str(v) for k, v in image.items() if v is not None}
-    size = chosen.get("size", Preprocess().size)
-    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise ConfigError(f"image.size={list(size)}: give height and width in pixels, e.g. [320,320].")
-    return Preprocess(**{"mean": backbone.mean, "std": backbone.std, **chosen})
+    given = {name: value for name, value in image.items() if value is not None}
+    size = given.get("size", Preprocess().size)
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(x, int) and x > 0 for x in size):
+        raise ConfigError(f"image.size={size}: give height and width in pixels, e.g. [320,320].")
+    return Preprocess(
+        size=(size[0], size[1]),
+        mean=_rgb(given.get("mean", backbone.mean), "mean"),
+        std=_rgb(given.get("std", backbone.std), "std"),
+        interpolation=str(given.get("interpolation", Preprocess().interpolation)),
+    )
+
+
+def _rgb(values: Any, name: str) -> tuple[float, float, float]:
+    if not isinstance(values, list | tuple) or len(values) != 3:
+        raise ConfigError(f"image.{name}={values}: give three numbers, for red, green and blue in 0..1.")
+    return float(values[0]), float(values[1]), float(values[2])

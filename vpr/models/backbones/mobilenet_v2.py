@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.base import Backbone
-from vpr.models.weights import Origin, load_exactly, pretrained_state
+from vpr.models.backbones.libraries import torchvision_model, torchvision_origin
+from vpr.models.weights import load_exactly, pretrained_state
 from vpr.types import Features, FeatureSpec
 
 LAST = 18  # features.18 is the 1x1 convolution to 1280 channels
@@ -32,19 +33,19 @@ class MobileNetV2(Backbone):
             raise ConfigError(f"backbone.head={head}: choose none or lw_mixvpr.")
         if not 0 <= freeze <= LAST:
             raise ConfigError(f"backbone.freeze={freeze}: {name} has {LAST} blocks.")
-        full = torchvision.models.get_model(name, weights=None)
+        full = torchvision_model(name, torchvision.models.MobileNetV2)
         own_head = head == "lw_mixvpr"
-        self.model = nn.ModuleDict({"features": full.features[:LAST] if own_head else full.features})
-        origin = Origin(name, torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url)
+        self.features: nn.Sequential = full.features[:LAST] if own_head else full.features
+        origin = torchvision_origin(name)
         state = pretrained_state(weights, origin)
         if state is not None:
-            load_exactly(self.model, state, origin, dropped=full.state_dict())
+            load_exactly(self, state, origin, dropped=full.state_dict())
         if own_head:
             upsample = nn.Upsample(size=(20, 20), mode="bilinear", align_corners=False)
-            self.model["features"].extend([nn.Conv2d(320, 512, 1), nn.BatchNorm2d(512), upsample])
-        self.freeze(list(self.model["features"])[:freeze], weights)
+            self.features.extend([nn.Conv2d(320, 512, 1), nn.BatchNorm2d(512), upsample])
+        self.freeze(list(self.features)[:freeze], weights)
         # nominal for the own head: at 320x320 pixels 20x20 cells are 16 pixels apart
         self.spec = FeatureSpec(512, 16) if own_head else FeatureSpec(full.last_channel, 32)
 
     def forward(self, images: Tensor) -> Features:
-        return Features(self.model["features"](images))
+        return Features(self.features(images))

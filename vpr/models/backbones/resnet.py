@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.base import Backbone
-from vpr.models.weights import Origin, load_exactly, pretrained_state
+from vpr.models.backbones.libraries import torchvision_model, torchvision_origin
+from vpr.models.weights import load_exactly, pretrained_state
 from vpr.types import Features, FeatureSpec
 
 
@@ -36,11 +37,11 @@ class ResNet(Backbone):
             raise ConfigError(f"backbone.crop={list(crop)}: only the last stages can go: [], [4], [3, 4] or [2, 3, 4].")
         if not 0 <= freeze <= stages:
             raise ConfigError(f"backbone.freeze={freeze}: {name} cropped by {list(crop)} has the stages 1 to {stages}.")
-        full = torchvision.models.get_model(name, weights=None)
+        full = torchvision_model(name, torchvision.models.ResNet)
         stem = ["conv1", "bn1", "relu", "maxpool"]
         layers = [f"layer{i}" for i in range(1, stages + 1)]
         self.model = nn.Sequential(OrderedDict((part, full.get_submodule(part)) for part in stem + layers))
-        origin = Origin(name, torchvision.models.get_model_weights(name)["IMAGENET1K_V1"].url)
+        origin = torchvision_origin(name)
         state = pretrained_state(weights, origin)
         if state is not None:
             load_exactly(self.model, state, origin, dropped=full.state_dict())

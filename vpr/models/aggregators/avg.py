@@ -1,0 +1,19 @@
+"""Plain average pooling, the simplest descriptor."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vpr.types import Features, FeatureSpec
+
+
+class Avg(nn.Module):
+    """Mean over cells and L2 normalisation; the descriptor has one number a channel. Nothing is learned."""
+
+    def __init__(self, spec: FeatureSpec) -> None:
+        super().__init__()
+        self.dim = spec.channels
+
+    def forward(self, features: Features) -> Tensor:
+        return F.normalize(features.map.float().mean(dim=(-2, -1)), dim=-1)
