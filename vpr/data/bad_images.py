@@ -12,11 +12,14 @@ class BadImageTally:
     Args:
         limit: share of bad photos among all photos seen that a run may skip.
         minimum: photos that must have been seen before the share is judged.
+        allowance: photos that the share is taken of as long as fewer were seen: two bad ones in the first hundred
+            would be chance where one in 200 is bad.
     """
 
-    def __init__(self, limit: float = 0.01, minimum: int = 100) -> None:
+    def __init__(self, limit: float = 0.01, minimum: int = 100, allowance: int = 500) -> None:
         self.limit = limit
         self.minimum = minimum
+        self.allowance = allowance
         self.seen = 0
         self.bad: dict[str, None] = {}
 
@@ -24,13 +27,14 @@ class BadImageTally:
         """Count one batch.
 
         Raises:
-            DataError: more than `limit` of at least `minimum` photos, or all photos so far, cannot be read.
+            DataError: more photos than `limit` allows, or all photos so far, cannot be read.
         """
         new = [sentence for sentence in batch.bad if sentence not in self.bad]
         self.bad.update(dict.fromkeys(new))
         self.seen += len(batch.labels) + len(new)
         bad = len(self.bad)
-        if bad > self.limit * self.seen and (self.seen >= self.minimum or bad == self.seen):
+        too_many = self.seen >= self.minimum and bad > self.limit * max(self.seen, self.allowance)
+        if too_many or (bad and bad == self.seen):
             first = "; ".join(list(self.bad)[:3])
             raise DataError(
                 f"{bad:,} of {self.seen:,} training images cannot be read, more than {self.limit:.0%} "

@@ -15,6 +15,7 @@ from vpr.data.places import Places
 from vpr.errors import DataError
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")
+NUMBERS = ("place_id", "year", "month", "northdeg", "lat", "lon")
 LAYOUT = "Dataframes/<City>.csv and Images/<City>/*.jpg"
 SOURCE = "The set is published by A. Ali-bey: github.com/amaralibey/gsv-cities."
 ID_STEP = 100_000
@@ -45,22 +46,21 @@ def read(root: str | Path, cities: Sequence[str] | None = None, min_images_per_p
 def _read_city(root: Path, city: str, number: int) -> pd.DataFrame:
     """Files, place ids and city number of one csv, latest images first (by year, month, latitude)."""
     csv = require_file(root / "Dataframes" / f"{city}.csv", LAYOUT, SOURCE)
-    rows = read_rows(csv, COLUMNS).sort_values(["year", "month", "lat"], ascending=False, kind="stable")
-    fields = [
-        rows.city_id.astype(str),
-        rows.place_id.astype(str).str.zfill(7),
-        rows.year.astype(str).str.zfill(4),
-        rows.month.astype(str).str.zfill(2),
-        rows.northdeg.astype(str).str.zfill(3),
-        # The names on disk hold the coordinates as Python prints them: the shortest digits that give the same float.
-        rows.lat.astype(float).map(repr),
-        rows.lon.astype(float).map(repr),
-        rows.panoid.astype(str),
-    ]
-    names = ["_".join(row) for row in zip(*fields, strict=True)]
+    rows = read_rows(csv, COLUMNS, text=["city_id", "panoid"])
+    wrong = [column for column in NUMBERS if not pd.api.types.is_numeric_dtype(rows[column])]
+    if wrong:
+        raise DataError(f"{csv} holds something else than numbers in {', '.join(wrong)}. Download it again.")
+    rows = rows.sort_values(["year", "month", "lat"], ascending=False, kind="stable")
     folder = f"Images/{rows.city_id.iloc[0]}"
     suffix = _suffix(root / folder)
-    files = [f"{folder}/{name}{suffix}" for name in names]
+    # Python prints the shortest digits that give the same float; that is how the coordinates stand in the file names.
+    files = [
+        f"{folder}/{city_id}_{int(place) % ID_STEP:07d}_{int(year):04d}_{int(month):02d}_{int(degrees):03d}"
+        f"_{float(lat)}_{float(lon)}_{panoid}{suffix}"
+        for place, year, month, degrees, city_id, lat, lon, panoid in zip(
+            *(rows[column].tolist() for column in COLUMNS), strict=True
+        )
+    ]
     return pd.DataFrame({"file": files, "id": rows.place_id.to_numpy() + number * ID_STEP, "city": number})
 
 

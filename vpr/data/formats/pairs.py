@@ -69,5 +69,5 @@ def _read_side(root: Path, side: str | Mapping[str, Any], csv: str, path: str, f
     if isinstance(side, str):
         names = list_images(root / side)
         return Side([root / side / name for name in names], np.arange(len(names)))
-    rows = read_rows(root / csv, [path, frame], side)
+    rows = read_rows(root / csv, [path, frame], side, text=[path])
     return Side([root / name for name in rows[path]], rows[frame].to_numpy())

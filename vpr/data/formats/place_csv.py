@@ -37,7 +37,7 @@ def read(
     """
     columns = [path, place_id, *([group] if group else [])]
     root = require_folder(root, f"{csv} with the columns {', '.join(columns)}, and the images")
-    rows = read_rows(root / csv, columns, where)
+    rows = read_rows(root / csv, columns, where, text=[path])
     return group_by_place(
         name, root, list(rows[path]), rows[place_id], rows[group] if group else None, min_images_per_place
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from vpr.data.formats.layout import absolute
@@ -15,22 +16,27 @@ from vpr.errors import ConfigError, DataError
 BOUNDS = {"lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "ne": operator.ne}
 
 
-def read_rows(csv: Path, columns: Iterable[str], where: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def read_rows(
+    csv: Path, columns: Sequence[str], where: Mapping[str, Any] | None = None, text: Sequence[str] = ()
+) -> pd.DataFrame:
     """Read the rows that pass all filters.
 
     Args:
-        columns: those that must be there.
+        columns: those that must be there and filled.
         where: {column: value}, {column: [value, ...]} or {column: {lt|le|gt|ge|ne: value}}.
+        text: columns to read as they stand: `007` is no number there.
 
     Raises:
-        DataError: no such file or column, or no row is left.
+        DataError: no such file or column, an empty cell, or no row is left.
         ConfigError: an unknown bound.
     """
     where = where or {}
     if not csv.is_file():
         raise DataError(f"There is no file {absolute(csv)}. It must be a csv with the columns {', '.join(columns)}.")
     try:
-        frame = pd.read_csv(csv, float_precision="round_trip")
+        frame = pd.read_csv(
+            csv, float_precision="round_trip", dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""]
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{csv} cannot be read as csv: {error}. Give a comma separated file with a header.") from error
     absent = [column for column in dict.fromkeys([*columns, *where]) if column not in frame]
@@ -40,6 +46,13 @@ def read_rows(csv: Path, columns: Iterable[str], where: Mapping[str, Any] | None
         frame = frame[_passes(frame[column], wanted, column)]
     if frame.empty:
         raise DataError(f"No row of {csv} passes the filter {dict(where)}.")
+    empty = frame[list(columns)].isna().to_numpy()
+    if empty.any():
+        row, column = np.argwhere(empty)[0]
+        # Lines count from 1, and the header is one.
+        raise DataError(
+            f"Line {frame.index[row] + 2} of {csv} has no {columns[column]}. Fill it in or remove the line."
+        )
     return frame.reset_index(drop=True)
 
 
