@@ -39,6 +39,18 @@ class Camera:
         """(3, 3) matrix from map vectors relative to the camera to homogeneous pixels."""
         return self.intrinsics @ self.rotation
 
+    @cached_property
+    def unprojection(self) -> np.ndarray:
+        """(3, 3) matrix from homogeneous pixels to map vectors of depth 1."""
+        return np.linalg.inv(self.projection)
+
+    def sees(self, points: np.ndarray, margin: float) -> np.ndarray:
+        """Tell which map points (N, 2) stand before the camera and between its left and right border, or `margin` metres off."""
+        offset = np.asarray(points) - self.position[:2]
+        ahead, sideways = offset @ self.rotation[2, :2], offset @ self.rotation[0, :2]
+        slope = self.width / self.focal / 2
+        return (ahead > -margin) & (np.abs(sideways) < slope * np.maximum(ahead, 0) + margin * np.hypot(1, slope))
+
     def project(self, points: np.ndarray) -> np.ndarray:
         """Project map points (N, 3) in front of the camera to pixels (N, 2)."""
         rays = (np.asarray(points, float) - self.position) @ self.projection.T

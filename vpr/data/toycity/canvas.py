@@ -32,36 +32,30 @@ class Canvas:
 
     def texture(
         self,
-        pyramid: list[np.ndarray],
+        image: Callable[[int], np.ndarray],
+        scale: float,
         origin: np.ndarray,
         along: np.ndarray,
         up: np.ndarray,
-        light: tuple[float, float, float] = (1, 1, 1),
-        shade: Callable[[np.ndarray, int], np.ndarray] | None = None,
         shape: np.ndarray = _UNIT,
         alpha: bool = False,
     ) -> None:
         """Draw a texture on the parallelogram `origin + a*along + b*up`, cut to `shape` (N, 2) in units of (a, b).
 
-        `pyramid` holds the texture (top row first, RGB or with `alpha` RGBA) at full, half, quarter ... size;
-        `shade(image, level)` may change the one that is used.
+        `image(level)` gives it (top row first, RGB or with `alpha` RGBA) shrunk by `2**level`, or the smallest there
+        is; it is asked only if something is to be seen. `scale` is pixels per metre at level 0.
         """
         patch = self._patch(origin + shape[:, :1] * along + shape[:, 1:] * up)
         if patch is None:
             return
-        depth = 1 / max(float(patch.nearness.max()), 1e-3)
-        density = pyramid[0].shape[1] / np.linalg.norm(along) * depth / self.camera.focal
-        level = min(int(np.log2(max(density, 1))), len(pyramid) - 1)
-        image = shade(pyramid[level], level) if shade else pyramid[level]
-        h, w = image.shape[:2]
+        density = scale / max(float(patch.nearness.max()), 1e-3) / self.camera.focal
+        picture = image(int(np.log2(max(density, 1))))
+        h, w = picture.shape[:2]
         plane = np.stack([along / w, -up / h, origin + up - self.camera.position], axis=1)
         shift = np.array([[1, 0, -patch.x.start], [0, 1, -patch.y.start], [0, 0, 1.0]])
         size = (patch.mask.shape[1], patch.mask.shape[0])
-        warped = cv2.warpPerspective(
-            image, shift @ self.camera.projection @ plane, size, borderMode=cv2.BORDER_REPLICATE
-        )
-        if light != (1, 1, 1):
-            warped = cv2.multiply(warped, (*light, 1.0))
+        pose = shift @ self.camera.projection @ plane
+        warped = cv2.warpPerspective(picture, pose, size, borderMode=cv2.BORDER_REPLICATE)
         if alpha:
             self._blend(patch, warped)
         else:
@@ -73,7 +67,7 @@ class Canvas:
         if patch is None:
             return
         fill = np.empty((*patch.mask.shape, 3), np.uint8)
-        fill[:] = np.clip(colour, 0, 255)
+        fill[:] = [min(max(c, 0), 255) for c in colour]
         if opacity < 1:
             below = self.frame[patch.y, patch.x]
             cv2.copyTo(cv2.addWeighted(fill, opacity, below, 1 - opacity, 0), patch.mask, below)
@@ -92,11 +86,11 @@ class Canvas:
         x1, y1 = min(high[0], self.camera.width), min(high[1], self.camera.height)
         if x0 >= x1 or y0 >= y1:
             return None
-        normal = np.cross(points[1] - points[0], points[-1] - points[0])
+        normal = _cross(points[1] - points[0], points[-1] - points[0])
         distance = normal @ (points[0] - self.camera.position)
-        if abs(distance) < 1e-6 * np.linalg.norm(normal):
+        if abs(distance) < 1e-9:  # seen edge on
             return None
-        a, b, c = np.linalg.solve(self.camera.projection.T, normal / distance)  # 1/depth is affine in the pixel
+        a, b, c = (normal / distance) @ self.camera.unprojection  # 1/depth is affine in the pixel
         nearness = (a * np.arange(x0, x1, dtype=np.float32) + np.float32(c)) + (
             b * np.arange(y0, y1, dtype=np.float32)[:, None]
         )
@@ -119,6 +113,12 @@ class Canvas:
         below[:] = (below + (image[..., :3] - below.astype(np.float32)) * weight + 0.5).astype(np.uint8)
         solid = cv2.compare(alpha, 127, cv2.CMP_GT)
         cv2.copyTo(patch.nearness, solid, self.nearness[patch.y, patch.x])
+
+
+def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Vector product of two (3,): numpy's own spends its time on shapes."""
+    (ax, ay, az), (bx, by, bz) = a.tolist(), b.tolist()
+    return np.array([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx])
 
 
 def pyramid(image: np.ndarray, levels: int = 4) -> list[np.ndarray]:

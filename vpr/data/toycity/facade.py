@@ -7,22 +7,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vpr.data.toycity.canvas import pyramid
 from vpr.data.toycity.openings import draw_door, draw_gate, draw_shop, draw_window, window_style
-from vpr.data.toycity.sheet import LEDGE, Sheet
+from vpr.data.toycity.sheet import LEDGE, Sheet, Skin
 from vpr.data.toycity.walls import paint
 
 _ROOFS = np.array([(134, 76, 58), (96, 62, 54), (84, 84, 90), (112, 106, 100), (70, 74, 80)], float)
 
 
 class Facade(NamedTuple):
-    """Texture pyramids of front and side (RGB) with their labels, height of the wall in metres, outline, roof."""
+    """Front and side, height of the front and of its eaves in metres, outline of the front in 0..1, roof."""
 
-    front: list[np.ndarray]
-    front_label: list[np.ndarray]
-    side: list[np.ndarray]
-    side_label: list[np.ndarray]
+    front: Skin
+    side: Skin
     height: float
+    eaves: float
     outline: np.ndarray
     roof: str
     rise: float
@@ -30,7 +28,7 @@ class Facade(NamedTuple):
     chimneys: tuple[float, ...]
 
 
-@lru_cache(maxsize=700)
+@lru_cache(maxsize=500)
 def facade(width: float, depth: float, corner: bool, key: tuple[int, ...]) -> Facade:
     """Draw the building `key`; a corner house has windows and shops on its sides too."""
     rng = np.random.default_rng((*key, 1))
@@ -42,25 +40,18 @@ def facade(width: float, depth: float, corner: bool, key: tuple[int, ...]) -> Fa
     rise = {"flat": 0.0, "pitched": 2.6, "mansard": 2.4, "gable": 0.36 * width, "stepped": 0.34 * width}[roof]
     top = eaves + (rise if roof in ("gable", "stepped") else 0)
     look = int(rng.integers(1 << 30))
-    front = _wall(width, top, eaves, (ground, storey, storeys), material, look, look + 1, True)
-    side = _wall(depth, eaves, eaves, (ground, storey, storeys), material, look, look + 2, corner)
+    floors = (ground, storey, storeys)
     return Facade(
-        pyramid(front.rgb),
-        _labels(front.label),
-        pyramid(side.rgb),
-        _labels(side.label),
+        Skin(lambda: _wall(width, top, eaves, floors, material, look, look + 1, True)),
+        Skin(lambda: _wall(depth, eaves, eaves, floors, material, look, look + 2, corner)),
         top,
+        eaves,
         _outline(roof, eaves / top),
         roof,
         rise,
         _ROOFS[rng.integers(len(_ROOFS))] * rng.uniform(0.85, 1.15),
         tuple(rng.uniform(0.1, 0.9, int(rng.integers(0, 3)))),
     )
-
-
-def _labels(label: np.ndarray) -> list[np.ndarray]:
-    shapes = [image.shape[:2] for image in pyramid(label)]
-    return [label[:: 2**i, :: 2**i][:h, :w] for i, (h, w) in enumerate(shapes)]
 
 
 def _outline(roof: str, eaves: float) -> np.ndarray:

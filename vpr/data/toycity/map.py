@@ -14,14 +14,41 @@ FIRST, LAST = (
     18.0,
     30.0,
 )  # cameras keep away this far from the ends of a street, so that 25 m never reach around a corner
-_NAMES = (
-    "Mill Oak Station Harbour Church Linden Market River Castle School Garden Bridge Rose Tower King Garage "
-    "Maple Canal Abbey Ferry Cedar Chapel Queen Orchard Quarry Fox"
-).split()
+_NAMES = [
+    "Mill",
+    "Oak",
+    "Station",
+    "Harbour",
+    "Church",
+    "Linden",
+    "Market",
+    "River",
+    "Castle",
+    "School",
+    "Garden",
+    "Bridge",
+    "Rose",
+    "Tower",
+    "King",
+    "Garage",
+    "Maple",
+    "Canal",
+    "Abbey",
+    "Ferry",
+    "Cedar",
+    "Chapel",
+    "Queen",
+    "Orchard",
+    "Quarry",
+    "Fox",
+]
 
 
 class Street(NamedTuple):
-    """One street between two crossings: start (2,), unit direction (2,), length, width, which side is photographed, name."""
+    """One street between two crossings: start (2,), unit direction (2,), length, width, which side is photographed (1 left, -1 right), name.
+
+    The last number of `key` is its row in the city; wear and markings follow from all of it.
+    """
 
     start: np.ndarray
     direction: np.ndarray
@@ -29,7 +56,7 @@ class Street(NamedTuple):
     width: float
     side: int
     name: str
-    number: int
+    key: tuple[int, ...]
 
     @property
     def left(self) -> np.ndarray:
@@ -102,7 +129,7 @@ def _lay_out(seed: tuple[int, ...], cells: int) -> City:
     steps = rng.uniform(125, 170, (2, cells))
     lines = np.concatenate([np.zeros((2, 1)), np.cumsum(steps, axis=1)], axis=1)
     names = [f"{n} {kind}" for kind in ("Street", "Road", "Lane", "Avenue") for n in rng.permutation(_NAMES)]
-    streets = _streets(rng, lines, widths, names)
+    streets = _streets(rng, lines, widths, names, seed)
     blocks, buildings = [], []
     for i in range(cells):
         for j in range(cells):
@@ -113,7 +140,9 @@ def _lay_out(seed: tuple[int, ...], cells: int) -> City:
     return City(tuple(streets), tuple(buildings), tuple(_posts(rng, streets)), np.array(blocks))
 
 
-def _streets(rng: np.random.Generator, lines: np.ndarray, widths: np.ndarray, names: list[str]) -> list[Street]:
+def _streets(
+    rng: np.random.Generator, lines: np.ndarray, widths: np.ndarray, names: list[str], key: tuple[int, ...]
+) -> list[Street]:
     """Inner streets only: both sides are built on. One side and direction for the whole street."""
     streets: list[Street] = []
     cells = lines.shape[1] - 1
@@ -129,7 +158,7 @@ def _streets(rng: np.random.Generator, lines: np.ndarray, widths: np.ndarray, na
                 start = np.array([lines[0, i], low] if axis == 0 else [low, lines[1, i]])
                 if back:
                     start, direction = start + direction * (high - low), -direction
-                streets.append(Street(start, direction, high - low, widths[axis, i], side, name, len(streets)))
+                streets.append(Street(start, direction, high - low, widths[axis, i], side, name, (*key, len(streets))))
     return streets
 
 

@@ -20,7 +20,30 @@ _SHOP = [
     (222, 214, 196),
     (34, 110, 120),
 ]
-_SYLLABLES = "ba co da fi ga ko la mi no pa ro sa ti vo ze lu mar tel bon ric san del".split()
+_SYLLABLES = [
+    "ba",
+    "co",
+    "da",
+    "fi",
+    "ga",
+    "ko",
+    "la",
+    "mi",
+    "no",
+    "pa",
+    "ro",
+    "sa",
+    "ti",
+    "vo",
+    "ze",
+    "lu",
+    "mar",
+    "tel",
+    "bon",
+    "ric",
+    "san",
+    "del",
+]
 
 
 class WindowStyle(NamedTuple):

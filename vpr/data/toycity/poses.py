@@ -26,7 +26,7 @@ class Jitter(NamedTuple):
 
 def spots(city: City, spacing: float, count: int) -> list[tuple[int, float]]:
     """List the first `count` stations (street, metres along it), street by street."""
-    return [(s.number, float(a)) for s in city.streets for a in stations(s, spacing)][:count]
+    return [(s.key[-1], float(a)) for s in city.streets for a in stations(s, spacing)][:count]
 
 
 def take(

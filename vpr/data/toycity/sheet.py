@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -10,6 +11,10 @@ import numpy as np
 PIXELS_PER_METRE = 18
 WALL, SHOP, SIGN, LEDGE = 0, 240, 241, 242  # labels; 1..239 number the windows
 Colour = Sequence[float]
+
+
+def _bounded(colour: Colour) -> list[float]:
+    return [min(max(float(c), 0.0), 255.0) for c in colour]
 
 
 class Sheet:
@@ -29,7 +34,7 @@ class Sheet:
         (left, bottom), (right, top) = self._pixel(x0, z0), self._pixel(x1, z1)
         right, bottom = max(right, left + 1), max(bottom, top + 1)
         rows, columns = slice(max(top, 0), max(bottom, 0)), slice(max(left, 0), max(right, 0))
-        self.rgb[rows, columns] = np.clip(colour, 0, 255)
+        self.rgb[rows, columns] = _bounded(colour)
         if label is not None:
             self.label[rows, columns] = label
 
@@ -45,7 +50,7 @@ class Sheet:
     def poly(self, points: Sequence[tuple[float, float]], colour: Colour, label: int | None = None) -> None:
         """Fill a polygon of (x, z)."""
         pixels = np.array([self._pixel(x, z) for x, z in points], np.int32)
-        cv2.fillPoly(self.rgb, [pixels], [float(min(max(c, 0), 255)) for c in colour])
+        cv2.fillPoly(self.rgb, [pixels], _bounded(colour))
         if label is not None:
             cv2.fillPoly(self.label, [pixels], label)
 
@@ -63,9 +68,7 @@ class Sheet:
 
     def line(self, x0: float, z0: float, x1: float, z1: float, colour: Colour, pixels: int = 1) -> None:
         """Draw a line, its thickness in pixels."""
-        cv2.line(
-            self.rgb, self._pixel(x0, z0), self._pixel(x1, z1), [float(min(max(c, 0), 255)) for c in colour], pixels
-        )
+        cv2.line(self.rgb, self._pixel(x0, z0), self._pixel(x1, z1), _bounded(colour), pixels)
 
     def text(self, words: str, x0: float, z0: float, x1: float, z1: float, colour: Colour, font: int) -> None:
         """Write into a box, as large as fits."""
@@ -76,3 +79,22 @@ class Sheet:
         cv2.putText(
             self.rgb, words, corner, font, size, [float(c) for c in colour], 2 if size > 0.7 else 1, cv2.LINE_AA
         )
+
+
+class Skin:
+    """A sheet that is drawn when first looked at, in full, half, quarter ... size."""
+
+    def __init__(self, draw: Callable[[], Sheet]) -> None:
+        self._draw = draw
+
+    @cached_property
+    def levels(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Pairs of `rgb` and `label`, the largest first."""
+        sheet = self._draw()
+        out = [(sheet.rgb, sheet.label)]
+        while len(out) < 4:
+            rgb, label = out[-1]
+            h, w = label.shape[0] // 2, label.shape[1] // 2
+            smaller = cv2.resize(rgb, (w, h), interpolation=cv2.INTER_AREA)
+            out.append((smaller, np.ascontiguousarray(label[: 2 * h : 2, : 2 * w : 2])))
+        return out

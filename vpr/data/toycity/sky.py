@@ -26,26 +26,31 @@ def _clouds(seed: int) -> np.ndarray:
 
 
 def backdrop(camera: Camera, condition: Condition, turn: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw what lies behind the buildings: frame (H, W, 3) uint8 and nearness (H, W) float32. `turn` picks the clouds."""
-    x, y = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-    rays = np.stack([x - camera.width / 2, y - camera.height / 2, np.full(x.shape, camera.focal)], -1) / camera.focal
-    world = (rays @ camera.rotation).astype(np.float32)
-    flat = np.hypot(world[..., 0], world[..., 1])
-    lift = world[..., 2] / flat  # tangent of the elevation
-    turned = np.arctan2(world[..., 0], world[..., 1])
-    mix = np.clip(lift / 0.7, 0, 1)[..., None] ** 0.6
+    """Draw what lies behind the buildings: frame (H, W, 3) uint8 and nearness (H, W) float32.
+
+    `turn` picks the clouds. All of this is soft, so it is computed at half the resolution.
+    """
+    h, w = camera.height // 2, camera.width // 2
+    columns = np.arange(w, dtype=np.float32)[None, :, None] * 2 + 1
+    rows = np.arange(h, dtype=np.float32)[:, None, None] * 2 + 1
+    towards = camera.unprojection.astype(np.float32)
+    world = columns * towards[:, 0] + rows * towards[:, 1] + towards[:, 2]
+    lift = world[..., 2] / cv2.magnitude(world[..., 0], world[..., 1])  # tangent of the elevation
+    azimuth = cv2.phase(world[..., 1], world[..., 0])
+    mix = np.sqrt(np.clip(lift / 0.7, 0, 1))[..., None]
     frame = np.float32(condition.sky_low) * (1 - mix) + np.float32(condition.sky_top) * mix
-    if condition.clouds > 0:
-        u, v = (turned / (2 * np.pi) * 1023 * 2 + turn) % 1023, np.clip(lift, 0, 1.4) * 150
-        noise = cv2.remap(_clouds(turn % 4), u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)
-        cover = np.clip((noise - 0.85 + 0.6 * condition.clouds) * 3, 0, 1)[..., None] * 0.75
-        bright = np.float32(condition.sky_low) * (0.62 if condition.night else 1.08) * (1.12 - 0.3 * noise[..., None])
-        frame = frame * (1 - cover) + bright * cover
-    hills = 0.035 + 0.025 * np.sin(turned * 3 + 1) + 0.02 * np.sin(turned * 11) + 0.015 * np.sign(np.sin(turned * 57))
-    far = np.float32(condition.ambient) * (112, 116, 122) * 0.5 + np.float32(condition.sky_low) * 0.5
-    frame[lift < hills] = far
-    below = lift < -1e-3
-    nearness = np.where(below, -world[..., 2] / camera.position[2] * 0.98, 0).astype(np.float32)
+    u, v = (azimuth / np.float32(np.pi) * 1023 + turn) % 1023, np.clip(lift, 0, 1.4) * 150
+    noise = cv2.remap(_clouds(turn % 4), u.astype(np.float32), v.astype(np.float32), cv2.INTER_LINEAR)
+    cover = np.clip((noise - 0.85 + 0.6 * condition.clouds) * 3, 0, 0.75 if condition.clouds else 0)[..., None]
+    bright = np.float32(condition.sky_low) * (0.62 if condition.night else 1.08) * (1.12 - 0.3 * noise[..., None])
+    frame += (bright - frame) * cover
+    hills = (
+        0.035 + 0.025 * np.sin(azimuth * 3 + 1) + 0.02 * np.sin(azimuth * 11) + 0.015 * np.sign(np.sin(azimuth * 57))
+    )
+    frame[lift < hills] = np.float32(condition.ambient) * (56, 58, 61) + np.float32(condition.sky_low) * 0.5
     soil = (214, 218, 224) if condition.snow else (104, 104, 102)
-    frame[below] = np.float32(condition.ambient) * soil
-    return np.clip(frame, 0, 255).astype(np.uint8), nearness
+    frame[lift < -1e-3] = np.float32(condition.ambient) * soil
+    size = (camera.width, camera.height)
+    nearness = np.maximum(world[..., 2] * np.float32(-0.98 / camera.position[2]), 0)  # of the ground, a little too far
+    image = np.clip(frame, 0, 255).astype(np.uint8)
+    return cv2.resize(image, size), cv2.resize(nearness, size)
