@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,7 +14,12 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 # Names that differ; all others are the same on both sides.
-CONDA = {"torch": "pytorch-gpu", "matplotlib": "matplotlib-base", "faiss-gpu-cu12": "faiss-gpu"}
+CONDA = {
+    "torch": "pytorch-gpu",
+    "matplotlib": "matplotlib-base",
+    "huggingface-hub": "huggingface_hub",
+    "faiss-gpu-cu12": "faiss-gpu",
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +57,11 @@ def test_faiss_is_chosen_by_an_extra_and_only_one(project: dict) -> None:
 
 
 def test_what_is_imported_is_declared(project: dict) -> None:
-    modules = {"hydra-core": "hydra", "opencv-python-headless": "cv2", "pillow": "PIL", "scikit-learn": "sklearn"}
+    modules = {"hydra-core": "hydra", "opencv-python-headless": "cv2", "pillow": "PIL"}
     declared = {modules.get(name, name.replace("-", "_")) for name in map(_name, project["dependencies"])}
     found = set()
     for path in [*ROOT.glob("*.py"), *(ROOT / "vpr").rglob("*.py")]:
         found |= set(re.findall(r"^\s*(?:from|import) (\w+)", path.read_text(), re.MULTILINE))
-    import sys
-
     third_party = {name for name in found if name not in sys.stdlib_module_names} - {"vpr"}
     assert third_party - declared - {"faiss"} == set()
 

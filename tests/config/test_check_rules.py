@@ -1,0 +1,91 @@
+"""Each rule fires on what it is for, names key, reason and remedy, and lets the defaults pass."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from omegaconf import open_dict
+
+from vpr.config.check_rules import check_rules
+from vpr.config.compose import compose
+from vpr.errors import ConfigError
+
+GSV = "dataset=gsv_cities"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["batch.places=1"], "batch.places=1: the least is 2. A metric loss needs images of other places"),
+        (["batch.images_per_place=1"], "two images of a place to pull together. Type batch.images_per_place=2"),
+        (["batch.shuffle=within_grup"], "one of within_group, all. Did you mean 'within_group'?"),
+        (["batch.choice=newest"], "batch.choice=newest: it must be one of random, recent."),
+        (["image.interpolation=bicubik"], "Did you mean 'bicubic'?"),
+        (["trainer.sync_batchnorm=maybe"], "it must be one of auto, true, false."),
+        (["dataset.on_bad_image=black", GSV], "it must be one of raise, skip."),
+        (["trainer.eval_every=-1"], "trainer.eval_every=-1: the least is 0. Type trainer.eval_every=0 or more."),
+        (["trainer.checkpoint_every.steps=0"], "trainer.checkpoint_every.steps=0: the least is 1."),
+        (["image.size=[320]"], "image.size=[320]: it must be [height, width] in pixels."),
+        (["image.size=[0,320]"], "it must be [height, width]"),
+        (["image.size=[320,322]", "+backbone.patch_size=14"], "Type 'image.size=[322,322]' (with the quotes)."),
+        (["dataset=pitts30k_val"], "dataset: it has no images to train on"),
+        (["batch.places=3", "trainer.devices=4"], "4 devices, and some would have none. Type batch.places=8"),
+        (["batch.places=2", "trainer.devices=[0,1,2]"], "trainer.devices=[0, 1, 2]"),
+        (["trainer.accelerator=cpu", "trainer.precision=16-mixed"], "Type trainer.precision=32-true"),
+        ([GSV, "trainer.monitor=pits30k_val"], "dataset has pitts30k_val. Did you mean 'pitts30k_val'?"),
+        (["dataset=places_folder", "trainer.monitor=x"], "dataset has none."),
+        ([GSV, "trainer.monitor=pitts30k_val", "trainer.eval_every=0"], "it is never measured. Type"),
+        ([GSV, "trainer.early_stop=3", "trainer.eval_every=0"], "no evaluation that could tell when to stop."),
+        (["dataset=places_folder", "trainer.early_stop=3"], "or trainer.early_stop=null."),
+        (["trainer.early_stop=0"], "trainer.early_stop=0: the least is 1."),
+        (["+sed=3"], "sed: there is no such key. Did you mean 'seed'? Leave +sed out."),
+        (["+trainer.max_epoch=3"], "trainer.max_epoch: there is no such key. Did you mean 'max_epochs'?"),
+    ],
+)
+def test_rule_of_training(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check_rules(compose("train", overrides))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["ks=[]"], "recall@k needs a k"),
+        (["ks=[0,1]"], "k counts from 1"),
+        (["dataset=places_folder"], "dataset: it has no evaluation set."),
+        (["batch_size=0"], "batch_size=0: the least is 1."),
+        (["dtype=float8"], "it must be one of float16, float32."),
+        (["+ckpt_path=x"], "ckpt_path: there is no such key. Did you mean 'ckpt'?"),
+    ],
+)
+def test_rule_of_evaluating(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        check_rules(compose("evaluate", ["ckpt=x.ckpt", *overrides]))
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["batch.places=4", "trainer.devices=4"],
+        ["batch.places=2", "trainer.devices=[0,1]"],
+        ["trainer.precision=16-mixed"],
+        ["trainer.accelerator=cpu", "trainer.precision=bf16-mixed"],
+        ["image.size=[322,322]", "+backbone.patch_size=14"],
+        [GSV, "trainer.monitor=pitts30k_val"],
+        ["dataset=[gsv_cities,msls_val]", "trainer.monitor=msls_val"],
+        ["trainer.eval_every=0"],
+        ["+trainer.extra.detect_anomaly=true"],
+    ],
+)
+def test_what_goes_together_passes(overrides: list[str]) -> None:
+    check_rules(compose("train", overrides))
+
+
+def test_size_that_nobody_knows() -> None:
+    cfg = compose("train")
+    with open_dict(cfg):
+        cfg.image.size = []
+    with pytest.raises(ConfigError, match=r"^image.size=\[\]"):
+        check_rules(cfg)
