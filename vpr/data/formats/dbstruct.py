@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from vpr.data.formats.layout import absolute, require_folder
 from vpr.data.positives import positives_within
@@ -21,6 +23,7 @@ PITTSBURGH = (
     ("Pittsburgh/images", "Pittsburgh/queries"),
     ("raw/Pittsburgh/images", "raw/Pittsburgh/queries"),
 )
+DAMAGED = (MatReadError, OSError, KeyError, AttributeError, ValueError, TypeError, NotImplementedError, zlib.error)
 MAT_FOLDERS = ("datasets", "", "raw")
 SOURCE = (
     "Pittsburgh 250k (Torii et al. 2013) is given out on request; www.di.ens.fr/willow/research/netvlad says how, "
@@ -51,7 +54,7 @@ def read_mat(path: Path) -> DbStruct:
         counts = int(struct.numImages), int(struct.numQueries)
         utm = [np.asarray(xy, float).reshape(2, -1).T for xy in (struct.utmDb, struct.utmQ)]
         radius = float(struct.posDistThr)
-    except (OSError, KeyError, AttributeError, ValueError, TypeError, NotImplementedError) as error:
+    except DAMAGED as error:
         raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {error}. Download it again.") from error
     if (len(database), len(queries)) != counts or tuple(map(len, utm)) != counts:
         raise DataError(

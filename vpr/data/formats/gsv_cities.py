@@ -15,7 +15,7 @@ from vpr.data.places import Places
 from vpr.errors import DataError
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")
-NUMBERS = ("place_id", "year", "month", "northdeg", "lat", "lon")
+NUMBERS = ("place_id", "year", "month", "northdeg")
 LAYOUT = "Dataframes/<City>.csv and Images/<City>/*.jpg"
 SOURCE = "The set is published by A. Ali-bey: github.com/amaralibey/gsv-cities."
 ID_STEP = 100_000
@@ -46,17 +46,17 @@ def read(root: str | Path, cities: Sequence[str] | None = None, min_images_per_p
 def _read_city(root: Path, city: str, number: int) -> pd.DataFrame:
     """Files, place ids and city number of one csv, latest images first (by year, month, latitude)."""
     csv = require_file(root / "Dataframes" / f"{city}.csv", LAYOUT, SOURCE)
-    rows = read_rows(csv, COLUMNS, text=["city_id", "panoid"])
-    wrong = [column for column in NUMBERS if not pd.api.types.is_numeric_dtype(rows[column])]
-    if wrong:
-        raise DataError(f"{csv} holds something else than numbers in {', '.join(wrong)}. Download it again.")
+    rows = read_rows(csv, COLUMNS, text=["city_id", "lat", "lon", "panoid"])
+    try:
+        # Python's own float() is exact in every version of pandas; the file names show each digit.
+        rows = rows.assign(lat=rows.lat.map(float), lon=rows.lon.map(float)).astype(dict.fromkeys(NUMBERS, int))
+    except ValueError as error:
+        raise DataError(f"{csv} has something else than a number: {error}. Download it again.") from error
     rows = rows.sort_values(["year", "month", "lat"], ascending=False, kind="stable")
     folder = f"Images/{rows.city_id.iloc[0]}"
     suffix = _suffix(root / folder)
-    # Python prints the shortest digits that give the same float; that is how the coordinates stand in the file names.
     files = [
-        f"{folder}/{city_id}_{int(place) % ID_STEP:07d}_{int(year):04d}_{int(month):02d}_{int(degrees):03d}"
-        f"_{float(lat)}_{float(lon)}_{panoid}{suffix}"
+        f"{folder}/{city_id}_{place % ID_STEP:07d}_{year:04d}_{month:02d}_{degrees:03d}_{lat}_{lon}_{panoid}{suffix}"
         for place, year, month, degrees, city_id, lat, lon, panoid in zip(
             *(rows[column].tolist() for column in COLUMNS), strict=True
         )

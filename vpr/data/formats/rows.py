@@ -34,9 +34,7 @@ def read_rows(
     if not csv.is_file():
         raise DataError(f"There is no file {absolute(csv)}. It must be a csv with the columns {', '.join(columns)}.")
     try:
-        frame = pd.read_csv(
-            csv, float_precision="round_trip", dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""]
-        )
+        frame = pd.read_csv(csv, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{csv} cannot be read as csv: {error}. Give a comma separated file with a header.") from error
     absent = [column for column in dict.fromkeys([*columns, *where]) if column not in frame]
