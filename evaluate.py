@@ -1,0 +1,95 @@
+"""Measure a checkpoint: image -> backbone -> features -> aggregator -> descriptor -> index -> neighbours -> recall.
+
+python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts250k
+torchrun --nproc_per_node=2 evaluate.py ckpt=runs/x/best.ckpt dataset=[pitts30k,msls_val]
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from vpr.config.app import app
+
+if TYPE_CHECKING:
+    import torch
+
+RANKS = int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@app(config_name="evaluate")
+def main(cfg: DictConfig) -> None:
+    from hydra.utils import instantiate
+    from rich.console import Console
+
+    from vpr import checkpoint, report, viz
+    from vpr.retrieval.describe import describe_fn
+    from vpr.retrieval.evaluate import evaluate
+
+    with process_group(cfg.device) as device:
+        content = checkpoint.read(cfg.ckpt)
+        describer = checkpoint.unpack(content, cfg.ckpt).to(device)
+        describe = describe_fn(describer, device, cfg.precision)
+        sets = [instantiate(node) for node in cfg.dataset.eval.values()]  # all, before hours go into the first
+        results = [
+            evaluate(
+                describe,
+                describer.dim,
+                describer.preprocess,
+                retrieval_set,
+                ks=list(cfg.ks),
+                batch_size=cfg.batch_size,
+                num_workers=cfg.num_workers if cfg.num_workers >= 0 else spare_cores(),
+                dtype=cfg.dtype,
+                on_bad_image=cfg.on_bad_image or "raise",
+                seed=cfg.seed,
+                model=checkpoint.digest(content),
+            )
+            for retrieval_set in sets
+        ]
+    if int(os.environ.get("RANK", "0")) == 0:
+        out, console = Path(cfg.out), Console()
+        settings = {key: cfg[key] for key in ("ckpt", "batch_size", "precision", "dtype", "seed")}
+        report.write(results, out, settings | {"device": str(device), "ranks": RANKS})
+        for result in results:
+            console.print(report.table(result))
+            viz.write(result, out, cfg.seed)
+        console.print(f"metrics.json, predictions.csv and pictures of hits and misses are in {out}", soft_wrap=True)
+
+
+@contextmanager
+def process_group(device: str) -> Iterator[torch.device]:
+    """Yield this rank's device, with a process group around it where torchrun has started several ranks."""
+    import torch.distributed as dist
+
+    from vpr.retrieval.describe import pick_device
+
+    chosen = pick_device(device)
+    if RANKS == 1:
+        yield chosen
+        return
+    if chosen.type == "cuda":
+        import torch
+
+        chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+        torch.cuda.set_device(chosen)
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield chosen
+    finally:
+        dist.destroy_process_group()
+
+
+def spare_cores() -> int:
+    """Count the cores that each rank of this machine may use, less one."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1, 0)
+
+
+if __name__ == "__main__":
+    main()

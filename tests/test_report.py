@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from vpr import report
+from vpr.data.retrieval_set import RetrievalSet
+from vpr.retrieval.evaluate import Evaluation
+from vpr.retrieval.search import Neighbours
+from vpr.types import Protocol
+
+
+@pytest.fixture
+def result() -> Evaluation:
+    """Three queries: a hit at rank 1, one without positives, a hit at rank 2 after which nothing was found."""
+    used = RetrievalSet(
+        Protocol("drawn@0[1of2db]"),
+        [Path("d0.jpg"), Path("d1, b.jpg")],
+        [Path("q0.jpg"), Path("q1.jpg"), Path("q2.jpg")],
+        [np.array([0]), np.empty(0, np.int64), np.array([0, 1])],
+    )
+    similarities = np.array([[1, 0.5], [0.875, -1], [0.5, -np.inf]], np.float32)
+    neighbours = Neighbours(similarities, np.array([[0, 1], [1, 0], [1, -1]]))
+    hits = np.array([[True, True], [False, False], [False, True]])
+    counted = np.array([True, False, True])
+    seconds = {"extract": 0.5, "search": 0.25}
+    recalls, intervals = {1: 0.5, 5: 1.0}, {1: (0.0, 1.0), 5: (1.0, 1.0)}
+    return Evaluation(used, recalls, intervals, hits, counted, neighbours, {7: "x.jpg: truncated"}, 8, seconds)
+
+
+def test_predictions_by_hand(result: Evaluation) -> None:
+    rows = report.predictions(result)
+    assert rows["query"].tolist() == ["q0.jpg", "q0.jpg", "q1.jpg", "q1.jpg", "q2.jpg"]
+    assert rows["database"].tolist() == ["d0.jpg", "d1, b.jpg", "d1, b.jpg", "d0.jpg", "d1, b.jpg"]
+    assert rows["rank"].tolist() == [1, 2, 1, 2, 1]
+    assert rows["distance"].tolist() == [0, 1, 0.5, 2, 1]  # sqrt(2 - 2 s)
+    assert rows["correct"].tolist() == [True, False, None, None, True]
+
+
+def test_no_more_than_the_ranks_asked_for(result: Evaluation) -> None:
+    assert report.predictions(result, ranked=1)["rank"].tolist() == [1, 1, 1]
+
+
+def test_files(result: Evaluation, tmp_path: Path) -> None:
+    report.write([result], tmp_path / "out", {"ckpt": "best.ckpt"})
+    content = json.loads((tmp_path / "out/metrics.json").read_text())
+    numbers = content["sets"]["drawn@0[1of2db]"]
+    assert numbers["recalls"] == {"R@1": 0.5, "R@5": 1.0} and numbers["intervals"]["R@1"] == [0, 1]
+    assert numbers["counts"]["queries"] == 3 and numbers["counts"]["counted_queries"] == 2
+    assert numbers["images_per_second"] == 10 and numbers["dim"] == 8 and numbers["seconds"]["search"] == 0.25
+    assert numbers["bad_images"] == ["x.jpg: truncated"]
+    assert content["settings"] == {"ckpt": "best.ckpt"}
+    assert {"vpr", "torch", "faiss", "numpy"} <= set(content["versions"])
+    table = pd.read_csv(tmp_path / "out/predictions.csv")
+    assert table["protocol"].eq("drawn@0[1of2db]").all() and len(table) == 5
+    assert table["correct"].isna().sum() == 2
+
+
+def test_table_fits_80_columns(result: Evaluation) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(report.table(result))
+    text = console.export_text()
+    for part in ("drawn@0[1of2db]", "R@1", "50.0", "0.0–100.0", "2 queries", "D = 8", "10 images/s", "+ 1 without"):
+        assert part in " ".join(text.split()), part

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from vpr import viz
+from vpr.data.retrieval_set import RetrievalSet
+from vpr.retrieval.evaluate import Evaluation
+from vpr.retrieval.search import Neighbours
+from vpr.types import Protocol
+from vpr.viz_examples import choose, thumbnail
+
+HITS, MISSES, LEFT_OUT = 5, 3, 2
+DATABASE = 6
+
+
+@pytest.fixture
+def result(tmp_path: Path) -> Evaluation:
+    """Queries 0-4 hit at rank 1, 5-7 miss (6 finds a positive at rank 2), 8-9 have no positives."""
+    paths = [tmp_path / f"<{name}> & {row}.png" for name in "dq" for row in range(10)]
+    for row, path in enumerate(paths):
+        cv2.imwrite(str(path), np.full((30, 60, 3), 10 * row, np.uint8))
+    positives = (
+        [np.array([0])] * HITS + [np.array([5]), np.array([1]), np.array([5])] + [np.empty(0, np.int64)] * LEFT_OUT
+    )
+    used = RetrievalSet(Protocol("a/b@<1>"), paths[:DATABASE], paths[10:], positives)
+    neighbours = Neighbours(np.full((10, 5), 0.5, np.float32), np.tile([0, 1, 2, 3, -1], (10, 1)))
+    first = np.arange(10) < HITS
+    return Evaluation(
+        used, {1: 0.625}, {1: (0.5, 0.75)}, first[:, None], np.arange(10) < 8, neighbours, {}, 8, {"extract": 1}
+    )
+
+
+def test_columns_hold_what_they_say(result: Evaluation) -> None:
+    columns = choose(result, count=4)
+    assert {name: len(examples) for name, examples in columns.items()} == {"Misses (3)": 3, "Hits (5)": 4}
+    hit, missed, never = columns["Hits (5)"][0], columns["Misses (3)"][1], columns["Misses (3)"][0]
+    assert [shot.right for shot in hit.shots] == [None, True, False, False, False]
+    assert [shot.right for shot in missed.shots] == [None, False, True, False, None]
+    assert missed.shots[-1].path == result.retrieval_set.database[1] and missed.shots[1].caption == "✗ 0.50"
+    assert "1 of 1 positives in the first 5, from rank 2 on" in missed.note and "0 of 1" in never.note
+
+
+def test_choice_follows_the_seed(result: Evaluation) -> None:
+    names = [[example.shots[0].path for example in choose(result, seed, 2)["Hits (5)"]] for seed in (1, 1, 2, 3, 4)]
+    assert names[0] == names[1] and any(other != names[0] for other in names[2:])
+
+
+def test_page_needs_nothing_else_and_escapes_names(result: Evaluation) -> None:
+    html, png = viz.write(result, result.retrieval_set.queries[0].parent / "out")
+    text = html.read_text(encoding="utf-8")
+    assert html.name == "matches_a_b@_1_.html" and png.name == "matches_a_b@_1_.png"
+    assert len(re.findall(r'src="data:image/jpeg;base64,[\w+/=]+"', text)) == text.count("<img") == 5 * (HITS + MISSES)
+    assert not re.search(r"https?:|<script|url\(|@import", text)
+    assert "a/b@&lt;1&gt;" in text and "&lt;q&gt; &amp; 0.png" in text and "<q>" not in text
+    assert "62.5" in text and "50.0 – 75.0" in text
+
+
+def test_png_has_a_frame_of_the_right_colour_for_every_shot(result: Evaluation) -> None:
+    figure = viz.draw(result, choose(result))
+    assert isinstance(figure, Figure) and len(figure.axes) == 5 * (HITS + MISSES)
+    colours = [axes.spines["left"].get_edgecolor() for axes in figure.axes]
+    green = sum(colour[1] > 0.4 and colour[0] < 0.2 for colour in colours)
+    assert green == HITS + 1  # the first match of each hit, and the second of query 6
+
+
+def test_column_without_examples(result: Evaluation) -> None:
+    columns = {"Misses (0)": [], "Hits (5)": choose(result)["Hits (5)"]}
+    assert "none" in [text.get_text() for text in viz.draw(result, columns).texts]
+    assert "<p class=soft>none</p>" in viz.page(result, columns)
+
+
+def test_thumbnail_fits_its_box_or_is_grey(result: Evaluation, tmp_path: Path) -> None:
+    assert thumbnail(result.retrieval_set.database[0], 100, 80).shape == (40, 80, 3)
+    gone = thumbnail(tmp_path / "gone.jpg", 10, 20)
+    assert gone.shape == (10, 20, 3) and (gone == 200).all()

@@ -1,0 +1,94 @@
+"""What an evaluation leaves behind: a table on the screen, metrics.json and predictions.csv."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from vpr.checkpoint import versions
+from vpr.retrieval.evaluate import Evaluation
+from vpr.retrieval.metrics import correct
+
+RANKED = 20
+
+
+def table(result: Evaluation) -> Table:
+    """Lay out one protocol: recalls in percent over their 95 % intervals, then counts, dimension and speed."""
+    counts, left_out = result.counts, result.counts["queries"] - result.counts["counted_queries"]
+    queries = f"{counts['counted_queries']:,} queries" + (f" (+ {left_out:,} without positives)" if left_out else "")
+    caption = (
+        f"{counts['database']:,} database images, {queries}, D = {result.dim:,}, "
+        f"{sum(result.seconds.values()):,.1f} s, {result.images_per_second:,.0f} images/s"
+    )
+    grid = Table(title=escape(result.protocol), caption=caption, title_justify="left", caption_justify="left")
+    for k in result.recalls:
+        grid.add_column(f"R@{k}", justify="right", no_wrap=True)
+    grid.add_row(*(f"[bold]{100 * value:.1f}" for value in result.recalls.values()))
+    grid.add_row(*(f"[dim]{100 * low:.1f}–{100 * high:.1f}" for low, high in result.intervals.values()))
+    return grid
+
+
+def write(results: Sequence[Evaluation], folder: Path, settings: Mapping[str, Any]) -> None:
+    """Write `metrics.json` and `predictions.csv` into `folder`; `settings` are how it was measured, plain values.
+
+    metrics.json: `sets` = {protocol id: recalls and intervals (0..1), counts, dim, seconds, images_per_second,
+    bad_images}, `settings`, `versions`.
+    """
+    import faiss  # by now loaded; vpr.retrieval has told its loader to be quiet
+
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "sets": {result.protocol: summary(result) for result in results},
+        "settings": dict(settings),
+        "versions": versions() | {"faiss": faiss.__version__, "numpy": np.__version__},
+    }
+    (folder / "metrics.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    pd.concat(map(predictions, results)).to_csv(folder / "predictions.csv", index=False)
+
+
+def summary(result: Evaluation) -> dict[str, Any]:
+    """Return all numbers of one set as plain containers."""
+    return {
+        "recalls": result.metrics(),
+        "intervals": {f"R@{k}": [round(bound, 6) for bound in bounds] for k, bounds in result.intervals.items()},
+        "counts": result.counts,
+        "no_positives": result.retrieval_set.protocol.no_positives,
+        "dim": result.dim,
+        "seconds": {phase: round(value, 3) for phase, value in result.seconds.items()},
+        "images_per_second": round(result.images_per_second, 1),
+        "bad_images": list(result.bad.values()),
+    }
+
+
+def predictions(result: Evaluation, ranked: int = RANKED) -> pd.DataFrame:
+    """List the first `ranked` neighbours, one row per query and rank.
+
+    Columns: protocol, query and database (paths), rank (from 1), distance (Euclidean, of unit vectors: 0..2), correct
+    (empty for queries that the recall leaves out).
+    """
+    indices = result.neighbours.indices[:, :ranked]
+    right = correct(indices, result.retrieval_set.positives).astype(object)
+    right[~result.counted] = None
+    query, rank = np.nonzero(indices >= 0)
+    similarities = result.neighbours.similarities[query, rank]
+    return pd.DataFrame(
+        {
+            "protocol": result.protocol,
+            "query": _strings(result.retrieval_set.queries)[query],
+            "rank": rank + 1,
+            "database": _strings(result.retrieval_set.database)[indices[query, rank]],
+            "distance": np.sqrt(np.maximum(2 - 2 * similarities, 0)).round(5),
+            "correct": right[query, rank],
+        }
+    )
+
+
+def _strings(paths: Sequence[Path]) -> np.ndarray:
+    return np.array([str(path) for path in paths], dtype=object)
