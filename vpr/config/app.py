@@ -72,7 +72,7 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
 
     main = hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)
     try:
-        with command_line(escape_paths(argv)):
+        with command_line(sweep_flag_first(escape_paths(argv))):
             main()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -115,6 +115,12 @@ def user_error(error: BaseException) -> str:
             return f"{type(cause).__name__}: {cause}"
         cause = cause.__cause__
     return ""
+
+
+def sweep_flag_first(argv: Sequence[str]) -> list[str]:
+    """Put -m before all overrides: Hydra's parser gives up where it stands between them."""
+    flags = [arg for arg in argv[1:] if arg in ("-m", "--multirun")]
+    return [*argv[:1], *flags, *(arg for arg in argv[1:] if arg not in flags)]
 
 
 @contextmanager

@@ -1,0 +1,88 @@
+"""The scripts as they are typed: what is wrong with our own keys is said in under two seconds, without torch."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Runs a script as `python SCRIPT ...` does, and tells at the end whether torch came in.
+PROBE = (
+    "import atexit, os, runpy, sys; "
+    "atexit.register(lambda: print('TORCH' if 'torch' in sys.modules else 'LIGHT')); "
+    "sys.argv = sys.argv[1:]; sys.path[0] = os.path.dirname(sys.argv[0]); "
+    "runpy.run_path(sys.argv[0], run_name='__main__')"
+)
+
+
+class Answer(NamedTuple):
+    code: int
+    out: str
+    err: str
+    seconds: float
+
+
+def type_in(script: str, *arguments: str, runs: Path) -> Answer:
+    command = [sys.executable, "-c", PROBE, str(ROOT / script), *arguments]
+    start = time.monotonic()
+    done = subprocess.run(command, cwd=runs, capture_output=True, text=True)
+    return Answer(done.returncode, done.stdout, done.stderr, time.monotonic() - start)
+
+
+def quickly(script: str, *arguments: str, runs: Path) -> Answer:
+    """Type it, again if the machine was busy: the best of three must take less than two seconds."""
+    for _ in range(3):
+        answer = type_in(script, *arguments, runs=runs)
+        if answer.seconds < 2:
+            break
+    assert answer.seconds < 2
+    assert "LIGHT" in answer.out
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "says"),
+    [
+        ("train.py", ["backbon=resnet18"], ["Key 'backbon'", "Did you mean 'backbone'?"]),
+        ("train.py", ["agg=mixvrp"], ["Could not find 'agg/mixvrp'", "Did you mean 'mixvpr'?"]),
+        ("train.py", ["trainer.max_epoch=3"], ["Key 'max_epoch'", "Did you mean 'max_epochs'?"]),
+        ("train.py", ["seed=abc"], ["Value 'abc'", "Integer"]),
+        ("train.py", ["agg.otu_channels=3"], ["Did you mean 'out_channels'?"]),
+        ("train.py", ["trainer.monitor=toycty"], ["ConfigError: trainer.monitor=toycty", "Did you mean 'toycity'?"]),
+        ("train.py", ["dataset=places_folder"], ["ConfigError: dataset.train.places_folder.root: no value given"]),
+        ("train.py", ["seed=1", "-m", "agg=mixvpr,mixvrp"], ["Did you mean 'mixvpr'?"]),
+        ("train.py", ["seed==1"], ["Error parsing override 'seed==1'"]),
+        ("evaluate.py", [], ["ConfigError: ckpt: no value given (???)", "ckpt=runs/x/best.ckpt"]),
+        ("evaluate.py", ["ckpt=x", "dataset=toycty"], ["Did you mean 'toycity'?"]),
+    ],
+)
+def test_mistakes_are_answered_at_once(script: str, arguments: list[str], says: list[str], tmp_path: Path) -> None:
+    answer = quickly(script, *arguments, runs=tmp_path)
+    assert answer.code == 2
+    for part in says:
+        assert part in answer.err
+    assert "Traceback" not in answer.err
+    assert "Config search path" not in answer.err
+
+
+@pytest.mark.parametrize("script", ["train.py", "evaluate.py"])
+def test_help_shows_groups_and_five_examples(script: str, tmp_path: Path) -> None:
+    answer = quickly(script, "--help", runs=tmp_path)
+    assert answer.code == 0
+    assert len(re.findall(rf"^ +python {script}", answer.out, re.MULTILINE)) == 5
+    for group in ("backbone", "agg", "loss", "distillation", "dataset", "trainer", "optimizer", "logger", "experiment"):
+        assert re.search(rf"^ *{group}: \w+", answer.out, re.MULTILINE), group
+    assert list(tmp_path.iterdir()) == []  # nothing is written
+
+
+def test_wrong_argument_of_a_target_comes_before_data_and_weights(tmp_path: Path) -> None:
+    answer = type_in("train.py", "+backbone.wieghts=none", "paths.data=data", runs=tmp_path)
+    assert answer.code == 2
+    assert "ConfigError: backbone.wieghts: ResNet has no argument 'wieghts'. Did you mean 'weights'?" in answer.err
+    assert not (tmp_path / "data").exists()  # the drawn city would be there

@@ -1,0 +1,115 @@
+"""Every file in conf/ composes and passes all checks, and the published runs are the published ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from vpr.config.check_rules import check_rules
+from vpr.config.check_targets import check_targets
+from vpr.config.compose import CONF, compose
+
+GROUPS = ["agg", "augment", "backbone", "debug", "distillation", "experiment", "logger", "loss", "optimizer"]
+CHOICES = [(p.parent.name, p.stem) for g in [*GROUPS, "schedule", "trainer"] for p in sorted((CONF / g).glob("*.yaml"))]
+DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+PUBLISHED = sorted(p.stem for p in (CONF / "experiment").glob("*mixvpr*.yaml"))
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_each_choice_goes_with_the_defaults(group: str, choice: str) -> None:
+    overrides = [f"{group}={choice}"]
+    patch = compose("train", overrides).backbone.get("patch_size", 1)
+    cfg = compose("train", [*overrides, f"image.size=[{8 * patch},{9 * patch}]"])
+    check_rules(cfg)
+    check_targets(cfg)
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_each_dataset_trains_or_evaluates(name: str) -> None:
+    cfg = compose("train", [f"dataset={name}"])
+    roots = [f"dataset.train.{key}.root=x" for key, node in (cfg.dataset.get("train") or {}).items() if _open(node)]
+    roots += [f"dataset.eval.{key}.root=x" for key, node in (cfg.dataset.get("eval") or {}).items() if _open(node)]
+    overrides = [f"dataset={name}", *roots]
+    for script, sets in (("train", "train"), ("evaluate", "eval")):
+        if cfg.dataset.get(sets):
+            checked = compose(script, overrides + (["ckpt=x.ckpt"] if script == "evaluate" else []))
+            check_rules(checked)
+            check_targets(checked)
+
+
+def test_datasets_merge() -> None:
+    cfg = compose("train", ["dataset=[gsv_cities,msls_val]"])
+    assert list(cfg.dataset.train) == ["gsv_cities"]
+    assert set(cfg.dataset.eval) == {"pitts30k_val", "msls_val"}
+    assert cfg.image.size == [320, 320]
+
+
+def test_name_follows_the_choices() -> None:
+    assert compose("train", ["backbone=mobilenet_v2", "agg=gem"]).name == "mobilenet_v2-gem"
+    assert compose("train", ["experiment=mixvpr_resnet50_512"]).name == "mixvpr_resnet50_512"
+
+
+@pytest.mark.parametrize(
+    ("name", "dim", "places", "warmup", "precision"),
+    [
+        ("mixvpr_resnet50", 4096, 120, 650, "16-mixed"),
+        ("mixvpr_resnet50_512", 512, 120, 650, "16-mixed"),
+        ("mixvpr_resnet50_128", 128, 120, 650, "16-mixed"),
+        ("lw_mixvpr_mobilenet_v2", 1024, 32, 650, "16-mixed"),
+        ("lw_mixvpr_efficientnet_b0", 128, 48, 650, "16-mixed"),
+        ("lw_mixvpr_resnet18", 512, 128, 0, "32-true"),
+    ],
+)
+def test_published_run(name: str, dim: int, places: int, warmup: int, precision: str) -> None:
+    cfg = OmegaConf.to_container(compose("train", [f"experiment={name}"]), resolve=True)
+    assert isinstance(cfg, dict)
+    assert cfg["agg"]["out_channels"] * cfg["agg"]["out_rows"] == dim
+    assert (cfg["agg"]["mix_depth"], cfg["agg"]["mlp_ratio"]) == (4, 1)
+    assert cfg["batch"] == {
+        "places": places,
+        "images_per_place": 4,
+        "shuffle": "within_group",
+        "choice": "random",
+        "drop_last": False,
+    }
+    assert cfg["optimizer"] == {
+        "_target_": "torch.optim.SGD",
+        "_partial_": True,
+        "lr": 0.05,
+        "momentum": 0.9,
+        "weight_decay": 1e-3,
+    }
+    schedule = cfg["schedule"]
+    assert (schedule["warmup_steps"], schedule["gamma"]) == (warmup, 0.3)
+    assert schedule["milestones"] == [5, 10, 15, 25, 45]
+    loss = cfg["loss"]
+    assert (loss["loss"]["alpha"], loss["loss"]["beta"], loss["loss"]["base"]) == (1.0, 50.0, 0.0)
+    assert loss["miner"]["epsilon"] == 0.1
+    assert (cfg["image"]["size"], cfg["image"]["interpolation"]) == ([320, 320], "bilinear")
+    assert (cfg["augment"]["num_ops"], cfg["augment"]["magnitude"]) == (3, 9)
+    trainer = cfg["trainer"]
+    assert (trainer["max_epochs"], trainer["precision"], trainer["monitor"]) == (80, precision, "pitts30k_val")
+    assert (trainer["gradient_clip_val"], trainer["save_top"]) == (None, 3)
+    assert len(cfg["dataset"]["train"]["gsv_cities"]["cities"]) == 23
+    assert cfg["seed"] == 190223
+
+
+def test_all_published_runs_are_tested_above() -> None:
+    assert len(PUBLISHED) == 6
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+def test_no_experiment_leaves_batches_out(name: str) -> None:
+    assert not compose("train", [f"experiment={name}"]).trainer.extra
+
+
+@pytest.mark.parametrize(("experiment", "channels"), [("lw_mixvpr_mobilenet_v2", 512), ("lw_mixvpr_resnet18", 256)])
+def test_the_other_published_size_is_as_the_comment_says(experiment: str, channels: int) -> None:
+    text = Path(CONF / "experiment" / f"{experiment}.yaml").read_text()
+    assert f"the {channels * 4}-d of its README: agg.out_channels={channels}" in text
+
+
+def _open(node: object) -> bool:
+    return OmegaConf.is_missing(node, "root")
