@@ -18,7 +18,7 @@ import torchvision
 from torch import Tensor, nn
 
 import vpr
-from vpr.errors import CheckpointError, ConfigError
+from vpr.errors import CheckpointError
 from vpr.models.build import build_describer
 from vpr.models.describer import Describer
 from vpr.types import Preprocess
@@ -92,6 +92,10 @@ def read(path: str | Path) -> dict[str, Any]:
     absent = [key for key in KEYS if key not in content]
     if absent:
         raise CheckpointError(f"{path} lacks the entries {', '.join(absent)}: it is not complete.")
+    odd = [key for key in KEYS[1:] if not isinstance(content[key], dict)]
+    odd += [key for key, value in content["weights"].items() if not isinstance(value, Tensor)] if not odd else []
+    if odd:
+        raise CheckpointError(f"{path} is damaged: its entry {odd[0]} is not what it should be.")
     return content
 
 
@@ -134,7 +138,7 @@ def unpack(content: Mapping[str, Any], path: str = "checkpoint") -> Describer:
     try:
         backbone = {**config["backbone"], "weights": "checkpoint"}
         describer = build_describer(backbone, config["agg"], content["preprocess"])
-    except (ConfigError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # what a file says can be wrong in any way
         raise CheckpointError(f"{path}: the model in its config cannot be built: {error}") from error
     _check_weights(describer.state_dict(), content["weights"], content["versions"], path)
     describer.load_state_dict(content["weights"], strict=True)

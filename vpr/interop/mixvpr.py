@@ -106,8 +106,9 @@ def _load(module: nn.Module, state: State, path: str | Path) -> None:
     try:
         module.load_state_dict({own.get(k, k): v for k, v in state.items()}, strict=True)
     except RuntimeError as error:
+        details = " ".join(str(error).split())
         raise _unknown(
-            path, f"tensors that do not fit a {type(module).__name__} at 320x320 pixels ({error})"
+            path, f"tensors that do not fit a {type(module).__name__} at 320x320 pixels ({details})"
         ) from error
 
 

@@ -58,7 +58,7 @@ def pretrained_state(weights: str, origin: Origin) -> State | None:
         return _fetch(origin)
     if weights == "package":
         return read_state(_package_file(origin))
-    return read_state(Path(weights))
+    return read_state(Path(weights).expanduser())
 
 
 def read_state(path: Path) -> State:

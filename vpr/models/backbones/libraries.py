@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import timm
@@ -28,8 +29,8 @@ def torchvision_origin(name: str, version: str = "IMAGENET1K_V1") -> Origin:
 def timm_model(name: str, kind: type[nn.Module], **options: Any) -> Any:
     """Return timm's network `name`, random unless told otherwise; ConfigError if it is not of class `kind`."""
     if not timm.is_model(name):
-        near = ", ".join(timm.list_models(f"*{name[:8]}*")[:4])
-        raise ConfigError(f"backbone.name={name}: timm has no such model" + (f"; it has {near}." if near else "."))
+        near = ", ".join(difflib.get_close_matches(name, timm.list_models(), 3))
+        raise ConfigError(f"backbone.name={name}: timm has no such model" + (f"; near it are {near}." if near else "."))
     return _of_kind(timm.create_model(name, **options), name, kind)
 
 

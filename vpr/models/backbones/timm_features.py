@@ -13,6 +13,9 @@ from vpr.models.backbones.libraries import timm_model, timm_origin
 from vpr.models.weights import Origin, State, pretrained_state
 from vpr.types import Features, FeatureSpec
 
+# a checkpoint names the options, too, and loading one neither downloads nor opens other files
+RESERVED = {"pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "checkpoint_path", "cache_dir"}
+
 
 class TimmFeatures(Backbone):
     """The last feature map of a timm network; layers behind it, such as the classifier, are left out.
@@ -25,6 +28,9 @@ class TimmFeatures(Backbone):
 
     def __init__(self, name: str, weights: str = "default", options: Mapping[str, Any] | None = None) -> None:
         super().__init__()
+        reserved = sorted(RESERVED & (options or {}).keys())
+        if reserved:
+            raise ConfigError(f"backbone.options.{reserved[0]}: weights are chosen by backbone.weights alone.")
         origin = timm_origin(name)
         self.model = strict_timm_model(name, nn.Module, pretrained_state(weights, origin), origin, **(options or {}))
         if not hasattr(self.model, "forward_intermediates"):
@@ -49,8 +55,9 @@ def strict_timm_model(name: str, kind: type[nn.Module], state: State | None, ori
     try:
         model = timm_model(name, kind, pretrained=True, pretrained_cfg_overlay={"state_dict": state}, **options)
     except RuntimeError as error:
+        details = " ".join(str(error).split())
         raise ConfigError(
-            f"The weights given for {name} do not fit it (expected: {origin.address}): {error}"
+            f"The weights given for {name} do not fit it ({details}). Expected: {origin.address}"
         ) from error
     model.pretrained_cfg.pop("state_dict")  # timm would keep a second copy of all tensors
     return model

@@ -1,0 +1,183 @@
+"""Every backbone of conf/backbone: shapes, gradients, freezing."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from vpr.errors import ConfigError
+from vpr.models.backbones.dinov2 import DINOv2
+from vpr.models.backbones.efficientnet import EfficientNet
+from vpr.models.backbones.mobilenet_v2 import MobileNetV2
+from vpr.models.backbones.mobilenet_v3 import MobileNetV3
+from vpr.models.backbones.resnet import ResNet
+from vpr.models.backbones.timm_features import TimmFeatures
+from vpr.models.backbones.vgg import VGG
+from vpr.models.build import _make
+
+NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "backbone").glob("*.yaml"))
+BIG = {"resnet101", "dinov2_vitb14"}
+CASES = [pytest.param(name, marks=pytest.mark.slow if name in BIG else ()) for name in NAMES]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_shapes_and_gradients_of_every_config(name, node):
+    backbone = _make(node("backbone", name, weights="none"), "backbone")
+    channels, stride, _ = backbone.spec
+    unit = 14 if stride == 14 else 32
+    for size in ((2 * unit, 3 * unit), (4 * unit, 2 * unit)):
+        features = backbone(torch.randn(2, 3, *size))
+        assert features.map.shape == (2, channels, math.ceil(size[0] / stride), math.ceil(size[1] / stride))
+    weighting = torch.randn_like(features.map)
+    (features.map * weighting).sum().backward()
+    assert [n for n, p in backbone.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "channels"),
+    [
+        ("swin_tiny_patch4_window7_224", 768),
+        ("vit_tiny_patch16_224", 192),
+        ("regnety_002", 368),
+        ("convnext_atto", 320),
+    ],
+)
+def test_any_timm_network_gives_a_channels_first_map(name, channels):
+    side = 224 if "224" in name else 96
+    backbone = TimmFeatures(name, weights="none")
+    features = backbone(torch.randn(1, 3, side, side))
+    cells = side // backbone.spec.stride
+    assert features.map.shape == (1, channels, cells, cells)
+    assert backbone.spec.channels == channels
+    features.map.square().sum().backward()
+    assert [n for n, p in backbone.named_parameters() if p.grad is None] == []
+
+
+def test_timm_options_reach_the_network():
+    backbone = TimmFeatures("vit_tiny_patch16_224", weights="none", options={"img_size": [96, 64]})
+    assert backbone(torch.zeros(1, 3, 96, 64)).map.shape == (1, 192, 6, 4)
+
+
+@pytest.mark.parametrize(
+    ("crop", "channels", "stride"), [([], 2048, 32), ([4], 1024, 16), ([3, 4], 512, 8), ([2, 3, 4], 256, 4)]
+)
+def test_resnet_crop(crop, channels, stride):
+    backbone = ResNet("resnet50", weights="none", crop=crop)
+    assert backbone.spec[:2] == (channels, stride)
+    assert backbone(torch.zeros(1, 3, 64, 64)).map.shape == (1, channels, 64 // stride, 64 // stride)
+    assert not any(f"layer{i}" in name for name, _ in backbone.named_parameters() for i in crop)
+
+
+def test_head_of_lightweight_mixvpr_always_gives_20x20_cells():
+    backbone = MobileNetV2(weights="none", head="lw_mixvpr")
+    for size in ((64, 96), (320, 320)):
+        assert backbone(torch.zeros(1, 3, *size)).map.shape == (1, 512, 20, 20)
+    assert backbone.spec[:2] == (512, 16)
+    assert sum(p.numel() for p in backbone.parameters()) == 1_977_088  # golden/mixvpr_params.json
+
+
+def test_dinov2_gives_the_class_token_and_refuses_other_sizes():
+    backbone = DINOv2(weights="none")
+    features = backbone.eval()(torch.randn(2, 3, 28, 42))
+    tokens = backbone.model.forward_features(torch.randn(2, 3, 28, 42))
+    assert features.cls.shape == tokens[:, 0].shape == (2, 384)
+    assert features.map.shape == (2, 384, 2, 3)
+    with pytest.raises(ConfigError, match=r"30x42 pixels.*multiples of 14"):
+        backbone(torch.zeros(1, 3, 30, 42))
+
+
+def test_dinov2_map_is_row_major():
+    backbone = DINOv2(weights="none").eval()
+    images = torch.randn(1, 3, 28, 42)
+    tokens = backbone.model.forward_features(images)
+    torch.testing.assert_close(backbone(images).map[0, :, 1, 0], tokens[0, 1 + 3])
+
+
+FROZEN = [
+    (
+        ResNet,
+        {"name": "resnet18", "crop": [4], "freeze": 2},
+        {"model.conv1", "model.bn1", "model.layer1", "model.layer2"},
+    ),
+    (EfficientNet, {"freeze": 6}, {"model.conv_stem", *(f"model.blocks.{i}" for i in range(6))}),
+    (MobileNetV2, {"freeze": 2}, {"features.0", "features.1"}),
+    (MobileNetV3, {"name": "mobilenet_v3_small", "freeze": 3}, {"features.0", "features.1", "features.2"}),
+    (VGG, {"name": "vgg11_bn", "freeze": 4}, {f"features.{i}" for i in range(22)}),
+]
+
+
+@pytest.mark.parametrize(("family", "options", "parts"), FROZEN, ids=lambda x: getattr(x, "__name__", ""))
+def test_frozen_layers_keep_weights_and_statistics(family, options, parts):
+    backbone = family(weights="checkpoint", **options)
+    inside = {n for n, _ in backbone.named_parameters() if any(n.startswith(f"{part}.") for part in parts)}
+    assert {n for n, p in backbone.named_parameters() if not p.requires_grad} == inside
+    norms = {n: m for n, m in backbone.named_modules() if isinstance(m, nn.BatchNorm2d)}
+    before = {n: m.running_mean.clone() for n, m in norms.items()}
+    backbone.eval().train()
+    backbone(torch.randn(4, 3, 64, 64) + 3)
+    moved = {n for n, m in norms.items() if not torch.equal(m.running_mean, before[n])}
+    assert moved == {n for n in norms if not any(f"{n}.".startswith(f"{part}.") for part in parts)}
+    assert not any(m.training for m in backbone.eval().modules())
+
+
+def test_dinov2_trains_its_last_blocks_only():
+    backbone = DINOv2(weights="checkpoint", train_blocks=2)
+    names = {n for n, p in backbone.named_parameters() if p.requires_grad}
+    assert {n.split(".")[2] for n in names if "blocks" in n} == {"10", "11"}
+    assert {n for n in names if "blocks" not in n} == {"model.norm.weight", "model.norm.bias"}
+    assert not any(p.requires_grad for p in DINOv2(weights="checkpoint", train_blocks=0).parameters())
+
+
+def test_random_layers_are_never_frozen(caplog):
+    with caplog.at_level(logging.WARNING):
+        backbone = ResNet("resnet18", weights="none", freeze=2)
+    assert all(p.requires_grad for p in backbone.parameters())
+    assert "random layers are not frozen" in caplog.text
+    caplog.clear()
+    ResNet("resnet18", weights="none")
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", ["resnet50", "kd_resnet18", "efficientnet_b0", "mobilenet_v2"])
+def test_published_parameter_counts(name, shared):
+    expected = json.loads((shared / "golden" / "mixvpr_params.json").read_text())[name]
+    backbone = {
+        "resnet50": lambda: ResNet("resnet50", "checkpoint", crop=[4], freeze=2),
+        "kd_resnet18": lambda: ResNet("resnet18", "checkpoint", crop=[4], freeze=2),
+        "efficientnet_b0": lambda: EfficientNet("efficientnet_b0", "checkpoint", freeze=6),
+        "mobilenet_v2": lambda: MobileNetV2("mobilenet_v2", "checkpoint", head="lw_mixvpr"),
+    }[name]()
+    dead = 1_281_000 if name == "efficientnet_b0" else 0  # the published file keeps timm's classifier
+    assert sum(p.numel() for p in backbone.parameters()) == expected["backbone_params"] - dead
+    assert sum(p.numel() for p in backbone.parameters() if not p.requires_grad) == expected["frozen_params"]
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: ResNet("resnet18", "none", crop=[3]), r"crop=\[3\].*\[4\]"),
+        (lambda: ResNet("resnet18", "none", crop=[1, 2, 3, 4]), "only the last stages"),
+        (lambda: ResNet("resnet18", "none", crop=[4], freeze=4), "stages 1 to 3"),
+        (lambda: ResNet("resnet19", "none"), "torchvision has no such model"),
+        (lambda: ResNet("vgg11", "none"), "is a VGG"),
+        (lambda: EfficientNet("efficientnet_b9", "none"), "near it are efficientnet"),
+        (lambda: EfficientNet("regnety_002", "none"), "is a RegNet"),
+        (lambda: EfficientNet(weights="none", freeze=8), "7 stages"),
+        (lambda: MobileNetV2(weights="none", head="big"), "none or lw_mixvpr"),
+        (lambda: MobileNetV2(weights="none", freeze=19), "18 blocks"),
+        (lambda: MobileNetV3(weights="none", freeze=-1), "17 layers"),
+        (lambda: VGG(weights="none", freeze=6), "stages 1 to 5"),
+        (lambda: DINOv2(weights="none", patch_size=16), "has 14"),
+        (lambda: DINOv2(weights="none", train_blocks=13), "12 blocks"),
+        (lambda: TimmFeatures("regnety_002", "none", {"pretrained": True}), "backbone.weights alone"),
+    ],
+)
+def test_wrong_options_are_sentences(make, says):
+    with pytest.raises(ConfigError, match=says):
+        make()
