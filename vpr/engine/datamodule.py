@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,6 +13,12 @@ from torch.utils.data import DataLoader
 from vpr.data.places import Places, PlacesDataset, collate_places
 from vpr.data.sampler import PlaceBatchSampler
 from vpr.engine.module import Position
+
+
+def leave_signals_to_the_trainer(worker: int) -> None:
+    """Keep a loader process alive through Ctrl-C, which reaches the whole group: the running step still needs it."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class PlacesDataModule(pl.LightningDataModule):
@@ -89,4 +96,5 @@ class PlacesDataModule(pl.LightningDataModule):
             collate_fn=collate_places,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
+            worker_init_fn=leave_signals_to_the_trainer,
         )

@@ -13,7 +13,7 @@ from vpr.types import PlaceBatch
 
 
 class Speed(Callback):
-    """Log images/s over all ranks, the share (0..1) of time spent waiting for the loader, and peak GPU memory in GiB."""
+    """Log images/s over all ranks, the share (0..1) of time that waits for the loader, and peak GPU memory in GiB."""
 
     def __init__(self) -> None:
         self.images_per_second = 0.0

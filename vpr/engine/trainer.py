@@ -28,7 +28,7 @@ HANDLED = (
 
 
 def resolve_precision(precision: str, accelerator: str) -> str:
-    """Return Lightning's name of it; `auto` is bf16-mixed on a GPU that has it, 16-mixed on an older one, else 32-true."""
+    """Return Lightning's name; `auto` is bf16-mixed on a GPU that has it, 16-mixed on an older one, else 32-true."""
     if precision != "auto":
         return precision
     if accelerator == "cpu" or not torch.cuda.is_available():

@@ -1,0 +1,47 @@
+"""Loggers: no prompt, no network, files where they belong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vpr.engine import loggers
+
+
+def test_csv_writes_metrics(tmp_path: Path):
+    logger = loggers.csv(str(tmp_path))
+    logger.log_metrics({"a@1m/R@1": 0.5}, step=1)
+    logger.save()
+    assert (tmp_path / "csv" / "metrics.csv").read_text().splitlines() == ["a@1m/R@1,step", "0.5,1"]
+
+
+def test_tensorboard_writes_events(tmp_path: Path):
+    logger = loggers.tensorboard(str(tmp_path))
+    logger.log_metrics({"loss": 0.5}, step=1)
+    logger.save()
+    assert list((tmp_path / "tensorboard").glob("events*"))
+
+
+@pytest.mark.parametrize(
+    ("key", "variable", "expected"),
+    [(None, None, "offline"), ("k", None, "online"), ("k", "offline", "offline"), (None, "disabled", "disabled")],
+)
+def test_wandb_is_online_only_where_the_user_is_logged_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str | None, variable: str | None, expected: str
+):
+    monkeypatch.setattr(loggers, "_api_key", lambda: key)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    if variable:
+        monkeypatch.setenv("WANDB_MODE", variable)
+    assert loggers.wandb(str(tmp_path))._wandb_init["mode"] == expected
+
+
+@pytest.mark.slow
+def test_an_offline_wandb_run_lies_in_the_runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loggers, "_api_key", lambda: None)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    logger = loggers.wandb(str(tmp_path), group="pair", tags=["student"])
+    logger.log_metrics({"loss": 0.5}, step=1)
+    logger.experiment.finish()
+    assert list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))

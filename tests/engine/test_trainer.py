@@ -1,0 +1,48 @@
+"""Settings that depend on the machine."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+
+from vpr.engine.trainer import device_count, resolve_precision, resolve_workers
+
+
+@pytest.mark.parametrize(
+    ("cuda", "bf16", "accelerator", "expected"),
+    [
+        (False, False, "auto", "32-true"),
+        (True, True, "auto", "bf16-mixed"),
+        (True, False, "auto", "16-mixed"),
+        (True, True, "cpu", "32-true"),
+    ],
+)
+def test_automatic_precision(monkeypatch: pytest.MonkeyPatch, cuda: bool, bf16: bool, accelerator: str, expected: str):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    assert resolve_precision("auto", accelerator) == expected
+
+
+def test_a_named_precision_stays():
+    assert resolve_precision("64-true", "auto") == "64-true"
+
+
+def test_workers_are_one_a_core_less_the_training_process(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)))
+    assert resolve_workers(-1) == 7
+    assert resolve_workers(-1, devices=4) == 1
+    assert resolve_workers(0) == 0
+    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0})
+    assert resolve_workers(-1) == 1
+
+
+@pytest.mark.parametrize(("devices", "expected"), [(3, 3), ([0, 2], 2), ("auto", 4)])
+def test_devices_are_counted(monkeypatch: pytest.MonkeyPatch, devices, expected: int):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert device_count(OmegaConf.create({"devices": devices, "accelerator": "auto"})) == expected
+
+
+def test_auto_on_the_cpu_is_one_device(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert device_count(OmegaConf.create({"devices": "auto", "accelerator": "cpu"})) == 1
