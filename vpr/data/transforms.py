@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
@@ -63,8 +63,17 @@ class TrainTransform:
         return self.augment(self.resize(image), rng)
 
 
+def stack_images(images: Sequence[np.ndarray]) -> torch.Tensor:
+    """Copy N (H, W, 3) uint8 images of one size into a contiguous (N, 3, H, W) uint8 tensor.
+
+    Normalisation waits until the batch is on its device.
+    """
+    batch = np.empty((len(images), 3, *images[0].shape[:2]), np.uint8)
+    for image, planes in zip(images, batch, strict=True):
+        cv2.split(image, list(planes))  # several times as fast as a strided copy
+    return torch.from_numpy(batch)
+
+
 def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """Copy (H, W, 3) uint8 to a contiguous (3, H, W) uint8 tensor; normalisation waits until it is on the device."""
-    planes = np.empty((3, *image.shape[:2]), np.uint8)
-    cv2.split(image, list(planes))  # three times as fast as a strided copy
-    return torch.from_numpy(planes)
+    """Copy one (H, W, 3) uint8 image to a contiguous (3, H, W) uint8 tensor; to several at once, `stack_images`."""
+    return stack_images([image])[0]
