@@ -2,7 +2,7 @@
 
 Each is pure (the input stays as it was) and gives PIL's pixels: exactly for `translate_*`, `brightness`, `posterize`,
 `solarize`, `auto_contrast` and `equalize`; within 1 grey level on average for the others, the border of what was moved
-aside. PIL cuts blended values off where OpenCV rounds; an offset of -0.5 makes up for it.
+aside.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 _LEVELS = np.arange(256)
+_CUT = -0.49  # added before OpenCV rounds, it cuts fractions off as PIL does, and leaves whole numbers whole
 
 
 def identity(image: np.ndarray, _: float = 0.0) -> np.ndarray:
@@ -70,7 +71,7 @@ def contrast(image: np.ndarray, strength: float) -> np.ndarray:
 def color(image: np.ndarray, strength: float) -> np.ndarray:
     """Blend with the grey version of the image by the factor 1 + `strength`."""
     grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return cv2.addWeighted(image, 1.0 + strength, grey, -strength, -0.5)
+    return cv2.addWeighted(image, 1.0 + strength, grey, -strength, _CUT)
 
 
 def sharpness(image: np.ndarray, strength: float) -> np.ndarray:
@@ -79,7 +80,7 @@ def sharpness(image: np.ndarray, strength: float) -> np.ndarray:
     PIL's SMOOTH kernel is (1 1 1, 1 5 1, 1 1 1) / 13, that is 9/13 of the 3x3 mean and 4/13 of the pixel.
     """
     mean = cv2.blur(image, (3, 3))
-    sharp = cv2.addWeighted(image, 1.0 + strength - strength * 4 / 13, mean, -strength * 9 / 13, -0.5)
+    sharp = cv2.addWeighted(image, 1.0 + strength - strength * 4 / 13, mean, -strength * 9 / 13, _CUT)
     for edge in (np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1]):
         sharp[edge] = image[edge]
     return sharp

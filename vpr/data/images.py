@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import warnings
 from collections.abc import Callable
@@ -78,13 +79,20 @@ def _decode_jpeg(data: bytes, min_size: tuple[int, int] | None) -> np.ndarray:
         # min_factor 2: scales between 1/2 and 1 take longer than a whole decode
         image = simplejpeg.decode_jpeg(data, min_height=least[0], min_width=least[1], min_factor=2)
     except ValueError as error:
-        reason = str(error).lower()
-        if "premature end" in reason:
+        if "premature end" in str(error).lower():
             raise DataError("the JPEG is truncated") from error
-        if "corrupt jpeg data" in reason and "extraneous" not in reason:  # Pillow would fill the rest with grey
+        if "Corrupt JPEG data" in str(error) and not _only_padded(data, str(error)):
+            # Pillow would return it, with grey or scrambled blocks
             raise DataError(f"the JPEG is damaged ({error})") from error
         return _decode_other(data)
     return _UPRIGHT[orientation](image) if orientation in _UPRIGHT else image
+
+
+def _only_padded(data: bytes, complaint: str) -> bool:
+    """Some cameras fill up with zeros before the end marker: superfluous bytes, but sound pixels."""
+    superfluous = re.search(r"(\d+) extraneous bytes before marker 0xd9", complaint)
+    end = data.rfind(b"\xff\xd9")
+    return superfluous is not None and not data[end - int(superfluous[1]) : end].strip(b"\x00")
 
 
 def _orientation(data: bytes) -> int:
