@@ -26,8 +26,8 @@ class ImageConfig:
     """From photo to network input, see `vpr.types.Preprocess`: size is [height, width] in pixels."""
 
     size: list[int] = MISSING
-    mean: list[float] = MISSING
-    std: list[float] = MISSING
+    mean: list[float] | None = MISSING
+    std: list[float] | None = MISSING
     interpolation: str = MISSING
 
 
