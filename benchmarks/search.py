@@ -4,10 +4,10 @@
     python benchmarks/search.py --small    the same in seconds; its ratios mean little
 
 Each variant runs in a process of its own, the two in turn, on the same file of random unit vectors (float16). Times
-start after the imports. `flat`: the values are read and turned to float32 outside the clock, then `add` and `search` are
-timed. `ours`: `vpr.retrieval.search.search` on the mapped file, reading and conversion inside the clock.
-Memory: peak resident set of the process (getrusage) minus the resident set after the imports. Pages of the file that
-are touched through a map count; pages that the kernel keeps of files which were read do not.
+start after the imports. `flat`: the values are read and turned to float32 outside the clock, then `add` and `search`
+are timed. `ours`: `vpr.retrieval.search.search` on the mapped file, reading and conversion inside the clock.
+Memory: peak resident set of the process (VmHWM of Linux) minus the resident set after the imports. Pages of the file
+that are touched through a map count; pages that the kernel keeps of files which were read do not.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -53,9 +52,10 @@ def compare(folder: Path, database: int, queries: int, width: int, pairs: int) -
         order = ("flat", "ours") if pair % 2 == 0 else ("ours", "flat")
         told = {name: start(name, folder, database, queries) for name in order}
         ratios.append(told["ours"]["seconds"] / told["flat"]["seconds"])
+        print(f"pair {pair + 1}", end="  ")
         for name in ("flat", "ours"):
             print(
-                f"pair {pair + 1}  {name}  {told[name]['seconds']:7.2f} s  peak {told[name]['gigabytes']:.2f} GB",
+                f"{name}  {told[name]['seconds']:7.2f} s  peak {told[name]['gigabytes']:.2f} GB",
                 end="  ",
             )
         print(f"ratio {ratios[-1]:.3f}", flush=True)
@@ -87,7 +87,7 @@ def worker(name: str, folder: Path, database: int, queries: int) -> dict[str, fl
 
     from vpr.retrieval.search import Neighbours, search
 
-    before = resident()
+    before = resident("VmRSS")
     values = np.load(folder / "descriptors.npy", mmap_mode="r")
     if name == "ours":
         began = time.perf_counter()
@@ -100,15 +100,16 @@ def worker(name: str, folder: Path, database: int, queries: int) -> dict[str, fl
         index.add(vectors)
         found = Neighbours(*index.search(wanted, K))
         seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = resident("VmHWM")
     np.savez(folder / f"{name}.npz", **found._asdict())
     return {"seconds": seconds, "gigabytes": (peak - before) / 1e9}
 
 
-def resident() -> int:
-    """Bytes of this process in memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+def resident(field: str) -> int:
+    """Bytes of this process in memory: now (VmRSS), or the most so far (VmHWM), which unlike getrusage's forgets the
+    process that started it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(field))
 
 
 def same(folder: Path) -> str:

@@ -43,7 +43,8 @@ def test_columns_hold_what_they_say(result: Evaluation) -> None:
     assert [shot.right for shot in hit.shots] == [None, True, False, False, False]
     assert [shot.right for shot in missed.shots] == [None, False, True, False, None]
     assert missed.shots[-1].path == result.retrieval_set.database[1] and missed.shots[1].caption == "✗ 0.50"
-    assert "1 of 1 positives in the first 5, from rank 2 on" in missed.note and "0 of 1" in never.note
+    assert missed.note == "first right match at rank 2" and never.note == "0 of 1 positives in the first 5"
+    assert hit.note == "1 of 1 positives in the first 5"
 
 
 def test_choice_follows_the_seed(result: Evaluation) -> None:

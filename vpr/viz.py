@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import cv2
+import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -49,10 +51,17 @@ def draw(result: Evaluation, columns: dict[str, list[Example]]) -> Figure:
         for row, example in enumerate(examples):
             for column, shot in enumerate(example.shots):
                 axes = figure.add_subplot(grid[row, column])
-                axes.imshow(thumbnail(shot.path))
+                axes.imshow(_boxed(thumbnail(shot.path)))
                 axes.set(xticks=[], yticks=[])
                 axes.set_xlabel(shot.caption, fontsize=9, labelpad=3, color=COLOURS[shot.right])
                 for spine in axes.spines.values():
                     spine.set(color=COLOURS[shot.right], linewidth=1 if shot.right is None else 3.5)
             figure.axes[-len(example.shots)].set_title(example.note, fontsize=8, loc="left", pad=3, color="#444")
     return figure
+
+
+def _boxed(image: np.ndarray, height: int = 120, width: int = 160) -> np.ndarray:
+    """Centre an image in a light box, so that photos of all proportions stand in straight rows."""
+    top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
+    bottom, right = height - image.shape[0] - top, width - image.shape[1] - left
+    return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(234, 238, 242))

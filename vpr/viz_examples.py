@@ -55,10 +55,10 @@ def _example(result: Evaluation, query: int) -> Example:
         shots.append(Shot(images[rows[rank]], f"{mark} {similarity:.2f}", bool(right[rank])))
     if missed:
         shots.append(Shot(images[positives[len(positives) // 2]], "a right one"))
-    found = f"{right.sum()} of {len(positives)} positives in the first {len(rows)}"
-    return Example(
-        tuple(shots), found if not missed or not right.any() else f"{found}, from rank {right.argmax() + 1} on"
-    )
+    note = f"{right.sum()} of {len(positives)} positives in the first {len(rows)}"
+    if missed and right.any():
+        note = f"first right match at rank {right.argmax() + 1}"
+    return Example(tuple(shots), note)
 
 
 def thumbnail(path: Path, height: int = 120, width: int = 160) -> np.ndarray:
