@@ -12,7 +12,7 @@ NEAR = 0.3  # metres; what is nearer is cut away
 
 @dataclass(frozen=True)
 class Camera:
-    """Position (3,) in metres, heading in degrees clockwise from +y, pitch in degrees upwards, focal length and size in pixels."""
+    """Position in metres, heading in degrees clockwise from +y, pitch in degrees upwards, the rest in pixels."""
 
     position: tuple[float, float, float]
     heading: float
@@ -45,7 +45,7 @@ class Camera:
         return np.linalg.inv(self.projection)
 
     def sees(self, points: np.ndarray, margin: float) -> np.ndarray:
-        """Tell which map points (N, 2) stand before the camera and between its left and right border, or `margin` metres off."""
+        """Tell which map points (N, 2) stand in the view from above, or `margin` metres beside it."""
         offset = np.asarray(points) - self.position[:2]
         ahead, sideways = offset @ self.rotation[2, :2], offset @ self.rotation[0, :2]
         slope = self.width / self.focal / 2
@@ -56,8 +56,8 @@ class Camera:
         rays = (np.asarray(points, float) - self.position) @ self.projection.T
         return rays[:, :2] / rays[:, 2:]
 
-    def outline(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-        """Clip a polygon (N, 3) at the near plane and project it: pixels (M, 2) and depths (M,); None if it lies behind."""
+    def outline(self, points: np.ndarray) -> np.ndarray | None:
+        """Clip a polygon (N, 3) at the near plane and project it to pixels (M, 2); None if it lies behind."""
         rays = (points - self.position) @ self.projection.T
         ahead = rays[:, 2] > NEAR
         if not ahead.all():
@@ -70,4 +70,4 @@ class Camera:
                 if a_in != b_in:
                     kept.append(a + (b - a) * (NEAR - a[2]) / (b[2] - a[2]))
             rays = np.array(kept)
-        return rays[:, :2] / rays[:, 2:], rays[:, 2]
+        return rays[:, :2] / rays[:, 2:]

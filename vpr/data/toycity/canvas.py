@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -61,7 +61,7 @@ class Canvas:
         else:
             self._put(patch, warped)
 
-    def polygon(self, points: np.ndarray, colour: tuple[float, float, float], opacity: float = 1.0) -> None:
+    def polygon(self, points: np.ndarray, colour: Sequence[float] | np.ndarray, opacity: float = 1.0) -> None:
         """Fill a planar polygon (N, 3) with one colour; where it is translucent it leaves the depth as it was."""
         patch = self._patch(points)
         if patch is None:
@@ -74,12 +74,23 @@ class Canvas:
         else:
             self._put(patch, fill)
 
+    def hides(self, points: np.ndarray) -> bool:
+        """Tell whether all of a box around these corners (N, 3), all before the camera, is behind what is drawn."""
+        rays = (points - self.camera.position) @ self.camera.projection.T
+        depth = rays[:, 2].min()
+        if depth < 1:
+            return False
+        pixels = rays[:, :2] / rays[:, 2:]
+        x0, y0 = np.maximum(np.floor(pixels.min(0)), 0).astype(int)
+        x1, y1 = np.ceil(pixels.max(0)).astype(int) + 1
+        area = self.nearness[y0 : max(y1, 0), x0 : max(x1, 0)]
+        return area.size == 0 or float(area.min()) > 1 / depth
+
     def _patch(self, points: np.ndarray) -> Patch | None:
         """Find the pixels of a planar polygon that lie before what is drawn already."""
-        projected = self.camera.outline(points)
-        if projected is None:
+        pixels = self.camera.outline(points)
+        if pixels is None:
             return None
-        pixels, _ = projected
         low = np.floor(pixels.min(0)).astype(int)
         high = np.ceil(pixels.max(0)).astype(int) + 1
         x0, y0 = max(low[0], 0), max(low[1], 0)
@@ -99,7 +110,7 @@ class Canvas:
         before = cv2.compare(nearness, self.nearness[y, x], cv2.CMP_GT)
         mask = np.zeros(before.shape, np.uint8)
         cv2.fillPoly(mask, [np.round((pixels - (x0, y0)) * 16).astype(np.int32)], 255, shift=4)
-        mask &= before
+        mask = np.asarray(cv2.bitwise_and(mask, before))
         return Patch(x, y, mask, nearness) if mask.any() else None
 
     def _put(self, patch: Patch, image: np.ndarray) -> None:
@@ -107,12 +118,17 @@ class Canvas:
         cv2.copyTo(patch.nearness, patch.mask, self.nearness[patch.y, patch.x])
 
     def _blend(self, patch: Patch, image: np.ndarray) -> None:
-        alpha = cv2.bitwise_and(image[..., 3], patch.mask)
+        alpha = np.asarray(cv2.bitwise_and(image[..., 3], patch.mask))
         below = self.frame[patch.y, patch.x]
         weight = alpha[..., None].astype(np.float32) / 255
         below[:] = (below + (image[..., :3] - below.astype(np.float32)) * weight + 0.5).astype(np.uint8)
-        solid = cv2.compare(alpha, 127, cv2.CMP_GT)
+        solid = np.where(alpha > 127, 255, 0).astype(np.uint8)
         cv2.copyTo(patch.nearness, solid, self.nearness[patch.y, patch.x])
+
+
+def tinted(image: np.ndarray, colour: Sequence[float]) -> np.ndarray:
+    """Multiply the RGB of an image (H, W, 3 or 4) uint8 with a colour (3,), 1 = unchanged, and saturate."""
+    return np.asarray(cv2.multiply(image, (*colour, 1.0)))  # type: ignore[call-overload]  # its stub knows no scalars
 
 
 def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
 
 from vpr.data.toycity.ensure import ensure_city
 from vpr.data.toycity.plan import TOWNS, TestSpec, TrainSpec
@@ -42,6 +40,7 @@ def test_set(
 
     Only the default sizes and seed are the protocol `toycity-test@25m`; others carry their numbers in the id.
     """
+    from vpr.data.positives import positives_within
     from vpr.data.retrieval_set import RetrievalSet
 
     spec = TestSpec(seed, database, queries)
@@ -49,13 +48,12 @@ def test_set(
     index = pd.read_csv(folder / "index.csv")
     positions = index[["utm_east", "utm_north"]].to_numpy()
     asked = (index["role"] == "query").to_numpy()
-    near = cKDTree(positions[~asked]).query_ball_point(positions[asked], RADIUS)
     custom = "" if spec == TestSpec() else f"-{database}x{queries}-seed{seed}"
     return RetrievalSet(
         protocol=Protocol(f"toycity-test{custom}@25m", database, queries),
         database=[folder / p for p in index["path"][~asked]],
         queries=[folder / p for p in index["path"][asked]],
-        positives=[np.sort(np.asarray(rows, dtype=np.int64)) for rows in near],
+        positives=positives_within(positions[~asked], positions[asked], RADIUS),
     )
 
 

@@ -18,7 +18,7 @@ SPEC_FILE = "city.json"
 def ensure_city(root: str | Path, spec: Spec, workers: int | None = None) -> Path:
     """Return `<root>/<spec.part>`, drawn first if it is absent.
 
-    Several processes may call this at once: one draws, the others wait. An interrupted drawing is never taken for a city.
+    Several processes may call this at once: one draws, the others wait. An unfinished drawing is never taken for one.
     DataError if the folder holds something else, or a city of another spec.
     """
     folder = Path(root).expanduser().absolute() / spec.part
@@ -45,23 +45,17 @@ def _is_drawn(folder: Path, spec: Spec) -> bool:
     file = folder / SPEC_FILE
     if not file.is_file():
         raise DataError(
-            f"{folder} exists but holds no {SPEC_FILE}: it was not drawn by toycity. Give dataset.*.root another folder."
+            f"{folder} has no {SPEC_FILE}: toycity did not draw it. Set its dataset's root to another folder."
         )
     try:
-        found = json.loads(file.read_text())
-    except json.JSONDecodeError as error:
+        found = dict(json.loads(file.read_text()))
+    except (ValueError, TypeError) as error:
         raise DataError(f"{file} is damaged ({error}). Delete {folder}; it will be drawn again.") from error
-    wanted = asdict(spec)
-    if found != wanted:
-        other = [f"{k} {found.get(k) if isinstance(found, dict) else '?'} instead of {v}" for k, v in wanted.items()]
-        differing = [
-            o
-            for o, (k, v) in zip(other, wanted.items(), strict=True)
-            if not isinstance(found, dict) or found.get(k) != v
-        ]
-        raise DataError(
-            f"{folder} holds a city with {', '.join(differing)}. Delete it to have it drawn again, or choose another root."
-        )
+    other = [
+        f"{key} {found.get(key)} instead of {value}" for key, value in asdict(spec).items() if found.get(key) != value
+    ]
+    if other:
+        raise DataError(f"{folder} was drawn with {', '.join(other)}. Delete it to draw it again, or set another root.")
     count = sum(1 for _ in folder.rglob("*.jpg"))
     if count != spec.images:
         raise DataError(f"{folder} holds {count} photos, not {spec.images}. Delete it; it will be drawn again.")

@@ -21,7 +21,7 @@ def utm_zone(lon: float) -> int:
 def to_utm(lat: float, lon: float, zone: int) -> tuple[float, float]:
     """Project degrees to (east, north) in metres of a northern UTM zone.
 
-    Kruger's series for the transverse Mercator projection (1912) to the third order of the flattening: below 1 mm within a zone.
+    Kruger's series of the transverse Mercator projection (1912) to the third order: below 1 mm within a zone.
     """
     phi, lam = radians(lat), radians(lon - (6 * zone - 183))
     t = sinh(atanh(sin(phi)) - _E * atanh(_E * sin(phi)))

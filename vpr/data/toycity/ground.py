@@ -9,6 +9,7 @@ import numpy as np
 
 from vpr.data.toycity.canvas import pyramid
 from vpr.data.toycity.map import PAVEMENT
+from vpr.data.toycity.walls import grain
 
 SCALE = 16  # pixels per metre
 TILE = 14.0  # metres of street on one texture
@@ -26,9 +27,10 @@ def road(width: float, key: tuple[int, ...], snow: int) -> list[np.ndarray]:
     image *= (
         1 + cv2.resize(own.normal(0, 0.05, (5, 7)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)[..., None]
     )
+    image *= 1 + grain(h, w, own)[..., None]
     for _ in range(int(own.integers(0, 3))):  # patches and drains
-        x, y = own.integers(w), own.integers(h)
-        image[y : y + own.integers(10, 50), x : x + own.integers(10, 90)] *= own.uniform(0.75, 1.1)
+        left, top = int(own.integers(w)), int(own.integers(h))
+        image[top : top + int(own.integers(10, 50)), left : left + int(own.integers(10, 90))] *= own.uniform(0.75, 1.1)
     kerb = round(PAVEMENT * SCALE)
     paint = np.array([206, 204, 196], np.float32)
     line = str(rng.choice(["dashed", "solid", "none"], p=[0.6, 0.2, 0.2]))

@@ -32,6 +32,10 @@ def draw_house(canvas: Canvas, building: Building, lighting: Lighting) -> None:
 
     corner, along = np.array([*building.corner, 0]), np.array([*building.along, 0]) * building.width
     normal = np.array([*building.normal, 0])
+    ridge = look.eaves + look.rise + 1.5
+    plan = np.array([corner, corner + along, corner - normal * DEPTH, corner + along - normal * DEPTH])
+    if canvas.hides(np.concatenate([plan, plan + _UP * ridge])):
+        return
     back, aside = -normal * DEPTH, np.array([*building.along, 0])
     wall(look.front, corner, along, look.height, normal, look.outline)
     wall(look.side, corner + back, -back, look.eaves, -aside, _BOX)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
+from vpr.data.toycity.canvas import tinted
 from vpr.data.toycity.conditions import Condition, Triple, light
 from vpr.data.toycity.sheet import LEDGE, SHOP, SIGN
 
 _SNOW = (232, 236, 242)
-_LAMPS = np.float32((0.62, 0.5, 0.34))  # street lamps at the height of 2.5 m
+_LAMPS = np.array((0.62, 0.5, 0.34), np.float32)  # street lamps at the height of 2.5 m
 _ACROSS = 16.0  # metres to the houses opposite, whose shadow falls on a front
 
 
@@ -34,29 +34,29 @@ class Lighting:
         """Light a wall texture (h, w, 3) that is `height` metres high; the houses opposite are `tall` metres high."""
         if self.condition.night:
             z = np.linspace(height, 0, image.shape[0], dtype=np.float32)[:, None, None]
-            lamps = np.float32(self.condition.ambient) + _LAMPS * np.exp(-(((z - 2.5) / 4.5) ** 2))
+            lamps = np.array(self.condition.ambient, np.float32) + _LAMPS * np.exp(-(((z - 2.5) / 4.5) ** 2))
             glow = self.shine[label] * (0.35 + 0.65 / 255 * image)
             return np.clip(image * lamps + glow, 0, 255).astype(np.uint8)
-        out = cv2.multiply(image, (*light(self.condition, normal), 1.0))
+        out = tinted(image, light(self.condition, normal))
         facing = float(self.towards @ normal[:2])
         if facing > 0.02 and self.condition.sun != (0, 0, 0):
             shadow = tall - _ACROSS / facing * self.slope
             rows = int(np.clip(image.shape[0] * (1 - shadow / height), 0, image.shape[0]))
-            out[rows:] = cv2.multiply(image[rows:], (*self.condition.ambient, 1.0)) if rows < len(image) else 0
+            out[rows:] = tinted(image[rows:], self.condition.ambient) if rows < len(image) else 0
         if self.condition.snow:
             out[label == LEDGE] = np.array(_SNOW) * min(self.condition.ambient[0] + 0.1, 1)
         return out
 
     def ground(self, image: np.ndarray, left: np.ndarray, width: float, tall: float) -> np.ndarray:
-        """Light a road texture whose top row lies on the left; the row of houses towards the sun is `tall` metres high."""
+        """Light a road texture whose top row lies on the left; the houses towards the sun are `tall` metres high."""
         up = np.array([0, 0, 1.0])
-        out = cv2.multiply(image, (*self.above(up), 1.0))
+        out = tinted(image, self.above(up))
         facing = float(self.towards @ left)
         if self.condition.sun != (0, 0, 0):
             rows = int(min(tall * abs(facing) / self.slope / width, 1) * len(image))
             part = slice(0, rows) if facing > 0 else slice(len(image) - rows, None)
             if rows:
-                out[part] = cv2.multiply(image[part], (*self._damp(self.condition.ambient), 1.0))
+                out[part] = tinted(image[part], self._damp(self.condition.ambient))
         return out
 
     def above(self, normal: np.ndarray) -> Triple:

@@ -1,4 +1,4 @@
-"""The street map: a grid of named streets, blocks of buildings, trees and lamps, in metres before the city is turned."""
+"""The street map: named streets, blocks of buildings, trees and lamps, in metres before the city is turned."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ _NAMES = [
 
 
 class Street(NamedTuple):
-    """One street between two crossings: start (2,), unit direction (2,), length, width, which side is photographed (1 left, -1 right), name.
+    """One street between two crossings: start (2,), unit direction (2,), length, width, name.
 
+    `side` is the one that is photographed, 1 left or -1 right; opposite fronts are never compared.
     The last number of `key` is its row in the city; wear and markings follow from all of it.
     """
 
@@ -69,7 +70,7 @@ class Street(NamedTuple):
 
 
 class Building(NamedTuple):
-    """Front: left end (2,) as seen from the street, unit vector along it, outward normal, width; its look follows from `key`."""
+    """Front: left end (2,) seen from the street, unit vector along it, outward normal, width; `key` fixes its look."""
 
     corner: np.ndarray
     along: np.ndarray
@@ -101,6 +102,11 @@ class City:
     def centres(self) -> np.ndarray:
         """(B, 2) middles of the fronts."""
         return np.array([b.corner + b.along * b.width / 2 for b in self.buildings])
+
+    @cached_property
+    def street_middles(self) -> np.ndarray:
+        """(S, 2) middles of the streets."""
+        return np.array([s.at(s.length / 2, 0) for s in self.streets])
 
     @cached_property
     def post_points(self) -> np.ndarray:
@@ -170,7 +176,7 @@ def _block(rng: np.random.Generator, block: tuple[float, ...], key: tuple[int, .
         ((x1, y0 + DEPTH), (1, 0), y1 - y0 - 2 * DEPTH, False),
         ((x0, y1 - DEPTH), (-1, 0), y1 - y0 - 2 * DEPTH, False),
     ]
-    out = []
+    out: list[Building] = []
     for start, normal, length, corner_row in rows:
         count = max(int(length / rng.uniform(10, 12.5)), 2)
         shares = rng.uniform(0.62, 1.38, count)

@@ -9,14 +9,13 @@ import numpy as np
 from vpr.data.toycity.camera import Camera
 from vpr.data.toycity.conditions import visit
 from vpr.data.toycity.map import City, Street, stations
-from vpr.data.toycity.scene import View
+from vpr.data.toycity.scene import SUPERSAMPLE, View
 
 OBLIQUE = 50.0  # degrees between the street and the line of sight, towards the photographed side
-SUPERSAMPLE = 1.5
 
 
 class Jitter(NamedTuple):
-    """Half widths of the uniform spread of a viewpoint: metres along and across, degrees of heading, share of focal length."""
+    """Half widths of a viewpoint's spread: metres along and across, degrees of heading, share of focal length."""
 
     along: float
     across: float

@@ -7,7 +7,7 @@ from functools import lru_cache
 import cv2
 import numpy as np
 
-from vpr.data.toycity.canvas import Canvas, pyramid
+from vpr.data.toycity.canvas import Canvas, pyramid, tinted
 from vpr.data.toycity.conditions import Triple
 
 _SCALE = 20  # pixels per metre
@@ -87,7 +87,7 @@ def draw_tree(canvas: Canvas, point: np.ndarray, look: int, leaves: str, snow: b
 
     def image(level: int) -> np.ndarray:
         levels = tree(look, leaves, snow)
-        return cv2.multiply(levels[min(level, len(levels) - 1)], (*light, 1.0))
+        return tinted(levels[min(level, len(levels) - 1)], light)
 
     origin, up = np.array([*point, 0.0]) - right / 2, np.array([0, 0, TREE[1] * size])
     canvas.texture(image, _SCALE / size, origin, right, up, alpha=True)

@@ -18,10 +18,11 @@ from vpr.data.toycity.sky import backdrop
 from vpr.data.toycity.traffic import draw_posts, draw_traffic
 
 REACH = 150.0  # metres that are drawn
+SUPERSAMPLE = 1.5
 
 
 class View(NamedTuple):
-    """One photo to draw: the street that it is taken on, camera, condition, and the seed of everything that passes by."""
+    """One photo to draw: the street it is taken on, camera, condition, and the seed of everything that passes by."""
 
     street: int
     camera: Camera
@@ -30,7 +31,7 @@ class View(NamedTuple):
 
 
 def draw(city: City, view: View) -> np.ndarray:
-    """Draw a view without the sensor: (H, W, 3) uint8 RGB at the camera's size."""
+    """Draw a view without the sensor: (H, W, 3) float32 RGB 0..255, smaller than the camera's size by `SUPERSAMPLE`."""
     camera, condition = view.camera, view.condition
     rng = np.random.default_rng(view.seed)
     frame, nearness = backdrop(camera, condition, int(rng.integers(2000)))
@@ -39,8 +40,9 @@ def draw(city: City, view: View) -> np.ndarray:
     lighting = Lighting(condition, rng)
     for building in _near(city, camera):
         draw_house(canvas, building, lighting)
-    for street in city.streets:
-        _ground(canvas, street, lighting)
+    away = np.hypot(*(city.street_middles - camera.position[:2]).T)
+    for i in np.flatnonzero(away < 170):
+        _ground(canvas, city.streets[i], lighting)
     draw_traffic(canvas, city.streets[view.street], lighting, rng)
     draw_posts(canvas, city, lighting)
     return _air(canvas, condition)
@@ -55,13 +57,10 @@ def _near(city: City, camera: Camera) -> list[Building]:
 
 def _ground(canvas: Canvas, street: Street, lighting: Lighting) -> None:
     eye = np.array(canvas.camera.position[:2])
-    if np.hypot(*(street.at(street.length / 2, 0) - eye)) > street.length / 2 + REACH * 0.7:
-        return
     along, across = np.array([*street.direction, 0]) * ground.TILE, np.array([*street.left, 0]) * street.width
-    for i in range(int(np.ceil(street.length / ground.TILE))):
-        middle = street.at((i + 0.5) * ground.TILE, 0)
-        if np.hypot(*(middle - eye)) > REACH or not canvas.camera.sees(middle, 12):
-            continue
+    middles = street.start + (np.arange(np.ceil(street.length / ground.TILE)) + 0.5)[:, None] * along[:2]
+    seen = canvas.camera.sees(middles, 12) & (np.hypot(*(middles - eye).T) < REACH)
+    for i in np.flatnonzero(seen).tolist():
 
         def image(level: int, tile: int = i) -> np.ndarray:
             levels = ground.road(round(street.width, 3), (*street.key, tile), lighting.condition.snow)
@@ -75,13 +74,15 @@ def _ground(canvas: Canvas, street: Street, lighting: Lighting) -> None:
 
 
 def _air(canvas: Canvas, condition: Condition) -> np.ndarray:
-    """Fade with the distance, and let lamps glow."""
-    frame = canvas.frame.astype(np.float32)
-    clear = np.exp(-1 / (np.maximum(canvas.nearness, 1e-4) * condition.visibility))[..., None]
-    clear[canvas.nearness == 0] = 1
-    haze = np.float32(condition.sky_low) * (0.8 if condition.night else 1.0)
-    frame = frame * clear + haze * (1 - clear)
+    """Shrink to the photo's size, fade with the distance, and let lamps glow."""
+    size = (round(canvas.camera.width / SUPERSAMPLE), round(canvas.camera.height / SUPERSAMPLE))
+    frame: np.ndarray = cv2.resize(canvas.frame, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+    nearness = cv2.resize(canvas.nearness, size, interpolation=cv2.INTER_AREA)
+    clear = cv2.exp(-1 / (np.maximum(nearness, 1e-4) * np.float32(condition.visibility)))
+    clear[nearness == 0] = 1
+    haze = np.array(condition.sky_low, np.float32) * np.float32(0.8 if condition.night else 1.0)
+    frame = haze + (frame - haze) * clear[..., None]
     if condition.night:
         bright = np.where(frame > 190, frame, 0).astype(np.float32)
-        frame += cv2.GaussianBlur(bright, (0, 0), canvas.camera.width / 60) * 0.5
-    return np.clip(frame, 0, 255).astype(np.uint8)
+        frame += cv2.GaussianBlur(bright, (0, 0), size[0] / 60) * 0.5
+    return frame

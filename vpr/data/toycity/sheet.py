@@ -10,7 +10,7 @@ import numpy as np
 
 PIXELS_PER_METRE = 18
 WALL, SHOP, SIGN, LEDGE = 0, 240, 241, 242  # labels; 1..239 number the windows
-Colour = Sequence[float]
+Colour = Sequence[float] | np.ndarray
 
 
 def _bounded(colour: Colour) -> list[float]:
@@ -91,7 +91,7 @@ class Skin:
     def levels(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Pairs of `rgb` and `label`, the largest first."""
         sheet = self._draw()
-        out = [(sheet.rgb, sheet.label)]
+        out: list[tuple[np.ndarray, np.ndarray]] = [(sheet.rgb, sheet.label)]
         while len(out) < 4:
             rgb, label = out[-1]
             h, w = label.shape[0] // 2, label.shape[1] // 2

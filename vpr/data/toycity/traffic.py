@@ -44,9 +44,10 @@ def draw_posts(canvas: Canvas, city: City, lighting: Lighting) -> None:
     far = np.hypot(*(city.post_points - camera.position[:2]).T)
     rows = np.flatnonzero(camera.sees(city.post_points, 3) & (far > 1.5) & (far < 90))
     tint = lighting.above(_UP)
+    leaf = (tint[0] * 0.5, tint[1] * 0.5, tint[2] * 0.5) if condition.night else tint
     for i in rows[np.argsort(-far[rows])]:
         post = city.posts[i]
         if post.kind == "lamp":
             draw_lamp(canvas, post.point, tint, condition.night)
         else:
-            draw_tree(canvas, post.point, post.look, condition.leaves, condition.snow > 0, tint)
+            draw_tree(canvas, post.point, post.look, condition.leaves, condition.snow > 0, leaf)

@@ -53,8 +53,8 @@ def draw_vehicle(
         )
     side = 1 if across @ (np.array(canvas.camera.position) - base) > 0 else -1
     canvas.polygon(place(profile, side * half), paint * 0.92)
-    for pane in glass:
-        canvas.polygon(place(pane, side * (half + 0.02)), np.array([48, 56, 64]) * light)
+    for window in glass:
+        canvas.polygon(place(window, side * (half + 0.02)), np.array([48, 56, 64]) * light)
     turns = np.linspace(0, 2 * np.pi, 12, endpoint=False)
     for axle in (0.85, length - 0.85):
         for radius, colour in ((0.33, (26, 26, 28)), (0.18, (120, 122, 124))):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 
@@ -50,6 +52,9 @@ def paint(sheet: Sheet, material: str, rng: np.random.Generator) -> np.ndarray:
         value += _cells(rows // 4, columns // 400, 0.05)
         value[rows[:, 0] % 4 == 0] *= 0.84
     value *= 1 + _stains(h, w, rng)
+    value *= 1 + grain(h, w, rng)
+    z = np.linspace(sheet.height, 0, h, dtype=np.float32)[:, None]
+    value *= 1 - 0.22 * np.exp(-z / 0.8)  # dirt and little light near the pavement
     sheet.rgb[:] = np.clip(value[..., None] * colour, 0, 255)
     return colour
 
@@ -67,3 +72,14 @@ def _stains(h: int, w: int, rng: np.random.Generator) -> np.ndarray:
         rng.normal(0, 0.03, (2, max(w // 6, 2))).astype(np.float32), (w, h), interpolation=cv2.INTER_LINEAR
     )
     return soft + streaks
+
+
+@lru_cache(maxsize=1)
+def _noise() -> np.ndarray:
+    return np.random.default_rng(0).normal(0, 0.035, (768, 768)).astype(np.float32)
+
+
+def grain(h: int, w: int, rng: np.random.Generator) -> np.ndarray:
+    """Cut (h, w) of fine relative noise from a fixed sheet: drawing it anew costs more than the wall."""
+    y, x = int(rng.integers(768 - h)) if h < 768 else 0, int(rng.integers(768 - w)) if w < 768 else 0
+    return np.resize(_noise()[y : y + h, x : x + w], (h, w))

@@ -1,4 +1,4 @@
-"""Write a drawn city to disk: photos by all cores, then the tables; the result does not depend on the number of workers."""
+"""Write a drawn city to disk: photos by all cores, then the tables; the number of workers changes nothing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 import pandas as pd
 import simplejpeg
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from vpr.data.toycity.plan import SIZE, TOWNS, ZONE, Shot, Spec, TrainSpec, city_of, dump, parse, shots
+from vpr.data.toycity.plan import TOWNS, ZONE, Shot, Spec, TrainSpec, city_of, dump, parse, shots
 from vpr.data.toycity.scene import draw
 from vpr.data.toycity.sensor import develop
 from vpr.errors import DataError
@@ -56,13 +56,13 @@ def draw_city(folder: Path, spec: Spec, workers: int | None = None) -> None:
 
 def _photo(folder: Path, spec: Spec, shot: Shot) -> None:
     view = shot.view
-    image = develop(draw(city_of(spec, shot.town), view), view.condition, SIZE, np.random.default_rng((*view.seed, 8)))
+    image = develop(draw(city_of(spec, shot.town), view), view.condition, np.random.default_rng((*view.seed, 8)))
     data = simplejpeg.encode_jpeg(image, quality=view.condition.quality, colorsubsampling="420")
     (folder / path_of(shot)).write_bytes(data)
 
 
-def _share(folder: Path, spec: Spec, count: int, workers: int, progress: Progress, task) -> None:  # type: ignore[no-untyped-def]
-    """Let fresh processes draw a stretch each. Not multiprocessing: that runs the caller's script again, or forks its threads."""
+def _share(folder: Path, spec: Spec, count: int, workers: int, progress: Progress, task: TaskID) -> None:
+    """Let fresh processes draw a stretch each; multiprocessing would run the caller's script again or fork it."""
     bounds = np.linspace(0, count, workers + 1).astype(int)
     package = str(Path(__file__).resolve().parents[3])
     paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
@@ -72,10 +72,9 @@ def _share(folder: Path, spec: Spec, count: int, workers: int, progress: Progres
         for a, b in zip(bounds[:-1], bounds[1:], strict=True)
     ]
     try:
-        os_files = [child.stdout for child in children]
-        while any(child.poll() is None for child in children):
-            for file in os_files:
-                if file is not None and file.read(1):
+        while any(child.poll() is None for child in children) and not any(child.returncode for child in children):
+            for child in children:
+                if child.stdout is not None and child.stdout.read(1):  # one dot a photo
                     progress.advance(task)
     finally:
         for child in children:
@@ -83,9 +82,8 @@ def _share(folder: Path, spec: Spec, count: int, workers: int, progress: Progres
             child.wait()
     failed = [child.returncode for child in children if child.returncode]
     if failed:
-        raise DataError(
-            f"toycity: a drawing process ended with code {failed[0]} (its message stands above); nothing is kept."
-        )
+        raise DataError(f"toycity: a drawing process ended with code {max(failed)}; its message stands above.")
+    progress.update(task, completed=count)
 
 
 def _tables(folder: Path, spec: Spec, planned: list[Shot]) -> None:
