@@ -24,7 +24,7 @@ def to_utm(lat: float, lon: float, zone: int) -> tuple[float, float]:
     Kruger's series of the transverse Mercator projection (1912) to the third order: below 1 mm within a zone.
     """
     phi, lam = radians(lat), radians(lon - (6 * zone - 183))
-    t = sinh(atanh(sin(phi)) - _E * atanh(_E * sin(phi)))
+    t = sinh(asinh(tan(phi)) - _E * atanh(_E * sin(phi)))
     xi, eta = atan2(t, cos(lam)), asinh(sin(lam) / sqrt(t * t + cos(lam) ** 2))
     east = eta + sum(a * cos(2 * j * xi) * sinh(2 * j * eta) for j, a in enumerate(_ALPHA, 1))
     north = xi + sum(a * sin(2 * j * xi) * cosh(2 * j * eta) for j, a in enumerate(_ALPHA, 1))
@@ -40,5 +40,5 @@ def to_latlon(east: float, north: float, zone: int) -> tuple[float, float]:
     target, t = tan(sphere), tan(sphere)
     for _ in range(5):  # fixed point of the geodetic latitude; each turn gains two digits or more
         phi = atan(t)
-        t = tan(phi) * (1 + (target - sinh(atanh(sin(phi)) - _E * atanh(_E * sin(phi)))) / tan(phi)) if phi else target
+        t = tan(phi) * (1 + (target - sinh(asinh(tan(phi)) - _E * atanh(_E * sin(phi)))) / tan(phi)) if phi else target
     return degrees(atan(t)), 6 * zone - 183 + degrees(atan2(sinh(eta0), cos(xi0)))

@@ -41,8 +41,9 @@ class Lighting:
         facing = float(self.towards @ normal[:2])
         if facing > 0.02 and self.condition.sun != (0, 0, 0):
             shadow = tall - _ACROSS / facing * self.slope
-            rows = int(np.clip(image.shape[0] * (1 - shadow / height), 0, image.shape[0]))
-            out[rows:] = tinted(image[rows:], self.condition.ambient) if rows < len(image) else 0
+            rows = round(float(np.clip(1 - shadow / height, 0, 1)) * len(image))
+            if rows < len(image):
+                out[rows:] = tinted(image[rows:], self.condition.ambient)
         if self.condition.snow:
             out[label == LEDGE] = np.array(_SNOW) * min(self.condition.ambient[0] + 0.1, 1)
         return out
