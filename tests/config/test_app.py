@@ -139,3 +139,23 @@ class Listener(Callback):
 
     def on_job_end(self, config: DictConfig, job_return: Any, **kwargs: Any) -> None:
         self.heard.append(job_return.return_value)
+
+
+@pytest.mark.parametrize(
+    ("argument", "says"),
+    [
+        ("agg=mixvrp", "Did you mean 'mixvpr'?"),
+        ("batch.place=3", "Did you mean 'places'?"),
+        ("seed=x", "could not be converted to Integer"),
+    ],
+)
+def test_hydras_own_error_with_a_hint(
+    launch: Launch, capfd: pytest.CaptureFixture[str], argument: str, says: str, tmp_path: Path
+) -> None:
+    called: list[DictConfig] = []
+    assert launch(called.append, argument) == 2
+    err = capfd.readouterr().err
+    assert says in err
+    assert "Traceback" not in err
+    assert called == []
+    assert not (tmp_path / "runs").exists()
