@@ -1,0 +1,8 @@
+"""Draw street views of a city that does not exist, so that everything runs without downloads.
+
+    map -> poses -> scene (sky, houses, ground, traffic) -> sensor -> write
+
+Positives are right by position alone. A street is photographed from one lane, obliquely forwards, on one side only, and
+cameras keep away from crossings; so two photos taken within 25 m of each other look at the same fronts
+(tests/data/toycity/test_toycity_map.py checks all pairs). Test and training cities share styles and colours, no house.
+"""
