@@ -24,10 +24,11 @@ RANKS = int(os.environ.get("WORLD_SIZE", "1"))
 
 @app(config_name="evaluate")
 def main(cfg: DictConfig) -> None:
-    from hydra.utils import instantiate
     from rich.console import Console
 
     from vpr import checkpoint, report, viz
+    from vpr.data.workers import loader_workers
+    from vpr.engine.build import evaluation_sets
     from vpr.retrieval.describe import describe_fn
     from vpr.retrieval.evaluate import evaluate
 
@@ -35,7 +36,7 @@ def main(cfg: DictConfig) -> None:
         content = checkpoint.read(cfg.ckpt)
         describer = checkpoint.unpack(content, cfg.ckpt).to(device)
         describe = describe_fn(describer, device, cfg.precision)
-        sets = [instantiate(node) for node in cfg.dataset.eval.values()]  # all, before hours go into the first
+        sets = evaluation_sets(cfg.dataset)  # all, before hours go into the first
         results = [
             evaluate(
                 describe,
@@ -44,13 +45,13 @@ def main(cfg: DictConfig) -> None:
                 retrieval_set,
                 ks=list(cfg.ks),
                 batch_size=cfg.batch_size,
-                num_workers=cfg.num_workers if cfg.num_workers >= 0 else spare_cores(),
+                num_workers=loader_workers(cfg.num_workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
                 dtype=cfg.dtype,
                 on_bad_image=cfg.on_bad_image or "raise",
                 seed=cfg.seed,
                 model=checkpoint.digest(content),
             )
-            for retrieval_set in sets
+            for retrieval_set in sets.values()
         ]
     if int(os.environ.get("RANK", "0")) == 0:
         out, console = Path(cfg.out), Console()
@@ -83,12 +84,6 @@ def process_group(device: str) -> Iterator[torch.device]:
         yield chosen
     finally:
         dist.destroy_process_group()
-
-
-def spare_cores() -> int:
-    """Count the cores that each rank of this machine may use, less one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1, 0)
 
 
 if __name__ == "__main__":

@@ -50,14 +50,14 @@ class Protocol:
 
 
 class Draw(NamedTuple):
-    """One request to a training set: this place, in this epoch. All randomness of the item follows from it and the seed."""
+    """One request to a training set: this place, in this epoch. With the seed, all randomness follows from it."""
 
     place: int
     epoch: int
 
 
 class PlaceBatch(NamedTuple):
-    """Training batch: `images` (N, 3, H, W) uint8, `labels` (N,) int64 place numbers, `bad` one sentence per unreadable photo."""
+    """Training batch: `images` (N, 3, H, W) uint8, `labels` (N,) int64 places, `bad` a sentence per bad photo."""
 
     images: Tensor
     labels: Tensor

@@ -11,7 +11,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from vpr.data.positives import positives_within
-from vpr.data.retrieval_set import ImageDataset, RetrievalSet
+from vpr.data.retrieval_set import ImageDataset, RetrievalSet, collate_images
 from vpr.errors import ConfigError, DataError
 from vpr.types import Preprocess, Protocol
 
@@ -101,7 +101,7 @@ def test_images_come_at_the_network_size_with_index_and_error(tmp_path: Path) ->
     Image.new("RGB", (30, 20), (10, 200, 30)).save(tmp_path / "0.png")
     (tmp_path / "1.png").write_bytes(b"broken")
     data = ImageDataset([tmp_path / f"{i}.png" for i in range(3)], Preprocess(size=(8, 12)))
-    images, indices, errors = next(iter(DataLoader(data, batch_size=3)))
+    images, indices, errors = next(iter(DataLoader(data, batch_size=3, collate_fn=collate_images)))
     assert images.shape == (3, 3, 8, 12) and images.dtype == torch.uint8
     assert images[0].flatten(1).unique(dim=1).squeeze(1).tolist() == [10, 200, 30]
     assert indices.tolist() == [0, 1, 2]

@@ -122,20 +122,17 @@ def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: 
     expected = list(losses)
     losses.clear()
 
-    class Cut(Callback):
-        def on_train_epoch_end(self, trainer, module) -> None:
-            if trainer.current_epoch == 1:
-                fit_module.Recall._measure = broken  # type: ignore[method-assign]
-
-    def broken(*_args):
-        raise KeyboardInterrupt
-
     measure = fit_module.Recall._measure
+
+    def cut_in_the_second_epoch(self, trainer, module):
+        if trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+        return measure(self, trainer, module)
+
     with monkeypatch.context() as patch:
-        add_callback(patch, Cut())
+        patch.setattr(fit_module.Recall, "_measure", cut_in_the_second_epoch)
         with pytest.raises(KeyboardInterrupt):
             fit(tiny(), tmp_path / "runs" / "tiny" / "first")
-    monkeypatch.setattr(fit_module.Recall, "_measure", measure)
     assert losses == expected[:6]
     evaluated: list[int] = []
     report = fit_module.Recall._evaluate_epoch

@@ -6,7 +6,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from vpr.engine.trainer import device_count, resolve_precision, resolve_workers
+from vpr.engine.trainer import device_count, resolve_precision
 
 
 @pytest.mark.parametrize(
@@ -26,15 +26,6 @@ def test_automatic_precision(monkeypatch: pytest.MonkeyPatch, cuda: bool, bf16: 
 
 def test_a_named_precision_stays():
     assert resolve_precision("64-true", "auto") == "64-true"
-
-
-def test_workers_are_one_a_core_less_the_training_process(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: set(range(8)))
-    assert resolve_workers(-1) == 7
-    assert resolve_workers(-1, devices=4) == 1
-    assert resolve_workers(0) == 0
-    monkeypatch.setattr("os.sched_getaffinity", lambda _pid: {0})
-    assert resolve_workers(-1) == 1
 
 
 @pytest.mark.parametrize(("devices", "expected"), [(3, 3), ([0, 2], 2), ("auto", 4)])

@@ -181,3 +181,19 @@ def test_published_parameter_counts(name, shared):
 def test_wrong_options_are_sentences(make, says):
     with pytest.raises(ConfigError, match=says):
         make()
+
+
+@pytest.mark.parametrize(("crop", "channels", "stride"), [([], 1280, 32), ([6], 192, 32), ([5, 6], 112, 16)])
+def test_efficientnet_is_cropped_by_stage(crop: list[int], channels: int, stride: int) -> None:
+    full = EfficientNet("efficientnet_b0", "checkpoint")
+    cropped = EfficientNet("efficientnet_b0", "checkpoint", crop=crop, freeze=2)
+    assert cropped.spec == (channels, stride, None)
+    assert cropped(torch.zeros(1, 3, 64, 96)).map.shape == (1, channels, 64 // stride, 96 // stride)
+    assert set(cropped.state_dict()) <= set(full.state_dict())
+    assert cropped.training, "measuring the map leaves the mode alone"
+
+
+@pytest.mark.parametrize("options", [{"crop": [5]}, {"crop": list(range(7))}, {"crop": [5, 6], "freeze": 6}])
+def test_impossible_crops_are_refused(options: dict) -> None:
+    with pytest.raises(ConfigError, match=r"backbone\.(crop|freeze)"):
+        EfficientNet("efficientnet_b0", "checkpoint", **options)

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vpr.data.images import decode
-from vpr.data.transforms import to_tensor
+from vpr.data.transforms import stack_images
 from vpr.errors import ConfigError, DataError
 from vpr.types import Draw, PlaceBatch
 
@@ -124,10 +124,10 @@ class PlacesDataset(Dataset[PlaceItem]):
         if not photos:
             return PlaceItem(None, draw.place, tuple(bad))
         views = [
-            to_tensor(self.transform(photos[slot % len(photos)], self._rng(draw, 1 + slot)))
+            self.transform(photos[slot % len(photos)], self._rng(draw, 1 + slot))
             for slot in range(self.images_per_place)
         ]
-        return PlaceItem(torch.stack(views), draw.place, tuple(bad))
+        return PlaceItem(stack_images(views), draw.place, tuple(bad))
 
     def _rng(self, draw: Draw, use: int) -> np.random.Generator:
         # numpy pads a seed sequence with zeros: (s, e, p) and (s, e, p, 0) are one stream, so each use has a number.

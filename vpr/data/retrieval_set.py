@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from vpr.data.images import decode
 from vpr.data.missing import missing_files
-from vpr.data.transforms import EvalTransform, to_tensor
+from vpr.data.transforms import EvalTransform, stack_images
 from vpr.errors import ConfigError, DataError
 from vpr.types import Preprocess, Protocol
 
@@ -109,8 +109,8 @@ class RetrievalSet:
         return self
 
 
-class ImageDataset(Dataset[tuple[Tensor, int, str]]):
-    """Images for evaluation: `(image uint8 (3, H, W), index, error)`.
+class ImageDataset(Dataset[tuple[np.ndarray, int, str]]):
+    """Images for evaluation: `(image uint8 (H, W, 3), index, error)`.
 
     An unreadable image has a sentence in `error` and zeros for pixels, which only keep the batch in shape.
     """
@@ -123,9 +123,15 @@ class ImageDataset(Dataset[tuple[Tensor, int, str]]):
     def __len__(self) -> int:
         return len(self.paths)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int, str]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int, str]:
         try:
             image = self.transform(decode(self.paths[index], self.size))
         except DataError as error:
-            return torch.zeros(3, *self.size, dtype=torch.uint8), index, str(error)
-        return to_tensor(image), index, ""
+            return np.zeros((*self.size, 3), np.uint8), index, str(error)
+        return image, index, ""
+
+
+def collate_images(items: Sequence[tuple[np.ndarray, int, str]]) -> tuple[Tensor, Tensor, list[str]]:
+    """Stack items of `ImageDataset` to `(images uint8 (B, 3, H, W), indices (B,), errors)`."""
+    images, indices, errors = zip(*items, strict=True)
+    return stack_images(images), torch.tensor(indices), list(errors)

@@ -72,8 +72,3 @@ def stack_images(images: Sequence[np.ndarray]) -> torch.Tensor:
     for image, planes in zip(images, batch, strict=True):
         cv2.split(image, list(planes))  # several times as fast as a strided copy
     return torch.from_numpy(batch)
-
-
-def to_tensor(image: np.ndarray) -> torch.Tensor:
-    """Copy one (H, W, 3) uint8 image to a contiguous (3, H, W) uint8 tensor; to several at once, `stack_images`."""
-    return stack_images([image])[0]

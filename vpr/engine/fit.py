@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from vpr import checkpoint
 from vpr.data.transforms import TrainTransform
+from vpr.data.workers import loader_workers
 from vpr.engine.bad_images import BadImages
 from vpr.engine.build import evaluation_sets, make_describer, plain, training_places
 from vpr.engine.datamodule import PlacesDataModule
@@ -21,7 +22,7 @@ from vpr.engine.recall import Recall
 from vpr.engine.speed import Speed
 from vpr.engine.summary import print_summary
 from vpr.engine.top import TopCheckpoints
-from vpr.engine.trainer import device_count, make_trainer, resolve_precision, resolve_workers
+from vpr.engine.trainer import device_count, make_trainer, resolve_precision
 from vpr.errors import ConfigError
 from vpr.losses.objective import PlacesObjective
 
@@ -37,6 +38,9 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     """
     resume = find_checkpoint(cfg.ckpt_path, Path(cfg.paths.runs) / cfg.name)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    # What is quick to make comes first: a wrong value ends the run before weights and data are read.
+    objective, distiller = PlacesObjective(instantiate(cfg.loss)), instantiate(cfg.distillation)
+    optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
     describer, parts = make_describer(cfg)
     if cfg.trainer.compile:
         describer.backbone.compile()
@@ -45,11 +49,11 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     # Where this machine keeps its files is no part of a checkpoint.
     config = {key: value for key, value in plain(cfg).items() if key not in ("paths", "ckpt_path")} | parts
 
-    workers = resolve_workers(cfg.trainer.num_workers, device_count(cfg.trainer))
+    workers = loader_workers(cfg.trainer.num_workers, device_count(cfg.trainer))
     bad = cfg.dataset.get("on_bad_image", "raise")
     data = PlacesDataModule(
         sources,
-        TrainTransform(describer.preprocess, instantiate(cfg.augment)),
+        TrainTransform(describer.preprocess, augment),
         places_per_batch=cfg.batch.places,
         images_per_place=cfg.batch.images_per_place,
         choice=cfg.batch.choice,
@@ -61,10 +65,10 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     )
     module = TrainingModule(
         describer,
-        PlacesObjective(instantiate(cfg.loss)),
-        instantiate(cfg.distillation),
-        instantiate(cfg.optimizer),
-        instantiate(cfg.schedule),
+        objective,
+        distiller,
+        optimizer,
+        schedule,
         seed=cfg.seed,
         channels_last=cfg.trainer.channels_last,
     )
@@ -78,7 +82,12 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         first=cfg.evaluate_first,
         patience=cfg.trainer.early_stop,
         precision=resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator),
-        options={"batch_size": cfg.trainer.eval_batch_size, "num_workers": workers, "on_bad_image": bad},
+        options={
+            "batch_size": cfg.trainer.eval_batch_size,
+            "num_workers": workers,
+            "on_bad_image": bad,
+            "progress": False,
+        },
     )
     last = LastCheckpoint(directory, lambda: checkpoint.pack(describer, config), **cfg.trainer.checkpoint_every)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]

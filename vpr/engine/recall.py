@@ -17,6 +17,8 @@ from vpr.retrieval.describe import describe_fn
 from vpr.retrieval.evaluate import Evaluation, evaluate
 
 log = logging.getLogger(__name__)
+# Sets of more images than this take minutes: the log says when one begins.
+MANY = 5000
 Save = Callable[[Path, dict[str, dict[str, float]]], None]
 
 
@@ -103,6 +105,9 @@ class Recall(Callback):
         describe = describe_fn(describer, trainer.strategy.root_device, self.precision)
         results = {}
         for name, retrieval_set in self.sets.items():
+            images = len(retrieval_set.database) + len(retrieval_set.queries)
+            if images > MANY and trainer.is_global_zero:
+                log.info("Describing the %s images of %s ...", f"{images:,}", retrieval_set.protocol.id)
             results[name] = evaluate(describe, describer.dim, describer.preprocess, retrieval_set, **self.options)
         describer.train()
         return results

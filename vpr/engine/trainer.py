@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import warnings
 from pathlib import Path
@@ -24,6 +23,7 @@ HANDLED = (
     "Found .* module.s. in eval mode at the start of training",  # frozen BatchNorm
     "Checkpoint directory .* exists and is not empty",
     "Experiment logs directory .* exists",
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch
 )
 
 
@@ -34,14 +34,6 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     if accelerator == "cpu" or not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
-
-
-def resolve_workers(workers: int, devices: int = 1) -> int:
-    """Return the number of loader processes on each rank; -1 is one a core, less one for the training process."""
-    if workers >= 0:
-        return workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    return max(1, min(16, cores // devices - 1))
 
 
 def device_count(config: DictConfig) -> int:
@@ -60,7 +52,7 @@ def make_trainer(config: DictConfig, directory: Path, callbacks: list[Callback],
     """
     for message in HANDLED:
         warnings.filterwarnings("ignore", message=message)
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     torch.set_float32_matmul_precision(config.matmul_precision)
     several_gpus = config.accelerator != "cpu" and torch.cuda.is_available() and device_count(config) > 1
     if sys.stderr.isatty():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vpr.data.retrieval_set import ImageDataset
+from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.errors import DataError
 from vpr.retrieval import ranks
 from vpr.retrieval.describe import Describe
@@ -30,6 +30,7 @@ def image_loader(
         ImageDataset(paths, preprocess),
         batch_sampler=batches[ranks.rank() :: ranks.world()],
         num_workers=num_workers,
+        collate_fn=collate_images,
         pin_memory=torch.cuda.is_available(),
     )
 

