@@ -26,6 +26,7 @@ $(READY): pyproject.toml
 demo: $(READY) ## train a small model on a drawn city and evaluate it: minutes on a laptop, nothing to download
 	$(BIN)/python train.py experiment=demo hydra.run.dir=runs/demo
 	$(BIN)/python evaluate.py ckpt=runs/demo/best.ckpt dataset=toycity out=runs/demo/evaluation
+	@$(BIN)/python benchmarks/demo_figure.py
 
 test: $(READY) ## run all tests, with coverage
 	$(BIN)/python -m pytest --cov=vpr --cov-report=term:skip-covered --cov-fail-under=90

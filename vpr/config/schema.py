@@ -43,6 +43,14 @@ class BatchConfig:
 
 
 @dataclass
+class FinetuneConfig:
+    """How gently a pretrained backbone is trained."""
+
+    backbone_lr: float = MISSING
+    backbone_bn: bool = MISSING
+
+
+@dataclass
 class CheckpointEveryConfig:
     """When last.ckpt is written between two ends of epochs: every so many minutes, steps, or both; null is never."""
 
@@ -86,6 +94,7 @@ class TrainConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
+    finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     backbone: Any = MISSING
     agg: Any = MISSING

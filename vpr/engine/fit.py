@@ -42,6 +42,8 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     objective, distiller = PlacesObjective(instantiate(cfg.loss)), instantiate(cfg.distillation)
     optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
     describer, parts = make_describer(cfg)
+    if not cfg.finetune.backbone_bn and parts["backbone"]["weights"] != "none":
+        describer.backbone.hold_batchnorm()
     if cfg.trainer.compile:
         describer.backbone.compile()
         describer.aggregator.compile()
@@ -69,6 +71,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         distiller,
         optimizer,
         schedule,
+        backbone_lr=cfg.finetune.backbone_lr,
         seed=cfg.seed,
         channels_last=cfg.trainer.channels_last,
     )

@@ -31,6 +31,7 @@ class TrainingModule(pl.LightningModule):
         objective: (descriptors, batch) -> LossResult, on the global batch.
         distiller: (features, descriptors, images) -> {term: scalar}.
         optimizer: (parameters) -> Optimizer.
+        backbone_lr: learning rate of the backbone, times that of the rest.
         schedule: (optimizer, steps_per_epoch, total_steps) -> scheduler stepped at each optimiser step.
         seed: with the step's number, all randomness inside the network (dropout, drop path) follows from it.
         channels_last: memory format of the images; faster for mixed precision on GPUs.
@@ -43,6 +44,7 @@ class TrainingModule(pl.LightningModule):
         distiller: Distiller,
         optimizer: Callable[..., Optimizer],
         schedule: Callable[..., Any],
+        backbone_lr: float = 1.0,
         seed: int = 0,
         channels_last: bool = False,
     ) -> None:
@@ -52,6 +54,7 @@ class TrainingModule(pl.LightningModule):
         self.distiller = distiller
         self.make_optimizer = optimizer
         self.make_schedule = schedule
+        self.backbone_lr = backbone_lr
         self.seed = seed
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.resume_from = Position()
@@ -78,7 +81,11 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + self.global_step) * world_size() + self.global_rank)
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.make_optimizer([p for p in self.parameters() if p.requires_grad])
+        backbone = [p for p in self.describer.backbone.parameters() if p.requires_grad]
+        known = {id(p) for p in backbone}
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        optimizer = self.make_optimizer([{"params": rest}, {"params": backbone}])
+        optimizer.param_groups[1]["lr"] *= self.backbone_lr
         steps = self.trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
         scheduler = self.make_schedule(optimizer, steps, steps * max(1, self.trainer.max_epochs or 1))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

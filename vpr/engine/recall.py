@@ -72,8 +72,8 @@ class Recall(Callback):
     def on_train_epoch_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
         if self._due(trainer, trainer.current_epoch):
             self._evaluate_epoch(trainer, module, trainer.current_epoch)
-        elif not self.sets and trainer.is_global_zero:
-            # Nothing says which epoch is best: keep the last one.
+        elif not (self.sets and self.every) and trainer.is_global_zero:
+            # No evaluation says which epoch is best: keep the last one.
             self.save(self.top.directory / "best.ckpt", {})
 
     def _due(self, trainer: pl.Trainer, epoch: int) -> bool:

@@ -47,6 +47,14 @@ class Backbone(nn.Module):
         self._frozen = [part for part in chosen if isinstance(part, nn.Module)]
         self.train(self.training)
 
+    def hold_batchnorm(self) -> None:
+        """Keep the statistics of every BatchNorm as they are; its scale and shift are still trained.
+
+        For pretrained weights and small or unusual training sets, whose own statistics would replace better ones.
+        """
+        self._frozen += [part for part in self.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        self.train(self.training)
+
     def train(self, mode: bool = True) -> Backbone:
         """Put the layers in training mode, except the frozen ones."""
         super().train(mode)
