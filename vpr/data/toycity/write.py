@@ -120,7 +120,8 @@ def _tables(folder: Path, spec: Spec, planned: list[Shot]) -> None:
 def _main(folder: str, spec_text: str, first: str, last: str) -> None:
     cv2.setNumThreads(1)
     spec = parse(spec_text)
-    for shot in shots(spec)[int(first) : int(last)]:
+    by_place = sorted(shots(spec), key=lambda shot: (shot.town, shot.place))  # so that each worker draws its own houses
+    for shot in by_place[int(first) : int(last)]:
         _photo(Path(folder), spec, shot)
         sys.stdout.write(".")
         sys.stdout.flush()
