@@ -86,6 +86,27 @@ def test_sweep_over_paths(launch: Launch) -> None:
     assert seen == ["a=1(2,3).ckpt", "b.ckpt"]
 
 
+def test_a_job_of_a_sweep_gets_one_device(launch: Launch, capfd: pytest.CaptureFixture[str]) -> None:
+    seen: list[DictConfig] = []
+    assert launch(seen.append, "-m", "seed=1,2") == 0
+    assert [cfg.trainer.devices for cfg in seen] == [1, 1]
+    assert "trainer.devices=auto: each job of a sweep trains on one device." in "".join(capfd.readouterr())
+    assert launch(seen.append, "-m", "trainer.devices=[1]") == 0
+    assert launch(seen.append) == 0  # no sweep: Lightning counts
+    assert launch(seen.append, "trainer=ddp_cpu") == 0
+    assert [cfg.trainer.devices for cfg in seen[2:]] == [[1], "auto", 2]
+
+
+@pytest.mark.parametrize("devices", ["2", "[0,1]", "-1"])
+def test_a_sweep_over_several_devices_is_refused(
+    launch: Launch, capfd: pytest.CaptureFixture[str], devices: str
+) -> None:
+    called: list[DictConfig] = []
+    assert launch(called.append, "-m", "seed=1,2", f"trainer.devices={devices}") == 2
+    assert "in a sweep (-m): each job trains on one device. Type trainer.devices=1, or" in capfd.readouterr().err
+    assert called == []
+
+
 def test_a_check_that_fails_comes_before_the_function(launch: Launch, capfd: pytest.CaptureFixture[str]) -> None:
     called: list[DictConfig] = []
     assert launch(called.append, "+agg.otu_channels=3") == 2

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from vpr.config.check_present import check_present
 from vpr.config.check_rules import check_rules
 from vpr.config.compose import CONF
+from vpr.config.devices import one_device_in_a_sweep
 from vpr.config.escape import escape_paths
 from vpr.config.hints import sentences
 from vpr.config.schema import register
@@ -59,6 +62,8 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
     @functools.wraps(function)
     def job(cfg: DictConfig) -> Any:
         try:
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                one_device_in_a_sweep(cfg)
             return checked(function)(cfg)
         except Exception as error:
             sentence = user_error(error)

@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.config.bounds import known_choices, known_keys, large_enough
+from vpr.config.devices import a_place_for_each_device, devices_can_be_counted
 from vpr.config.hints import did_you_mean
 from vpr.errors import ConfigError
 
@@ -48,16 +49,6 @@ def something_to_train_on(cfg: DictConfig) -> None:
         raise ConfigError(
             "dataset: it has no images to train on, only evaluation sets. "
             "Add a training set, for example dataset=[gsv_cities,pitts30k_val]."
-        )
-
-
-def a_place_for_each_device(cfg: DictConfig) -> None:
-    devices = cfg.trainer.devices
-    count = len(devices) if OmegaConf.is_list(devices) else int(devices) if str(devices).isdigit() else 1
-    if cfg.batch.places < count:
-        raise ConfigError(
-            f"batch.places={cfg.batch.places} with trainer.devices={devices}: the places of a step are shared out over "
-            f"{count} devices, and some would have none. Type batch.places={2 * count}, or fewer devices."
         )
 
 
@@ -117,6 +108,7 @@ TRAIN_RULES: tuple[Rule, ...] = (
     image_size_is_known,
     image_size_fits_patches,
     something_to_train_on,
+    devices_can_be_counted,
     a_place_for_each_device,
     precision_fits_cpu,
     monitor_is_measured,

@@ -1,0 +1,63 @@
+"""How many devices a run takes, and what that has to do with its batches and with sweeps."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vpr.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+
+def devices_can_be_counted(cfg: DictConfig) -> None:
+    devices, known = cfg.trainer.devices, False
+    if OmegaConf.is_list(devices):
+        known = bool(devices) and all(_is_number(d) and d >= 0 for d in devices) and len(set(devices)) == len(devices)
+    elif _is_number(devices):
+        known = devices >= 1 or devices == -1
+    if not known and devices != "auto":
+        raise ConfigError(
+            f"trainer.devices={devices}: it must be a number of devices, -1 for all, auto, or a list of their numbers. "
+            "Type for example trainer.devices=2, or 'trainer.devices=[0,1]' (with the quotes)."
+        )
+    if cfg.trainer.accelerator == "cpu" and (OmegaConf.is_list(devices) or devices == -1):
+        raise ConfigError(
+            f"trainer.devices={devices} with trainer.accelerator=cpu: on the CPU it is a number of processes. "
+            "Type trainer.devices=1."
+        )
+
+
+def a_place_for_each_device(cfg: DictConfig) -> None:
+    devices = cfg.trainer.devices
+    count = len(devices) if OmegaConf.is_list(devices) else 1 if devices == "auto" else devices
+    if cfg.batch.places < count:
+        raise ConfigError(
+            f"batch.places={cfg.batch.places} with trainer.devices={devices}: the places of a step are shared out over "
+            f"{count} devices, and some would have none. Type batch.places={2 * count}, or fewer devices."
+        )
+
+
+def one_device_in_a_sweep(cfg: DictConfig) -> None:
+    """Give each job of a sweep one device: `auto` becomes 1.
+
+    Lightning starts the processes of further devices with the whole command line, so each would sweep again.
+
+    Raises:
+        ConfigError: several devices are asked for.
+    """
+    devices = OmegaConf.select(cfg, "trainer.devices", default=1)
+    if devices == "auto":
+        log.info("trainer.devices=auto: each job of a sweep trains on one device.")
+        cfg.trainer.devices = 1
+    elif not (devices == 1 or OmegaConf.is_list(devices) and len(devices) == 1):
+        raise ConfigError(
+            f"trainer.devices={devices} in a sweep (-m): each job trains on one device. "
+            "Type trainer.devices=1, or start one run a value, without -m."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
