@@ -14,11 +14,13 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "batch.shuffle": ("within_group", "all"),
     "batch.choice": ("random", "recent"),
     "image.interpolation": ("bilinear", "bicubic", "nearest", "area"),
+    "trainer.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "trainer.matmul_precision": ("highest", "high", "medium"),
     "trainer.sync_batchnorm": ("auto", True, False),
     "dataset.on_bad_image": ("raise", "skip"),
     "on_bad_image": (None, "raise", "skip"),
+    "precision": ("32-true", "16-mixed", "bf16-mixed"),
     "dtype": ("float16", "float32"),
 }
 AT_LEAST = {

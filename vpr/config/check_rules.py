@@ -54,7 +54,7 @@ def something_to_train_on(cfg: DictConfig) -> None:
 
 def precision_fits_cpu(cfg: DictConfig) -> None:
     precision = cfg.trainer.precision
-    if cfg.trainer.accelerator == "cpu" and precision in ("16", "16-mixed", "16-true"):
+    if cfg.trainer.accelerator == "cpu" and precision == "16-mixed":
         raise ConfigError(
             f"trainer.precision={precision} with trainer.accelerator=cpu: half precision is for GPUs. "
             "Type trainer.precision=32-true (or bf16-mixed)."
