@@ -41,7 +41,8 @@ def make(node: DictConfig) -> dict[str, Any]:
 def test_shape(name: str) -> None:
     node = dataset(name, Path("somewhere"))
     assert node.get("train") or node.get("eval")
-    assert len(node.image_size) == 2 and min(node.image_size) >= 32
+    assert list(node.get("image_size", {})) == list(node.get("train") or {})  # only what is trained on needs a size
+    assert all(len(size) == 2 and min(size) >= 32 for size in node.get("image_size", {}).values())
     assert node.get("on_bad_image", "raise") == "raise"
     for part in (node.get("eval") or {}).values():
         assert OmegaConf.is_missing(part, "root") or part.get("protocol") is None or "@" in part.protocol.id

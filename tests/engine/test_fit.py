@@ -168,7 +168,7 @@ def test_without_weights_a_real_run_stops_and_a_toy_run_records_it(tiny, tmp_pat
     with pytest.raises(WeightsUnavailable):
         fit(cfg, tmp_path / "real")
     with open_dict(cfg):
-        cfg.dataset.random_weights_ok = True
+        cfg.dataset.random_weights_ok = {"tiny": True}
     fit(cfg, tmp_path / "toy")
     assert "random weights" in caplog.text
     assert checkpoint.read(tmp_path / "toy" / "best.ckpt")["config"]["backbone"]["weights"] == "none"

@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from vpr.config.bounds import known_choices, known_keys, large_enough
 from vpr.config.devices import a_place_for_each_device, devices_can_be_counted
 from vpr.config.hints import did_you_mean
+from vpr.config.merged import image_size_is_known
 from vpr.errors import ConfigError
 
 Rule = Callable[[DictConfig], None]
@@ -23,15 +24,6 @@ def check_rules(cfg: DictConfig) -> None:
     """
     for rule in (*RULES, *(TRAIN_RULES if "trainer" in cfg else EVALUATE_RULES)):
         rule(cfg)
-
-
-def image_size_is_known(cfg: DictConfig) -> None:
-    size = cfg.image.size
-    if size is None or len(size) != 2 or min(size) < 1:
-        raise ConfigError(
-            f"image.size={size}: it must be [height, width] in pixels. "
-            "Type for example 'image.size=[320,320]' (with the quotes)."
-        )
 
 
 def image_size_fits_patches(cfg: DictConfig) -> None:
@@ -105,9 +97,9 @@ def eval_sets(cfg: DictConfig) -> list[str]:
 
 RULES: tuple[Rule, ...] = (known_keys, known_choices, large_enough)
 TRAIN_RULES: tuple[Rule, ...] = (
+    something_to_train_on,
     image_size_is_known,
     image_size_fits_patches,
-    something_to_train_on,
     devices_can_be_counted,
     a_place_for_each_device,
     precision_fits_cpu,

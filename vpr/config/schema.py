@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING
+from omegaconf import MISSING, OmegaConf
+
+from vpr.config.merged import common_image_size
 
 
 @dataclass
@@ -126,7 +128,8 @@ class EvaluateConfig:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra as `train_schema` and `evaluate_schema`."""
+    """Make the schemas known to Hydra as `train_schema` and `evaluate_schema`, and `${image_size:}` to OmegaConf."""
+    OmegaConf.register_new_resolver("image_size", common_image_size, replace=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)

@@ -9,6 +9,7 @@ from typing import Any
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from vpr.config.merged import random_weights_ok
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import WeightsUnavailable
@@ -26,8 +27,8 @@ def plain(config: Any) -> Any:
 def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
     """Return the describer of a run, and its `backbone`, `agg` and `image` nodes as they were used.
 
-    Where pretrained weights cannot be had, a dataset with `random_weights_ok: true` starts from random ones, and the
-    returned node says so.
+    Where pretrained weights cannot be had, a run on sets that are all in `dataset.random_weights_ok` starts from random
+    ones, and the returned node says so.
 
     Raises:
         WeightsUnavailable: the weights cannot be had, and the data set is not one for trying things out.
@@ -36,7 +37,7 @@ def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
     try:
         return build_describer(**parts), parts
     except WeightsUnavailable as error:
-        if not cfg.dataset.get("random_weights_ok", False):
+        if not random_weights_ok(cfg.dataset):
             raise
         log.warning("%s\nThis data set is for trying things out: training starts from random weights.", error)
         parts["backbone"]["weights"] = "none"
