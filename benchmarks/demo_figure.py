@@ -1,6 +1,6 @@
 """The demo's figures beside those that the README announces.
 
-python benchmarks/demo_figure.py [--runs runs] [--require]     after `make demo`; --require fails below the announced range
+python benchmarks/demo_figure.py [--runs runs] [--require]     after `make demo`; --require: not below what is announced
 
 docs/demo.json holds what was measured for the README: R@1 of three seeds, in per cent, after and before training.
 """

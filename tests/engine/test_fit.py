@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -14,9 +15,10 @@ from pytorch_lightning.callbacks import Callback
 import vpr
 import vpr.engine.fit as fit_module
 from vpr import checkpoint
-from vpr.engine.fit import find_checkpoint, fit
+from vpr.engine.fit import fit
 from vpr.engine.module import TrainingModule
-from vpr.errors import ConfigError, WeightsUnavailable
+from vpr.engine.resume import find_checkpoint
+from vpr.errors import CheckpointError, ConfigError, WeightsUnavailable
 from vpr.retrieval.describe import describe_fn
 from vpr.retrieval.evaluate import evaluate
 
@@ -117,31 +119,72 @@ def test_a_finished_epoch_is_resumed_at_the_next_one(tiny, tmp_path: Path, losse
     assert len(losses) == len(expected) - 3
 
 
-def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: Path, monkeypatch, losses: list[float]):
-    expected_score = fit(tiny(), tmp_path / "straight")
+@pytest.mark.parametrize("cut", [1, 2], ids=["an epoch's evaluation", "the last one"])
+def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: Path, monkeypatch, losses, cut: int):
+    expected_score = fit(tiny(["evaluate_first=true"]), tmp_path / "straight")
     expected = list(losses)
     losses.clear()
-
     measure = fit_module.Recall._measure
 
-    def cut_in_the_second_epoch(self, trainer, module):
-        if trainer.current_epoch == 1:
+    def cut_off(self, trainer, module):
+        if trainer.current_epoch == cut:
             raise KeyboardInterrupt
         return measure(self, trainer, module)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module.Recall, "_measure", cut_in_the_second_epoch)
+        patch.setattr(fit_module.Recall, "_measure", cut_off)
         with pytest.raises(KeyboardInterrupt):
-            fit(tiny(), tmp_path / "runs" / "tiny" / "first")
-    assert losses == expected[:6]
+            fit(tiny(["evaluate_first=true"]), tmp_path / "runs" / "tiny" / "first")
+    assert losses == expected[: 3 * (cut + 1)]
     evaluated: list[int] = []
-    report = fit_module.Recall._evaluate_epoch
-    monkeypatch.setattr(
-        fit_module.Recall, "_evaluate_epoch", lambda self, t, m, e: (evaluated.append(e), report(self, t, m, e))[1]
-    )
-    assert fit(tiny(["ckpt_path=last"]), tmp_path / "runs" / "tiny" / "second") == expected_score
-    assert evaluated == [1, 2]
+    evaluate_epoch = fit_module.Recall._evaluate_epoch
+
+    def recorded(self, trainer, module, epoch):
+        evaluated.append(epoch)
+        evaluate_epoch(self, trainer, module, epoch)
+
+    monkeypatch.setattr(fit_module.Recall, "_evaluate_epoch", recorded)
+    second = tmp_path / "runs" / "tiny" / "second"
+    assert fit(tiny(["evaluate_first=true", "ckpt_path=last"]), second) == expected_score
+    assert evaluated == list(range(cut, 3))
     assert losses == expected
+    ours, theirs = (json.loads((run / "summary.json").read_text()) for run in (second, tmp_path / "straight"))
+    assert ours == theirs, "what was measured before the interruption is still known"
+
+
+def test_a_run_stops_early_when_recall_stays(tiny, tmp_path: Path, losses: list[float]):
+    frozen = ["optimizer.lr=0", "optimizer.weight_decay=0", "trainer.early_stop=2", "trainer.max_epochs=9"]
+    # BatchNorm's statistics are held as well: nothing changes, so the first epoch stays the best.
+    fit(tiny([*frozen, "finetune.backbone_bn=false", "backbone.weights=checkpoint"]), tmp_path)
+    assert len(losses) == 3 * 3
+
+
+def test_overfitting_repeats_the_same_batches(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    labels: list[list[int]] = []
+    step = TrainingModule.training_step
+
+    def recorded(self, batch, batch_idx):
+        labels.append(batch.labels.tolist())
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", recorded)
+    fit(tiny(["+trainer.extra.overfit_batches=2", "trainer.eval_every=0"]), tmp_path)
+    assert len(labels) == 6
+    assert labels[0:2] == labels[2:4] == labels[4:6] and labels[0] != labels[1]
+
+
+def test_only_the_same_run_is_resumed(tiny, tmp_path: Path):
+    fit(tiny(["trainer.max_epochs=1"]), tmp_path / "runs" / "tiny" / "first")
+    with pytest.raises(ConfigError, match="seed=0, and this one has 1"):
+        fit(tiny(["ckpt_path=last", "seed=1"]), tmp_path / "second")
+    with pytest.raises(ConfigError, match="of a run with batch="):
+        fit(tiny(["ckpt_path=last", "batch.places=6"]), tmp_path / "second")
+    with pytest.raises(CheckpointError, match="no training checkpoint"):
+        fit(tiny([f"ckpt_path={tmp_path}/runs/tiny/first/best.ckpt"]), tmp_path / "second")
+    last = tmp_path / "runs" / "tiny" / "first" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match="damaged"):
+        fit(tiny(["ckpt_path=last"]), tmp_path / "second")
 
 
 def test_ckpt_path_must_exist(tmp_path: Path):

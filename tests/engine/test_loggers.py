@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from vpr.engine import loggers
+from vpr.engine.fit import fit
 
 
 def test_csv_writes_metrics(tmp_path: Path):
@@ -45,3 +46,14 @@ def test_an_offline_wandb_run_lies_in_the_runs_folder(tmp_path: Path, monkeypatc
     logger.log_metrics({"loss": 0.5}, step=1)
     logger.experiment.finish()
     assert list((tmp_path / "wandb").glob("offline-run-*/run-*.wandb"))
+
+
+@pytest.mark.slow
+def test_each_job_of_a_process_is_a_wandb_run_of_its_own(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loggers, "_api_key", lambda: None)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    for seed in (0, 1):
+        cfg = tiny(["logger=wandb", f"seed={seed}", "trainer.max_epochs=1"])
+        cfg.logger.wandb.directory = str(tmp_path / "log")
+        fit(cfg, tmp_path / str(seed))
+    assert len(list((tmp_path / "log" / "wandb").glob("offline-run-*/run-*.wandb"))) == 2

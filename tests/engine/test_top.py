@@ -38,11 +38,23 @@ def test_a_resumed_run_goes_on_from_the_files_that_are_still_there(tmp_path: Pat
     (first / "epoch01_R1-0.6000.ckpt").unlink()
     resumed = TopCheckpoints(second, keep=2)
     resumed.load_state_dict(top.state_dict())
+    resumed.copy_best()
     assert [kept.score for kept in resumed.kept] == [0.7]
     assert (second / "best.ckpt").read_text() == "0.7"
     assert resumed.best is not None and resumed.best.path == second / "best.ckpt"
-    assert not resumed.offer(0.65, 2, lambda path: path.write_text("0.65"))
-    assert (second / "best.ckpt").read_text() == "0.7"
+    offer_again = [
+        resumed.offer(score, epoch, lambda path: path.write_text("new")) for epoch, score in ((2, 0.8), (3, 0.9))
+    ]
+    assert offer_again == [True, True]
+    assert (second / "best.ckpt").read_text() == "new"
+    assert (first / "epoch00_R1-0.7000.ckpt").is_file(), "what the first run kept is not deleted"
+
+
+def test_a_rank_that_does_not_write_knows_what_is_best(tmp_path: Path):
+    top = TopCheckpoints(tmp_path, keep=2)
+    assert [top.offer(score, epoch, None) for epoch, score in enumerate([0.3, 0.2, 0.4])] == [True, False, True]
+    assert [kept.score for kept in top.kept] == [0.4, 0.3]
+    assert not list(tmp_path.iterdir())
 
 
 def test_nothing_kept_is_no_best(tmp_path: Path):

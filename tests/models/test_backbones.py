@@ -197,3 +197,15 @@ def test_efficientnet_is_cropped_by_stage(crop: list[int], channels: int, stride
 def test_impossible_crops_are_refused(options: dict) -> None:
     with pytest.raises(ConfigError, match=r"backbone\.(crop|freeze)"):
         EfficientNet("efficientnet_b0", "checkpoint", **options)
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["frozen stages", "held BatchNorm"])
+def test_frozen_batchnorm_stays_frozen_when_it_is_synchronised(held: bool) -> None:
+    backbone = ResNet("resnet18", "checkpoint", crop=[3, 4], freeze=0 if held else 1)
+    if held:
+        backbone.hold_batchnorm()
+    converted = nn.SyncBatchNorm.convert_sync_batchnorm(backbone).train()
+    modes = {name: m.training for name, m in converted.named_modules() if isinstance(m, nn.SyncBatchNorm)}
+    assert modes
+    assert not any(mode for name, mode in modes.items() if held or not name.startswith("model.layer2"))
+    assert held or all(mode for name, mode in modes.items() if name.startswith("model.layer2"))

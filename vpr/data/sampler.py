@@ -25,6 +25,7 @@ class PlaceBatchSampler(Sampler[list[Draw]]):
             (in-city batches: harder negatives; Ali-bey et al. 2022); `all` mixes them.
 
     Attributes:
+        fixed: draw every epoch as the first one, for overfitting a few batches on purpose.
         start_batch: batches to leave out of the next iteration only: those that an interrupted epoch had done.
 
     Raises:
@@ -54,6 +55,7 @@ class PlaceBatchSampler(Sampler[list[Draw]]):
         self.shuffle = shuffle
         self.epoch = 0
         self.start_batch = 0
+        self.fixed = False
         full, rest = divmod(len(self.groups), places_per_batch)
         self._batches = full + (rest >= smallest and not drop_last)
         if not self._batches:
@@ -69,7 +71,8 @@ class PlaceBatchSampler(Sampler[list[Draw]]):
         return self
 
     def set_epoch(self, epoch: int) -> None:
-        self.epoch = epoch
+        if not self.fixed:
+            self.epoch = epoch
 
     def order(self) -> np.ndarray:
         """(P,) place numbers in the order of this epoch."""

@@ -35,7 +35,6 @@ class PlacesDataModule(pl.LightningDataModule):
         seed: order, choice of images and augmentation follow from it, the epoch and the place alone.
         num_workers: loader processes on each rank.
         min_size: (height, width) in pixels that the network gets; larger photos are decoded at a reduced scale.
-        on_bad_image: `skip` or `raise`.
     """
 
     def __init__(
@@ -50,7 +49,6 @@ class PlacesDataModule(pl.LightningDataModule):
         seed: int = 0,
         num_workers: int = 0,
         min_size: tuple[int, int] | None = None,
-        on_bad_image: str = "skip",
     ) -> None:
         super().__init__()
         self.dataset = PlacesDataset(
@@ -59,7 +57,6 @@ class PlacesDataModule(pl.LightningDataModule):
             transform=transform,
             seed=seed,
             choice=choice,
-            on_bad_image=on_bad_image,
             min_size=min_size,
         )
         self.sampler_options: dict[str, Any] = {
@@ -70,11 +67,6 @@ class PlacesDataModule(pl.LightningDataModule):
         }
         self.num_workers = num_workers
 
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimiser steps of one epoch, the same on all ranks."""
-        return len(self._sampler(Position()))
-
     def _sampler(self, start: Position) -> PlaceBatchSampler:
         sampler = PlaceBatchSampler(
             self.dataset.groups,
@@ -84,6 +76,7 @@ class PlacesDataModule(pl.LightningDataModule):
         )
         sampler.set_epoch(start.epoch)
         sampler.start_batch = start.batch
+        sampler.fixed = bool(self.trainer and self.trainer.overfit_batches)  # type: ignore[attr-defined]
         return sampler
 
     def train_dataloader(self) -> DataLoader:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
@@ -17,13 +18,14 @@ from vpr.engine.bad_images import BadImages
 from vpr.engine.build import evaluation_sets, make_describer, plain, training_places
 from vpr.engine.datamodule import PlacesDataModule
 from vpr.engine.last import LastCheckpoint
+from vpr.engine.loggers import finish
 from vpr.engine.module import TrainingModule
 from vpr.engine.recall import Recall
+from vpr.engine.resume import check_same_run, find_checkpoint
 from vpr.engine.speed import Speed
 from vpr.engine.summary import print_summary
 from vpr.engine.top import TopCheckpoints
 from vpr.engine.trainer import device_count, make_trainer, resolve_precision
-from vpr.errors import ConfigError
 from vpr.losses.objective import PlacesObjective
 
 log = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         directory: the run's folder; gets `best.ckpt`, `last.ckpt`, the best few describers and the logs.
     """
     resume = find_checkpoint(cfg.ckpt_path, Path(cfg.paths.runs) / cfg.name)
+    if resume:
+        check_same_run(cfg, resume)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     # What is quick to make comes first: a wrong value ends the run before weights and data are read.
     objective, distiller = PlacesObjective(instantiate(cfg.loss)), instantiate(cfg.distillation)
@@ -44,6 +48,8 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     describer, parts = make_describer(cfg)
     if not cfg.finetune.backbone_bn and parts["backbone"]["weights"] != "none":
         describer.backbone.hold_batchnorm()
+    if cfg.trainer.channels_last:
+        describer.to(memory_format=torch.channels_last)
     if cfg.trainer.compile:
         describer.backbone.compile()
         describer.aggregator.compile()
@@ -85,6 +91,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         first=cfg.evaluate_first,
         patience=cfg.trainer.early_stop,
         precision=resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator),
+        channels_last=cfg.trainer.channels_last,
         options={
             "batch_size": cfg.trainer.eval_batch_size,
             "num_workers": workers,
@@ -94,11 +101,14 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     )
     last = LastCheckpoint(directory, lambda: checkpoint.pack(describer, config), **cfg.trainer.checkpoint_every)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
-    trainer = make_trainer(cfg.trainer, directory, [Speed(), BadImages(), last, recall], loggers)
-    for logger in trainer.loggers:
-        logger.log_hyperparams(config)
-    _run(trainer, module, data, resume, last)
-    return print_summary(trainer, recall, config) if trainer.is_global_zero else None
+    trainer = make_trainer(cfg.trainer, directory, [BadImages(), last, recall, Speed()], loggers)
+    try:
+        for logger in trainer.loggers:
+            logger.log_hyperparams(config)
+        _run(trainer, module, data, resume, last)
+        return print_summary(trainer, recall, config) if trainer.is_global_zero else None
+    finally:
+        finish()
 
 
 def _run(trainer: pl.Trainer, module: Any, data: Any, resume: Path | None, last: LastCheckpoint) -> None:
@@ -109,21 +119,3 @@ def _run(trainer: pl.Trainer, module: Any, data: Any, resume: Path | None, last:
             log.info("Interrupted. Go on with the same command and: 'ckpt_path=%s'", last.path)
             raise KeyboardInterrupt from None
         raise
-
-
-def find_checkpoint(ckpt_path: str | None, runs: Path) -> Path | None:
-    """Return the file to resume from; `last` is the newest last.ckpt among the runs of this name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if ckpt_path is None:
-        return None
-    if ckpt_path != "last":
-        if not Path(ckpt_path).is_file():
-            raise ConfigError(f"ckpt_path: there is no file {ckpt_path}.")
-        return Path(ckpt_path)
-    found = sorted(runs.glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise ConfigError(f"ckpt_path=last: there is no {runs}/*/last.ckpt. Leave ckpt_path out to begin a new run.")
-    return found[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,13 @@ def wandb(
     Path(directory).mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {"mode": mode, "group": group, "tags": list(tags), "entity": entity, "dir": directory}
     return WandbLogger(project=project, name=name, save_dir=directory, log_model=False, **settings)
+
+
+def finish() -> None:
+    """End this process's W&B run, if there is one: the next job of a sweep must not go on in it."""
+    package = sys.modules.get("wandb")
+    if package is not None and package.run is not None:
+        package.finish()
 
 
 def _api_key() -> str | None:

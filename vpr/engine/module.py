@@ -86,8 +86,8 @@ class TrainingModule(pl.LightningModule):
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
         optimizer = self.make_optimizer([{"params": rest}, {"params": backbone}])
         optimizer.param_groups[1]["lr"] *= self.backbone_lr
-        steps = self.trainer.datamodule.steps_per_epoch  # type: ignore[attr-defined]
-        scheduler = self.make_schedule(optimizer, steps, steps * max(1, self.trainer.max_epochs or 1))
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.make_schedule(optimizer, total // max(1, self.trainer.max_epochs or 1), total)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

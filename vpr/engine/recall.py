@@ -11,12 +11,14 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from vpr.data.retrieval_set import RetrievalSet
+from vpr.engine.measured import Measured, from_state, to_state
 from vpr.engine.module import TrainingModule
 from vpr.engine.top import TopCheckpoints
 from vpr.retrieval.describe import describe_fn
-from vpr.retrieval.evaluate import Evaluation, evaluate
+from vpr.retrieval.evaluate import evaluate
 
 log = logging.getLogger(__name__)
+
 # Sets of more images than this take minutes: the log says when one begins.
 MANY = 5000
 Save = Callable[[Path, dict[str, dict[str, float]]], None]
@@ -30,9 +32,10 @@ class Recall(Callback):
         monitor: the set whose recall@1 decides; None is the first.
         top: where the best describers are kept.
         save: (path, {protocol id: metrics}) writes the describer.
-        every: epochs between two evaluations; the last epoch is always evaluated.
+        every: epochs between two evaluations; the last epoch is always evaluated. 0 never evaluates.
         first: also evaluate before training.
         patience: stop after so many evaluations without a new best; None never stops.
+        precision: as `vpr.retrieval.describe.describe_fn` takes it.
         options: batch size, workers ... of `vpr.retrieval.evaluate.evaluate`.
     """
 
@@ -46,81 +49,91 @@ class Recall(Callback):
         first: bool = False,
         patience: int | None = None,
         precision: str = "32-true",
+        channels_last: bool = False,
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        self.sets = dict(sets)
+        self.sets = dict(sets) if every else {}
         self.monitor = monitor or next(iter(self.sets), None)
         self.top, self.save = top, save
         self.every, self.first, self.patience = every, first, patience
-        self.precision = precision
+        self.precision, self.channels_last = precision, channels_last
         self.options = dict(options or {})
-        self.before: dict[str, Evaluation] = {}
-        self.latest: dict[str, Evaluation] = {}
-        self.best: dict[str, Evaluation] = {}
+        self.before: dict[str, Measured] = {}
+        self.best: dict[str, Measured] = {}
         self._evaluated_epoch = -1
         self._without_best = 0
 
+    def on_fit_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
+        if trainer.is_global_zero:
+            self.top.copy_best()  # of the run that is resumed
+
     def on_train_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
-        start = module.resume_from
-        if self.first and self.sets and start == (0, 0):
+        if self.first and self.sets and module.resume_from == (0, 0) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self.before = self._measure(trainer, module)
             self._report(trainer, self.before, "before training")
-        elif start.batch == 0 and start.epoch > self._evaluated_epoch + 1 and self._due(trainer, start.epoch - 1):
-            # The resumed run was cut off while it evaluated the epoch that it had just finished.
+        self._catch_up(trainer, module)
+
+    def on_fit_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
+        # Where all epochs were done, a resumed run does not even start to train.
+        self._catch_up(trainer, module)
+
+    def _catch_up(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        """Evaluate the epoch that the resumed run had finished, if it was cut off while it did so."""
+        start = module.resume_from
+        if start.batch == 0 and start.epoch > self._evaluated_epoch + 1 and self._due(trainer, start.epoch - 1):
             self._evaluate_epoch(trainer, module, start.epoch - 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
         if self._due(trainer, trainer.current_epoch):
             self._evaluate_epoch(trainer, module, trainer.current_epoch)
-        elif not (self.sets and self.every) and trainer.is_global_zero:
+        elif not self.sets and trainer.is_global_zero:
             # No evaluation says which epoch is best: keep the last one.
             self.save(self.top.directory / "best.ckpt", {})
 
     def _due(self, trainer: pl.Trainer, epoch: int) -> bool:
-        if not self.sets or not self.every:
+        if not self.sets or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return False
         return (epoch + 1) % self.every == 0 or epoch + 1 == trainer.max_epochs
 
     def _evaluate_epoch(self, trainer: pl.Trainer, module: TrainingModule, epoch: int) -> None:
-        self.latest = self._measure(trainer, module)
+        found = self._measure(trainer, module)
         self._evaluated_epoch = epoch
         assert self.monitor is not None
-        score = self.latest[self.monitor].metrics()["R@1"]
-        new_best = not self.top.kept or score > self.top.kept[0].score
-        if trainer.is_global_zero:
-            metrics = {result.protocol: result.metrics() for result in self.latest.values()}
-            self.top.offer(score, epoch, lambda path: self.save(path, metrics))
+        metrics = {result.protocol: result.metrics for result in found.values()}
+        save = (lambda path: self.save(path, metrics)) if trainer.is_global_zero else None
+        new_best = self.top.offer(found[self.monitor].metrics["R@1"], epoch, save)
         trainer.strategy.barrier("checkpoint written")
-        self._report(trainer, self.latest, f"epoch {epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics)
+        self._report(trainer, found, f"epoch {epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics)
         self._without_best = 0 if new_best else self._without_best + 1
         if new_best:
-            self.best = self.latest
+            self.best = found
         if self.patience is not None and self._without_best >= self.patience:
             log.info("No better R@1 on %s in %d evaluations: training ends here.", self.monitor, self._without_best)
             trainer.should_stop = True
 
-    def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, Evaluation]:
+    def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, Measured]:
         describer = module.describer
         describer.eval()
-        describe = describe_fn(describer, trainer.strategy.root_device, self.precision)
-        results = {}
+        describe = describe_fn(describer, trainer.strategy.root_device, self.precision, self.channels_last)
+        found = {}
         for name, retrieval_set in self.sets.items():
             images = len(retrieval_set.database) + len(retrieval_set.queries)
             if images > MANY and trainer.is_global_zero:
                 log.info("Describing the %s images of %s ...", f"{images:,}", retrieval_set.protocol.id)
-            results[name] = evaluate(describe, describer.dim, describer.preprocess, retrieval_set, **self.options)
+            result = evaluate(describe, describer.dim, describer.preprocess, retrieval_set, **self.options)
+            found[name] = Measured.of(result)
         describer.train()
-        return results
+        return found
 
     def _report(
-        self, trainer: pl.Trainer, results: dict[str, Evaluation], when: str, training: Mapping[str, Any] | None = None
+        self, trainer: pl.Trainer, found: dict[str, Measured], when: str, training: Mapping[str, Any] | None = None
     ) -> None:
         for logger in trainer.loggers:
-            for result in results.values():
-                values = {f"{result.protocol}/{name}": value for name, value in result.metrics().items()}
+            for result in found.values():
+                values = {f"{result.protocol}/{name}": value for name, value in result.metrics.items()}
                 logger.log_metrics(values, step=trainer.global_step)
         if trainer.is_global_zero:
-            recalls = "  ".join(f"{r.protocol} R@1 {100 * r.metrics()['R@1']:.1f}" for r in results.values())
+            recalls = "  ".join(f"{r.protocol} R@1 {100 * r.metrics['R@1']:.1f}" for r in found.values())
             numbers = training or {}
             loss = f"  loss {float(numbers['train/loss']):.3f}" if "train/loss" in numbers else ""
             speed = f"  {float(numbers['speed/images_per_s']):.0f} images/s" if "speed/images_per_s" in numbers else ""
@@ -132,6 +145,8 @@ class Recall(Callback):
             "evaluated_epoch": self._evaluated_epoch,
             "without_best": self._without_best,
             "top": self.top.state_dict(),
+            "before": to_state(self.before),
+            "best": to_state(self.best),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -139,3 +154,5 @@ class Recall(Callback):
         self._evaluated_epoch = state_dict["evaluated_epoch"]
         self._without_best = state_dict["without_best"]
         self.top.load_state_dict(state_dict["top"])
+        self.before = from_state(state_dict["before"])
+        self.best = from_state(state_dict["best"])

@@ -11,8 +11,8 @@ import pytorch_lightning as pl
 from rich.console import Console
 from rich.table import Table
 
+from vpr.engine.measured import Measured
 from vpr.engine.recall import Recall
-from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.metrics import paired_interval
 
 log = logging.getLogger(__name__)
@@ -46,14 +46,13 @@ def print_summary(trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any]
     return best.score
 
 
-def summarise(after: Evaluation, before: Evaluation | None) -> dict[str, Any]:
+def summarise(after: Measured, before: Measured | None) -> dict[str, Any]:
     """Return the recalls of one set, and the gain in recall@1 where there is a measurement before training."""
-    row: dict[str, Any] = {"protocol": after.protocol, "counts": after.counts, "after": after.metrics()}
+    row: dict[str, Any] = {"protocol": after.protocol, "counts": after.counts, "after": after.metrics}
     if before is not None:
-        pairs = (before.hits[before.counted, 0], after.hits[after.counted, 0])
         row |= {
-            "before": before.metrics(),
-            "gain": after.metrics()["R@1"] - before.metrics()["R@1"],
-            "gain_interval": list(paired_interval(*pairs)),
+            "before": before.metrics,
+            "gain": after.metrics["R@1"] - before.metrics["R@1"],
+            "gain_interval": list(paired_interval(before.hits.numpy(), after.hits.numpy())),
         }
     return row

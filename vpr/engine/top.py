@@ -18,6 +18,8 @@ class Kept(NamedTuple):
 class TopCheckpoints:
     """Keep the describers with the highest score, and `best.ckpt`, a copy of the first of them.
 
+    All ranks keep the books, so that all know what is best; one of them writes.
+
     Args:
         directory: where they go.
         keep: how many; the earlier one wins a tie.
@@ -25,7 +27,7 @@ class TopCheckpoints:
 
     def __init__(self, directory: Path, keep: int = 3) -> None:
         self.directory = directory
-        self.keep = max(1, keep)
+        self.keep = keep
         self.kept: list[Kept] = []
 
     @property
@@ -33,34 +35,40 @@ class TopCheckpoints:
         """The checkpoint with the highest score, as `best.ckpt`."""
         return Kept(self.kept[0].score, self.directory / "best.ckpt") if self.kept else None
 
-    def offer(self, score: float, epoch: int, save: Callable[[Path], None]) -> bool:
-        """Save the describer of this epoch if it is among the best; return whether it is the very best."""
+    def offer(self, score: float, epoch: int, save: Callable[[Path], None] | None) -> bool:
+        """Enter the describer of this epoch if it is among the best; return whether it is the very best.
+
+        Args:
+            score: recall@1 (0..1), the same on all ranks.
+            save: writes the describer; None on ranks that only keep the books.
+        """
         path = self.directory / f"epoch{epoch:02d}_R1-{score:.4f}.ckpt"
         others = [kept for kept in self.kept if kept.path.name != path.name]
         ranked = sorted([*others, Kept(score, path)], key=lambda kept: -kept.score)
         self.kept, dropped = ranked[: self.keep], ranked[self.keep :]
-        if any(kept.path == path for kept in self.kept):
-            save(path)
-        for kept in dropped:
-            kept.path.unlink(missing_ok=True)
         first = self.kept[0].path == path
-        if first:
-            _copy(path, self.directory / "best.ckpt")
+        if save is not None:
+            if any(kept.path == path for kept in self.kept):
+                save(path)
+            for kept in dropped:
+                if kept.path.parent == self.directory:  # files of a run that was resumed stay with it
+                    kept.path.unlink(missing_ok=True)
+            if first:
+                self.copy_best()
         return first
+
+    def copy_best(self) -> None:
+        """Write `best.ckpt`, a copy of the first of those kept, whole or not at all."""
+        if self.kept:
+            partial = self.directory / "best.partial"
+            self.directory.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(self.kept[0].path, partial)
+            partial.replace(self.directory / "best.ckpt")
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Return what a resumed run needs to know of the files kept so far."""
         return [{"score": kept.score, "path": str(kept.path.resolve())} for kept in self.kept]
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
-        """Take over the files of the run that is resumed; its best one is copied into this run's directory."""
+        """Take over the files of the run that is resumed."""
         self.kept = [Kept(entry["score"], Path(entry["path"])) for entry in state if Path(entry["path"]).is_file()]
-        if self.kept:
-            _copy(self.kept[0].path, self.directory / "best.ckpt")
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
-    shutil.copyfile(source, partial)
-    partial.replace(target)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from vpr.models.backbones.base import Backbone
 from vpr.types import Features, Preprocess
 
 
@@ -17,10 +18,11 @@ class Describer(nn.Module):
         dim: length of a descriptor.
     """
 
+    backbone: Backbone
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, aggregator: nn.Module, preprocess: Preprocess) -> None:
+    def __init__(self, backbone: Backbone, aggregator: nn.Module, preprocess: Preprocess) -> None:
         super().__init__()
         self.backbone = backbone
         self.aggregator = aggregator

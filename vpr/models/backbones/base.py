@@ -26,7 +26,9 @@ class Backbone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self._frozen: list[nn.Module] = []
+        # Names, not modules: synchronised BatchNorm replaces modules.
+        self._frozen: list[str] = []
+        self._batchnorm_held = False
 
     def forward(self, images: Tensor) -> Features:
         raise NotImplementedError
@@ -44,7 +46,7 @@ class Backbone(nn.Module):
             return
         for part in chosen:
             part.requires_grad_(False)
-        self._frozen = [part for part in chosen if isinstance(part, nn.Module)]
+        self._frozen = [name for name, module in self.named_modules() if any(module is part for part in chosen)]
         self.train(self.training)
 
     def hold_batchnorm(self) -> None:
@@ -52,12 +54,16 @@ class Backbone(nn.Module):
 
         For pretrained weights and small or unusual training sets, whose own statistics would replace better ones.
         """
-        self._frozen += [part for part in self.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        self._batchnorm_held = True
         self.train(self.training)
 
     def train(self, mode: bool = True) -> Backbone:
         """Put the layers in training mode, except the frozen ones."""
         super().train(mode)
-        for part in self._frozen:
-            part.eval()
+        for name in self._frozen:
+            self.get_submodule(name).eval()
+        if self._batchnorm_held:
+            for module in self.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
         return self
