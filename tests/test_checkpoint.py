@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torch import nn
 import vpr
 from vpr import checkpoint
 from vpr.errors import CheckpointError
+from vpr.interop.mixvpr import convert
 from vpr.models import weights
 from vpr.models.build import build_describer
 
@@ -136,6 +138,30 @@ def test_truncated_files(path, part):
         checkpoint.load(path)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_a_file_with_wrong_bytes_is_read_or_refused(tmp_path, zipped):
+    content = {"format": 1, "config": {"backbone": {"name": "x"}, "agg": {}}, "weights": {"w": torch.arange(4.0)}}
+    whole, file = tmp_path / "whole.ckpt", tmp_path / "mutated.ckpt"
+    torch.save(
+        {**content, "preprocess": {}, "metrics": {}, "versions": {}}, whole, _use_new_zipfile_serialization=zipped
+    )
+    rng, refused = random.Random(0), 0
+    for _ in range(300):  # of these, torch's reader meets some with IndexError, AssertionError and TypeError
+        mutated = bytearray(whole.read_bytes())
+        for _ in range(rng.randint(1, 4)):
+            mutated[rng.randrange(len(mutated))] = rng.randrange(256)
+        file.write_bytes(mutated)
+        try:
+            checkpoint.digest(checkpoint.read(file))
+        except CheckpointError as error:
+            refused += 1
+            assert str(file) in str(error)
+        with pytest.raises(CheckpointError):
+            convert(file)
+    assert refused > 50
+
+
 def test_text_is_no_checkpoint(tmp_path):
     (tmp_path / "a.ckpt").write_text("<html>404 not found</html>")
     with pytest.raises(CheckpointError, match="damaged or not a checkpoint"):
@@ -157,10 +183,18 @@ def test_files_from_elsewhere_point_to_the_importer(tmp_path, content, says):
         checkpoint.load(tmp_path / "a.ckpt")
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
 @pytest.mark.parametrize(
     ("change", "says"),
     [
         (lambda c: c.update(format=2), "has format 2; vpr .* reads format 1"),
+        (lambda c: c.update(format=torch.tensor([1, 1])), r"has format tensor\(\[1, 1\]\)"),
+        (lambda c: c["weights"].update({3: torch.zeros(1)}), "entry 3 is not what"),
+        (lambda c: c["config"].update(seed=torch.zeros(1)), "damaged: config.seed is a Tensor"),
+        (
+            lambda c: c["weights"].update({"aggregator.pool.p": torch.zeros(1).to_sparse()}),
+            "damaged: its weights cannot be used",
+        ),
         (lambda c: c.pop("preprocess"), "lacks the entries preprocess"),
         (lambda c: c.update(weights=[1]), "entry weights is not what"),
         (lambda c: c["weights"].update({"aggregator.pool.p": 3.0}), "entry aggregator.pool.p is not what"),

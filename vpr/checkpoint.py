@@ -87,15 +87,21 @@ def read(path: str | Path) -> dict[str, Any]:
     content = found.get("describer", found) if isinstance(found, dict) else found
     if not isinstance(content, dict) or "format" not in content:
         raise CheckpointError(f"{path} is not a checkpoint of this project: it is {_describe(found)}. {IMPORT_HINT}")
-    if content["format"] != FORMAT:
+    if type(content["format"]) is not int or content["format"] != FORMAT:
         raise CheckpointError(f"{path} has format {content['format']}; vpr {vpr.__version__} reads format {FORMAT}.")
     absent = [key for key in KEYS if key not in content]
     if absent:
         raise CheckpointError(f"{path} lacks the entries {', '.join(absent)}: it is not complete.")
     odd = [key for key in KEYS[1:] if not isinstance(content[key], dict)]
-    odd += [key for key, value in content["weights"].items() if not isinstance(value, Tensor)] if not odd else []
+    if not odd:
+        odd = [k for k, v in content["weights"].items() if not (isinstance(k, str) and isinstance(v, Tensor))]
     if odd:
         raise CheckpointError(f"{path} is damaged: its entry {odd[0]} is not what it should be.")
+    for key in ("config", "preprocess", "metrics"):
+        try:
+            _check_plain(content[key], key)
+        except CheckpointError as error:
+            raise CheckpointError(f"{path} is damaged: {error}") from None
     return content
 
 
@@ -117,7 +123,7 @@ def read_any(path: str | Path) -> Any:
                 "Only tensors and plain containers are read."
             ) from error
         raise CheckpointError(f"{source} is damaged or not a checkpoint at all.") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+    except Exception as error:  # torch's reader meets a damaged file with all sorts, struct.error and IndexError too
         raise CheckpointError(
             f"{source} ({source.stat().st_size} bytes) is damaged or no checkpoint at all. Copy or download it again."
         ) from error
@@ -141,7 +147,10 @@ def unpack(content: Mapping[str, Any], path: str = "checkpoint") -> Describer:
     except Exception as error:  # what a file says can be wrong in any way
         raise CheckpointError(f"{path}: the model in its config cannot be built: {error}") from error
     _check_weights(describer.state_dict(), content["weights"], content["versions"], path)
-    describer.load_state_dict(content["weights"], strict=True)
+    try:
+        describer.load_state_dict(content["weights"], strict=True)
+    except Exception as error:  # tensors of the right shape can still be sparse or without data
+        raise CheckpointError(f"{path} is damaged: its weights cannot be used: {error}") from error
     return describer.eval()
 
 

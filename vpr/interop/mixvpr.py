@@ -48,7 +48,7 @@ def convert(path: str | Path) -> dict[str, Any]:
     """
     found = read_any(path)
     state = found.get("state_dict", found) if isinstance(found, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise _unknown(path, "no state dict")
     backbone = {k.removeprefix("backbone.model."): v for k, v in state.items() if k.startswith("backbone.model.")}
     aggregator = {k.removeprefix("aggregator."): v for k, v in state.items() if k.startswith("aggregator.")}
@@ -61,7 +61,10 @@ def convert(path: str | Path) -> dict[str, Any]:
         "image": dict(IMAGE),
         "source": _source(path, found),
     }
-    describer = build_describer({**config["backbone"], "weights": "checkpoint"}, config["agg"], IMAGE)
+    try:
+        describer = build_describer({**config["backbone"], "weights": "checkpoint"}, config["agg"], IMAGE)
+    except Exception as error:  # sizes read off damaged tensors can be wrong in any way
+        raise _unknown(path, f"an aggregator of impossible sizes ({error})") from error
     _load(describer.backbone, {_own_name(k): v for k, v in backbone.items() if k not in DEAD}, path)
     _load(describer.aggregator, aggregator, path)
     return pack(describer, config)
@@ -89,7 +92,7 @@ def _aggregator_config(state: State, path: str | Path) -> dict[str, Any]:
         raise _unknown(path, f"an aggregator that is not MixVPR ({seen})") from None
     return {
         "_target_": "vpr.models.aggregators.mixvpr.MixVPR",
-        **{"out_channels": out_channels, "out_rows": out_rows, "mix_depth": depth, "mlp_ratio": hidden / cells},
+        **{"out_channels": out_channels, "out_rows": out_rows, "mix_depth": depth, "mlp_ratio": hidden / max(cells, 1)},
     }
 
 
