@@ -13,7 +13,7 @@ from vpr.errors import ConfigError
 CHOICES: dict[str, tuple[Any, ...]] = {
     "batch.shuffle": ("within_group", "all"),
     "batch.choice": ("random", "recent"),
-    "image.interpolation": ("bilinear", "bicubic", "nearest", "area"),
+    "image.interpolation": ("bilinear", "bicubic"),
     "trainer.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "trainer.matmul_precision": ("highest", "high", "medium"),
@@ -24,12 +24,14 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "dtype": ("float16", "float32"),
 }
 AT_LEAST = {
+    "seed": 0,
+    "trainer.max_epochs": 1,
     "batch.places": 2,
     "batch.images_per_place": 2,
     "trainer.eval_batch_size": 1,
     "trainer.eval_every": 0,
     "trainer.num_workers": -1,
-    "trainer.save_top": 0,
+    "trainer.save_top": 1,
     "trainer.log_every": 1,
     "trainer.early_stop": 1,
     "trainer.checkpoint_every.steps": 1,
@@ -42,18 +44,18 @@ WHY = {
 }
 
 
-def known_keys(cfg: DictConfig) -> None:
+def known_keys(cfg: DictConfig, path: str = "") -> None:
     """Raise ConfigError for a key that the schema has not, which Hydra lets pass behind a `+`."""
-    for path in ("", "paths", "image", "batch", "trainer", "trainer.checkpoint_every"):
-        node = OmegaConf.select(cfg, path) if path else cfg
-        schema = OmegaConf.get_type(node) if node is not None else None
-        if schema is None or not is_dataclass(schema):
-            continue
-        names = [f.name for f in fields(schema)]
-        for key in map(str, node):
-            if key not in names:
-                full = f"{path}.{key}" if path else key
-                raise ConfigError(f"{full}: there is no such key.{did_you_mean(key, names)} Leave +{full} out.")
+    schema = OmegaConf.get_type(cfg)
+    if schema is None or not is_dataclass(schema):
+        return
+    names = [f.name for f in fields(schema)]
+    for key in map(str, cfg):
+        full = f"{path}.{key}" if path else key
+        if key not in names:
+            raise ConfigError(f"{full}: there is no such key.{did_you_mean(key, names)} Leave +{full} out.")
+        if OmegaConf.is_dict(cfg[key]):
+            known_keys(cfg[key], full)
 
 
 def known_choices(cfg: DictConfig) -> None:
