@@ -47,7 +47,7 @@ def main(cfg: DictConfig) -> None:
                 batch_size=cfg.batch_size,
                 num_workers=loader_workers(cfg.num_workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
                 dtype=cfg.dtype,
-                on_bad_image=cfg.on_bad_image or "raise",
+                on_bad_image=cfg.dataset.get("on_bad_image", "raise"),
                 seed=cfg.seed,
                 model=checkpoint.digest(content),
             )

@@ -74,6 +74,8 @@ def test_rule_of_training(overrides: list[str], message: str) -> None:
         (["precision=auto"], "precision=auto: it must be one of 32-true, 16-mixed, bf16-mixed."),
         (["seed=-1"], "seed=-1: the least is 0."),
         (["dtype=float8"], "it must be one of float16, float32."),
+        (["+on_bad_image=skip"], "on_bad_image: there is no such key."),
+        (["dataset.on_bad_image=black"], "dataset.on_bad_image=black: it must be one of raise, skip."),
         (["+ckpt_path=x"], "ckpt_path: there is no such key. Did you mean 'ckpt'?"),
     ],
 )

@@ -19,7 +19,6 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "trainer.matmul_precision": ("highest", "high", "medium"),
     "trainer.sync_batchnorm": ("auto", True, False),
     "dataset.on_bad_image": ("raise", "skip"),
-    "on_bad_image": (None, "raise", "skip"),
     "precision": ("32-true", "16-mixed", "bf16-mixed"),
     "dtype": ("float16", "float32"),
 }

@@ -123,7 +123,6 @@ class EvaluateConfig:
     device: str = MISSING
     precision: str = MISSING
     dtype: str = MISSING
-    on_bad_image: str | None = MISSING
     out: str | None = MISSING
 
 
