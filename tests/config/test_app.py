@@ -146,6 +146,32 @@ def test_our_error_inside_hydras_is_found() -> None:
     assert user_error(InstantiationException("a bug")) == ""
 
 
+class Broken:
+    """A data set without one readable photo."""
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> int:
+        try:
+            raise OSError("cut short")
+        except OSError as error:
+            raise DataError("photo.jpg is damaged:\n  cut short. Extract the archive again.") from error
+
+
+def test_error_of_a_loader_process_is_one_sentence(launch: Launch, capfd: pytest.CaptureFixture[str]) -> None:
+    def load(cfg: DictConfig) -> None:
+        from torch.utils.data import DataLoader
+
+        for _ in DataLoader(Broken(), num_workers=1, multiprocessing_context="fork"):  # type: ignore[arg-type]
+            pass
+
+    assert launch(load) == 2
+    err = capfd.readouterr().err
+    assert "DataError: photo.jpg is damaged:\n  cut short. Extract the archive again.\n" in err
+    assert "Caught" not in err and "Traceback" not in err
+
+
 def test_objective_reaches_hydra(launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "app_under_test", sys.modules[__name__])
     Listener.heard.clear()

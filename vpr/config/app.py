@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -113,11 +114,13 @@ def user_error(error: BaseException) -> str:
     """Return "ConfigError: what it says" for an error that the user can mend, else an empty string.
 
     Hydra wraps what a `_target_` raises into an error of its own: the first of ours in the chain of causes counts.
+    What a loader process raises comes back with its traceback as the text, and the sentence at the end of it.
     """
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, VPRError):
-            return f"{type(cause).__name__}: {cause}"
+            *_, sentence = re.split(rf"^{re.escape(_full_name(cause))}: ", str(cause), flags=re.MULTILINE)
+            return f"{type(cause).__name__}: {sentence.rstrip()}"
         cause = cause.__cause__
     return ""
 
@@ -142,6 +145,10 @@ def command_line(argv: Sequence[str]) -> Iterator[None]:
             del os.environ[variable]
         else:
             os.environ[variable] = environment
+
+
+def _full_name(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
 def _code(error: SystemExit) -> int:
