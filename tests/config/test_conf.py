@@ -96,6 +96,15 @@ def test_published_run(name: str, dim: int, places: int, warmup: int, precision:
     assert cfg["seed"] == 190223
 
 
+@pytest.mark.parametrize("size", [512, 128])
+def test_smaller_descriptors_are_the_same_run_but_for_their_size(size: int) -> None:
+    large, small = (compose("train", [f"experiment=mixvpr_resnet50{end}"]) for end in ("", f"_{size}"))
+    assert {key for key in large if large[key] != small[key]} == {"name", "agg", "logger"}  # wandb shows the name
+    assert {key for key in large.agg if large.agg[key] != small.agg[key]} == {"out_channels", "out_rows"}
+    text = (CONF / "experiment" / f"mixvpr_resnet50_{size}.yaml").read_text()
+    assert "override" not in text  # what they share stands in one file
+
+
 def test_all_published_runs_are_tested_above() -> None:
     assert len(PUBLISHED) == 6
 
