@@ -131,14 +131,7 @@ def test_a_place_without_a_good_image_leaves_the_batch(tmp_path: Path) -> None:
         collate_places([data[Draw(2, 1)]])
 
 
-def test_raise_names_the_file_and_the_way_out(tmp_path: Path) -> None:
-    source = make_source(tmp_path)
-    (tmp_path / "10.png").unlink()
-    with pytest.raises(DataError, match=r"10\.png.*on_bad_image=skip"):
-        dataset(source, k=2, on_bad_image="raise")[Draw(2, 0)]
-
-
-@pytest.mark.parametrize("options", [{"choice": "newest"}, {"on_bad_image": "black"}, {"k": 0}])
+@pytest.mark.parametrize("options", [{"choice": "newest"}, {"k": 0}])
 def test_unknown_settings_are_refused(tmp_path: Path, options: dict) -> None:
     with pytest.raises(ConfigError):
         dataset(make_source(tmp_path), **options)

@@ -19,7 +19,6 @@ from vpr.errors import ConfigError, DataError
 from vpr.types import Draw, PlaceBatch
 
 CHOICES = ("random", "recent")
-ON_BAD = ("skip", "raise")
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -68,17 +67,16 @@ class PlacesDataset(Dataset[PlaceItem]):
     """Draws K images of a place; places are numbered through all sources.
 
     Which images, and how they are augmented, follows from (seed, epoch, place) alone, so that a resumed run and any
-    number of workers see the same. A place with fewer than K readable images repeats them, augmented anew.
+    number of workers see the same. Another image of the place stands in for one that cannot be read, which is reported
+    once; a place with fewer than K readable images repeats them, augmented anew.
 
     Args:
         choice: `random` without replacement, or `recent`: the first K, which are the latest where dates are known.
         transform: `(uint8 (H, W, 3) RGB, rng) -> uint8 (h, w, 3)`.
-        on_bad_image: `skip` takes another image of the place and reports the bad one once; `raise` stops.
         min_size: (height, width) in pixels that the transform needs at least; lets a large JPEG be decoded smaller.
 
     Raises:
         ConfigError: an unknown choice.
-        DataError: an image cannot be read and `on_bad_image` is `raise`.
     """
 
     def __init__(
@@ -88,12 +86,10 @@ class PlacesDataset(Dataset[PlaceItem]):
         choice: str,
         transform: Transform,
         seed: int,
-        on_bad_image: str = "skip",
         min_size: tuple[int, int] | None = None,
     ) -> None:
-        for name, value, known in (("choice", choice, CHOICES), ("on_bad_image", on_bad_image, ON_BAD)):
-            if value not in known:
-                raise ConfigError(f"{name}={value} is unknown: choose {' or '.join(known)}.")
+        if choice not in CHOICES:
+            raise ConfigError(f"choice={choice} is unknown: choose {' or '.join(CHOICES)}.")
         if images_per_place < 1:
             raise ConfigError(f"images_per_place={images_per_place}: at least one image of a place is needed.")
         self.sources = tuple(sources)
@@ -101,7 +97,6 @@ class PlacesDataset(Dataset[PlaceItem]):
         self.transform = transform
         self.seed = seed
         self.choice = choice
-        self.on_bad_image = on_bad_image
         self.min_size = min_size
         self._first_place = np.cumsum([0, *(len(source) for source in self.sources)])
         self._known_bad: set[Path] = set()
@@ -151,8 +146,6 @@ class PlacesDataset(Dataset[PlaceItem]):
             try:
                 photos.append(decode(path, self.min_size))
             except DataError as error:
-                if self.on_bad_image == "raise":
-                    raise DataError(f"{error} Replace the file, or pass dataset.on_bad_image=skip.") from error
                 self._known_bad.add(path)
                 bad.append(str(error))
         return photos, bad
