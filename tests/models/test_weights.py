@@ -125,13 +125,13 @@ def no_net(monkeypatch, tmp_path):
 
 
 def test_a_silent_server_is_given_up_and_leaves_no_file(no_net, tmp_path, monkeypatch):
-    begin = time.monotonic()
+    begin = time.monotonic()  # two waits of 0.3 s; a single one of the usual 10 s would show on a busy machine, too
     with pytest.raises(WeightsUnavailable, match="timed out"):
         pretrained_state("default", Origin("x", url=no_net))
     monkeypatch.setattr(weights, "hf_hub_url", lambda *_: no_net)
     with pytest.raises(WeightsUnavailable, match="timed out"):
         pretrained_state("default", Origin("x", hub="nobody/nothing-of-this-name"))
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 10
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
     assert socket.getdefaulttimeout() is None
 
