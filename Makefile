@@ -2,10 +2,12 @@
 # conda or virtual environment is left alone and not used. With a GPU: make setup FAISS=gpu
 SHELL := /bin/bash
 PYTHON ?= python3
-FAISS ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+# What `make setup` chose last holds until FAISS is given again.
+FAISS ?= $(or $(patsubst $(VENV)/.ready-%,%,$(firstword $(wildcard $(VENV)/.ready-*))),cpu)
+FAISS := $(FAISS)
+READY := $(VENV)/.ready-$(FAISS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test train eval lint clean
@@ -20,6 +22,9 @@ $(READY): pyproject.toml
 	  { echo "$(PYTHON) is older than 3.11. Name a newer one: make setup PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade pip
+	@rm -f $(VENV)/.ready-*
+	@# The two faiss wheels fill the same folder: the other one must go first.
+	$(BIN)/python -m pip uninstall -qq -y faiss-cpu faiss-gpu-cu12
 	$(BIN)/python -m pip install -q -e ".[$(FAISS),weights,dev]"
 	@touch $@
 

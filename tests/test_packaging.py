@@ -77,11 +77,31 @@ def test_make_alone_lists_the_targets() -> None:
 @pytest.mark.parametrize("arguments", [["DATA=toycity"], ["CKPT=a.ckpt"], []])
 def test_make_eval_says_what_it_lacks(arguments: list[str], tmp_path: Path) -> None:
     # VENV points to an environment that is there, so that nothing is installed for this test.
-    (tmp_path / ".ready").touch()
+    (tmp_path / ".ready-cpu").touch()
     command = ["make", "-C", str(ROOT), "eval", f"VENV={tmp_path}", *arguments]
     run = subprocess.run(command, capture_output=True, text=True)
     assert run.returncode != 0
     assert "make eval DATA=pitts250k CKPT=" in run.stderr
+
+
+def test_another_faiss_takes_the_place_of_the_one_that_is_installed(tmp_path: Path) -> None:
+    (tmp_path / ".ready-cpu").touch()
+
+    def setup(faiss: str) -> str:
+        command = ["make", "-n", "-C", str(ROOT), "setup", f"VENV={tmp_path}", f"FAISS={faiss}"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+    assert "pip" not in setup("cpu")  # it is there
+    switch = setup("gpu")
+    assert switch.index("pip uninstall -qq -y faiss-cpu faiss-gpu-cu12") < switch.index('-e ".[gpu,weights,dev]"')
+    assert f"rm -f {tmp_path}/.ready-*" in switch  # going back to the other one installs again
+
+
+@pytest.mark.parametrize("target", ["demo", "test"])
+def test_make_uses_the_faiss_that_setup_chose(target: str, tmp_path: Path) -> None:
+    (tmp_path / ".ready-gpu").touch()
+    command = ["make", "-n", "-C", str(ROOT), target, f"VENV={tmp_path}"]
+    assert "pip" not in subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def test_licence_and_hooks_need_no_network() -> None:
