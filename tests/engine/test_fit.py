@@ -64,6 +64,24 @@ def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
         assert column in metrics.splitlines()[0]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["trainer.precision=bf16-mixed", "trainer.channels_last=true"], ["trainer.compile=true"]],
+    ids=["mixed precision", "compiled"],
+)
+@pytest.mark.slow
+def test_faster_training_gives_the_same_losses_within_its_precision(tiny, tmp_path: Path, losses: list[float], options):
+    short = ["trainer.max_epochs=1", "schedule=constant", "optimizer.lr=1e-4"]
+    fit(tiny(short), tmp_path / "plain")
+    expected = list(losses)
+    losses.clear()
+    fit(tiny([*short, *options]), tmp_path / "fast")
+    assert losses == pytest.approx(expected, rel=2e-2)
+    assert losses != expected or "trainer.compile=true" in options
+    plain, fast = (checkpoint.load(tmp_path / run / "best.ckpt").state_dict() for run in ("plain", "fast"))
+    assert plain.keys() == fast.keys()
+
+
 def test_training_lowers_the_loss(tiny, tmp_path: Path, losses: list[float]):
     fit(
         tiny(
