@@ -40,9 +40,7 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 def add_callback(monkeypatch: pytest.MonkeyPatch, callback: Callback) -> None:
     make = fit_module.make_trainer
-    monkeypatch.setattr(
-        fit_module, "make_trainer", lambda c, d, found, loggers: make(c, d, [callback, *found], loggers)
-    )
+    monkeypatch.setattr(fit_module, "make_trainer", lambda c, d, found, *rest: make(c, d, [callback, *found], *rest))
 
 
 def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
@@ -203,6 +201,20 @@ def test_only_the_same_run_is_resumed(tiny, tmp_path: Path):
     last.write_bytes(last.read_bytes()[:2000])
     with pytest.raises(CheckpointError, match="damaged"):
         fit(tiny(["ckpt_path=last"]), tmp_path / "second")
+
+
+def test_an_impossible_learning_rate_is_a_sentence(tiny, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"optimizer: .*-1"):
+        fit(tiny(["optimizer.lr=-1"]), tmp_path)
+
+
+def test_short_runs_without_an_evaluation_set_log_and_say_their_loss(tiny, tmp_path: Path, caplog):
+    cfg = tiny(["trainer.log_every=20", "trainer.max_epochs=2"])
+    cfg.dataset.eval = {}
+    with caplog.at_level("INFO", logger="vpr"):
+        fit(cfg, tmp_path)
+    assert "epoch 2/2:  loss" in caplog.text
+    assert "train/loss" in (tmp_path / "log" / "csv" / "metrics.csv").read_text()
 
 
 def test_ckpt_path_must_exist(tmp_path: Path):

@@ -75,6 +75,6 @@ def test_gradients_are_clipped(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyP
                 norms.append(torch.stack(grads).norm().item())
 
     make = fit_module.make_trainer
-    monkeypatch.setattr(fit_module, "make_trainer", lambda c, d, found, loggers: make(c, d, [Watch(), *found], loggers))
+    monkeypatch.setattr(fit_module, "make_trainer", lambda c, d, found, *rest: make(c, d, [Watch(), *found], *rest))
     fit(tiny(["trainer.max_epochs=1", "trainer.gradient_clip_val=0.01"]), tmp_path)
     assert norms and all(norm <= 0.0101 for norm in norms)

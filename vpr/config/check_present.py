@@ -10,7 +10,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vpr.errors import ConfigError
 
-EXAMPLES = {"ckpt": "runs/x/best.ckpt", "root": "/data/pitts30k"}
+EXAMPLES = {"ckpt": "runs/x/best.ckpt", "root": "/path/to/photos"}
 
 
 def check_present(cfg: DictConfig) -> None:

@@ -67,6 +67,11 @@ class PlacesDataModule(pl.LightningDataModule):
         }
         self.num_workers = num_workers
 
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches of one epoch, the same for any number of ranks but for a last batch too small to share."""
+        return len(self._sampler(Position()))
+
     def _sampler(self, start: Position) -> PlaceBatchSampler:
         sampler = PlaceBatchSampler(
             self.dataset.groups,

@@ -42,9 +42,10 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     if resume:
         check_same_run(cfg, resume)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    # What is quick to make comes first: a wrong value ends the run before weights and data are read.
+    # What is quick to make comes first: a wrong value ends the run before data and weights are read.
     objective, distiller = PlacesObjective(instantiate(cfg.loss)), instantiate(cfg.distillation)
     optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
+    sources, sets = training_places(cfg.dataset), evaluation_sets(cfg.dataset)
     describer, parts = make_describer(cfg)
     if not cfg.finetune.backbone_bn and parts["backbone"]["weights"] != "none":
         describer.backbone.hold_batchnorm()
@@ -53,7 +54,6 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     if cfg.trainer.compile:
         describer.backbone.compile()
         describer.aggregator.compile()
-    sources, sets = training_places(cfg.dataset), evaluation_sets(cfg.dataset)
     # Where this machine keeps its files is no part of a checkpoint.
     config = {key: value for key, value in plain(cfg).items() if key not in ("paths", "ckpt_path")} | parts
 
@@ -101,7 +101,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     )
     last = LastCheckpoint(directory, lambda: checkpoint.pack(describer, config), **cfg.trainer.checkpoint_every)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
-    trainer = make_trainer(cfg.trainer, directory, [BadImages(), last, recall, Speed()], loggers)
+    trainer = make_trainer(cfg.trainer, directory, [BadImages(), last, recall, Speed()], loggers, data.steps_per_epoch)
     try:
         for logger in trainer.loggers:
             logger.log_hyperparams(config)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vpr.distill.distiller import Distiller
+from vpr.errors import ConfigError
 from vpr.losses.gather import world_size
 from vpr.models.describer import Describer
 from vpr.types import PlaceBatch
@@ -84,7 +85,10 @@ class TrainingModule(pl.LightningModule):
         backbone = [p for p in self.describer.backbone.parameters() if p.requires_grad]
         known = {id(p) for p in backbone}
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
-        optimizer = self.make_optimizer([{"params": rest}, {"params": backbone}])
+        try:
+            optimizer = self.make_optimizer([{"params": rest}, {"params": backbone}])
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"optimizer: {error}. Change the values of the optimizer group.") from error
         optimizer.param_groups[1]["lr"] *= self.backbone_lr
         total = int(self.trainer.estimated_stepping_batches)
         scheduler = self.make_schedule(optimizer, total // max(1, self.trainer.max_epochs or 1), total)

@@ -89,6 +89,9 @@ class Recall(Callback):
         elif not self.sets and trainer.is_global_zero:
             # No evaluation says which epoch is best: keep the last one.
             self.save(self.top.directory / "best.ckpt", {})
+            self._report(
+                trainer, {}, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics
+            )
 
     def _due(self, trainer: pl.Trainer, epoch: int) -> bool:
         if not self.sets or trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -43,12 +43,22 @@ def device_count(config: DictConfig) -> int:
     return int(config.devices) if isinstance(config.devices, int | str) else len(config.devices)
 
 
-def make_trainer(config: DictConfig, directory: Path, callbacks: list[Callback], loggers: list[Any]) -> pl.Trainer:
+class ProgressBar(RichProgressBar):
+    """Lightning's bar without the version number of the first logger."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        return {key: value for key, value in super().get_metrics(trainer, pl_module).items() if key != "v_num"}
+
+
+def make_trainer(
+    config: DictConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], steps_per_epoch: int
+) -> pl.Trainer:
     """Return the Trainer of a run.
 
     Args:
         config: the `trainer` node.
         directory: the run's folder.
+        steps_per_epoch: something is logged at least once an epoch.
     """
     for message in HANDLED:
         warnings.filterwarnings("ignore", message=message)
@@ -56,7 +66,7 @@ def make_trainer(config: DictConfig, directory: Path, callbacks: list[Callback],
     torch.set_float32_matmul_precision(config.matmul_precision)
     several_gpus = config.accelerator != "cpu" and torch.cuda.is_available() and device_count(config) > 1
     if sys.stderr.isatty():
-        callbacks = [*callbacks, RichProgressBar()]
+        callbacks = [*callbacks, ProgressBar()]
     options: dict[str, Any] = {
         "max_epochs": config.max_epochs,
         "accelerator": config.accelerator,
@@ -65,7 +75,7 @@ def make_trainer(config: DictConfig, directory: Path, callbacks: list[Callback],
         "precision": resolve_precision(config.precision, config.accelerator),
         "gradient_clip_val": config.gradient_clip_val,
         "sync_batchnorm": several_gpus if config.sync_batchnorm == "auto" else config.sync_batchnorm,
-        "log_every_n_steps": config.log_every,
+        "log_every_n_steps": min(config.log_every, steps_per_epoch),
         "enable_progress_bar": sys.stderr.isatty(),
         "enable_model_summary": False,
         "enable_checkpointing": False,
