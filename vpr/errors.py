@@ -17,5 +17,9 @@ class DataError(VPRError):
     """Images, lists or ground truth are missing, damaged or not what the protocol says."""
 
 
+class DataAbsent(DataError):
+    """A data set is not there at all: no folder, or none of its files."""
+
+
 class CheckpointError(VPRError):
     """A checkpoint is missing, damaged, from elsewhere, or does not fit the model."""

@@ -18,12 +18,34 @@ from vpr.errors import ConfigError, DataError
 from vpr.types import Preprocess, Protocol
 
 
+def as_found(protocol: Protocol, database: int, queries: int, missing: str = "raise") -> Protocol:
+    """Under `skip`, make the protocol say what was found where that is not what it expects.
+
+    `pitts30k-test@25m` with 6,810 of its 6,816 queries becomes `pitts30k-test@25m[6810of6816q]`. For readers that list
+    a folder, and so cannot name the files that are missing; other policies give the protocol back, whose counts
+    `RetrievalSet` then checks.
+    """
+    if missing != "skip":
+        return protocol
+    counts = [
+        f"{found}of{expected}{unit}"
+        for found, expected, unit in ((database, protocol.database, "db"), (queries, protocol.queries, "q"))
+        if expected is not None and found != expected
+    ]
+    suffix = f"[{','.join(counts)}]" if counts else ""
+    return replace(protocol, id=protocol.id + suffix, database=database, queries=queries)
+
+
 @dataclass(frozen=True, eq=False)
 class RetrievalSet:
     """Images to search among, images to search with, and which of the former are right for each of the latter.
 
     Attributes:
         positives: one sorted int64 array of database rows per query; empty where a query has none.
+        panoramas: (N,) int64, the panorama that each database image was cut from; only the nearest cut-out of each
+            counts (non-maximum suppression). None: every image counts.
+        query_short_side: pixels; queries keep their shape, with the shorter side this long, one in a batch. None: they
+            are resized as the database is.
 
     Raises:
         DataError: counts other than the protocol's, or positives that are no sorted rows of the database.
@@ -33,6 +55,8 @@ class RetrievalSet:
     database: Sequence[Path]
     queries: Sequence[Path]
     positives: Sequence[np.ndarray]
+    panoramas: np.ndarray | None = None
+    query_short_side: int | None = None
 
     def __post_init__(self) -> None:
         for what, expected, found in (
@@ -70,18 +94,15 @@ class RetrievalSet:
         new_row = np.full(len(self.database), -1)
         new_row[database] = np.arange(len(database))
         positives = [new_row[self.positives[query]] for query in queries]
-        counts = [
-            f"{len(kept)}of{len(all_)}{unit}"
-            for kept, all_, unit in ((database, self.database, "db"), (queries, self.queries, "q"))
-            if len(kept) < len(all_)
-        ]
-        suffix = f"[{','.join(counts)}]" if counts else ""
-        protocol = replace(self.protocol, id=self.protocol.id + suffix, database=len(database), queries=len(queries))
-        return RetrievalSet(
-            protocol,
-            [self.database[row] for row in database],
-            [self.queries[query] for query in queries],
-            [rows[rows >= 0] for rows in positives],
+        whole = replace(self.protocol, database=len(self.database), queries=len(self.queries))
+        protocol = as_found(whole, len(database), len(queries), "skip")
+        return replace(
+            self,
+            protocol=protocol,
+            database=[self.database[row] for row in database],
+            queries=[self.queries[query] for query in queries],
+            positives=[rows[rows >= 0] for rows in positives],
+            panoramas=None if self.panoramas is None else self.panoramas[database],
         )
 
     def present(self, missing: str = "raise") -> RetrievalSet:

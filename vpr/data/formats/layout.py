@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 
-from vpr.errors import DataError
+from vpr.errors import DataAbsent, DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -19,19 +19,21 @@ def require_folder(root: str | Path, layout: str, source: str = "") -> Path:
         source: who published the set, and where.
 
     Raises:
-        DataError: there is no such folder.
+        DataAbsent: there is no such folder.
     """
     folder = Path(root).expanduser()
     if not folder.is_dir():
         where = f"It must hold {layout}. {source}".strip()
-        raise DataError(f"There is no folder {absolute(folder)}. {where} Set paths.data, or the root of this data set.")
+        raise DataAbsent(
+            f"There is no folder {absolute(folder)}. {where} Set paths.data, or the root of this data set."
+        )
     return folder
 
 
 def require_file(path: Path, layout: str, source: str) -> Path:
-    """Give the path; raises DataError, with the layout and source as above, if it is no file."""
+    """Give the path; raises DataAbsent, with the layout and source as above, if it is no file."""
     if not path.is_file():
-        raise DataError(f"There is no file {absolute(path)}. The set must hold {layout}. {source}")
+        raise DataAbsent(f"There is no file {absolute(path)}. The set must hold {layout}. {source}")
     return path
 
 
