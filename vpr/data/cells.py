@@ -1,0 +1,151 @@
+"""Training places cut from positions: cells of some metres and some degrees."""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from vpr.data.geo import from_earth, to_utm, utm_zone
+from vpr.data.grouping import group_by_place
+from vpr.data.places import Places
+from vpr.data.positioned import Positioned
+from vpr.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+
+def read(
+    photos: Positioned,
+    cell: float = 10,
+    angle: float | None = 30,
+    apart: float = 40,
+    min_images_per_place: int = 4,
+    name: str | None = None,
+) -> Places:
+    """Cut places (floor(east / cell), floor(north / cell), floor(heading / angle)) within each group of photos.
+
+    CosPlace, Berton et al., CVPR 2022, eq. 1; EigenPlaces, ICCV 2023. Photos a metre apart can fall into neighbouring
+    places, which a loss over a batch would push away from each other. `apart` leaves places out until none has such a
+    neighbour, whatever is drawn into a batch, as GSV-Cities (2022) was made; the most photographed places stay.
+
+    Args:
+        photos: those without position, or without heading where headings matter, are left out.
+        cell: side of a place in metres.
+        angle: degrees of heading in a place, a whole part of 360; 360 or None ignores headings.
+        apart: metres at least between the photos of two places that look the same way, in whole cells; places in
+            neighbouring ranges of headings count as looking the same way. 40 is the distance of places of one group
+            in CosPlace (N = 5 and L = 2); 0 keeps all places.
+        min_images_per_place: places with fewer images are left out.
+        name: of the source; None takes that of the photos.
+
+    Raises:
+        ConfigError: sizes that make no cells.
+        DataError: no photo with a position (and a heading), or no place with enough images.
+    """
+    angle = 360.0 if angle is None else float(angle)
+    if cell <= 0 or apart < 0 or not 0 < angle <= 360 or 360 % angle:
+        raise ConfigError(
+            f"cell={cell}, angle={angle:g}, apart={apart}: cell is above 0 metres, apart 0 or more, and angle divides "
+            "360 degrees into whole parts."
+        )
+    rows = _usable(photos, angle)
+    east, north, areas = _plane(photos.positions[rows], photos.groups[rows])
+    headings = np.zeros(len(rows)) if angle == 360 else photos.headings[rows] % 360
+    bins = round(360 / angle)
+    cells = np.stack(
+        [areas, np.floor(east / cell), np.floor(north / cell), np.floor(headings / angle) % bins], axis=1
+    ).astype(np.int64)
+    cells, place, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
+    place = place.reshape(-1)  # numpy 2.0 alone gives it two dimensions
+    kept = counts >= min_images_per_place
+    if apart and kept.any():
+        enough = kept.sum()
+        kept[kept] = _far_apart(cells[kept], counts[kept], math.ceil(apart / cell), bins)
+        log.info(
+            "%s: %d of %d places are left: their photos are %g m apart or more.", photos.name, kept.sum(), enough, apart
+        )
+    chosen = kept[place] if kept.any() else np.ones(len(rows), bool)
+    rows, place = rows[chosen], place[chosen]
+    files = [photos.files[row] for row in rows]
+    return group_by_place(name or photos.name, photos.root, files, place, photos.groups[rows], min_images_per_place)
+
+
+def _usable(photos: Positioned, angle: float) -> np.ndarray:
+    """Rows of the photos that can be put into a cell; says how many cannot."""
+    placed = photos.known
+    facing = np.isfinite(photos.headings) | (angle == 360)
+    rows = np.flatnonzero(placed & facing)
+    if not len(rows):
+        raise DataError(
+            f"{photos.name}: of {len(photos):,} photos in {photos.root}, {placed.sum():,} have a position"
+            + (f" and {(placed & facing).sum():,} of these a heading" if placed.any() else "")
+            + ". Places are cut from positions (and headings, unless angle=360)."
+        )
+    if len(rows) < len(photos):
+        log.warning(
+            "%s: %d photos without position and %d without heading are left out of %d.",
+            photos.name,
+            (~placed).sum(),
+            (placed & ~facing).sum(),
+            len(photos),
+        )
+    return rows
+
+
+def _plane(positions: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give east and north in metres, and the (N,) area in which they can be compared: group and UTM zone.
+
+    A city across a zone border is not cut in two: photos up to 6 degrees from the central meridian of their group's
+    commonest zone are projected to that zone, where a metre is one still but for 0.5 %.
+    """
+    if positions.shape[1] == 2:
+        return positions[:, 0], positions[:, 1], groups
+    lat, lon = from_earth(positions)
+    zones = utm_zone(lat, lon)
+    for group in np.unique(groups):
+        here = groups == group
+        commonest = np.bincount(zones[here]).argmax()
+        from_meridian = (lon - (6 * commonest - 183) + 180) % 360 - 180
+        zones[here & (np.abs(from_meridian) <= 6)] = commonest
+    east, north = np.empty(len(zones)), np.empty(len(zones))
+    for zone in np.unique(zones):
+        here = zones == zone
+        east[here], north[here] = to_utm(lat[here], lon[here], int(zone))
+    return east, north, groups * 61 + zones
+
+
+def _far_apart(cells: np.ndarray, counts: np.ndarray, gap: int, bins: int) -> np.ndarray:
+    """Choose places so that none has another one within `gap` cells and one range of headings.
+
+    The places with most images come first, as if they were chosen one after the other: each round takes all those that
+    come before every neighbour still in question, and drops their neighbours.
+
+    Args:
+        cells: (P, 4) area, east, north, heading; headings go round after `bins`.
+
+    Returns:
+        (P,) bool.
+    """
+    area, east, north, heading = cells.T
+    # The largest difference of a coordinate is the distance; one range of headings is as far as the gap.
+    points = np.stack([area * (gap + 1), east, north, heading * gap], axis=1)
+    tree = cKDTree(points, boxsize=np.array([0, 0, 0, bins * gap]))
+    left, right = tree.query_pairs(gap + 0.5, p=np.inf, output_type="ndarray").T
+    turn = np.empty(len(cells), np.int64)
+    turn[np.argsort(-counts, kind="stable")] = np.arange(len(cells))
+    chosen, asked = np.zeros(len(cells), bool), np.ones(len(cells), bool)
+    while asked.any():
+        both = asked[left] & asked[right]
+        left, right = left[both], right[both]
+        first = np.full(len(cells), len(cells))
+        np.minimum.at(first, left, turn[right])
+        np.minimum.at(first, right, turn[left])
+        taken = asked & (turn < first)
+        chosen |= taken
+        asked &= ~taken
+        asked[right[taken[left]]] = False
+        asked[left[taken[right]]] = False
+    return chosen
