@@ -48,6 +48,7 @@ def main(cfg: DictConfig) -> None:
                 num_workers=loader_workers(cfg.num_workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
                 dtype=cfg.dtype,
                 on_bad_image=cfg.dataset.get("on_bad_image", "raise"),
+                fixed_size=describer.fixed_size,
                 seed=cfg.seed,
                 model=checkpoint.digest(content),
             )

@@ -23,9 +23,12 @@ def table(result: Evaluation) -> Table:
     """Lay out one protocol: recalls in percent over their 95 % intervals, then counts, dimension and speed."""
     counts, left_out = result.counts, result.counts["queries"] - result.counts["counted_queries"]
     queries = f"{counts['counted_queries']:,} queries" + (f" (+ {left_out:,} without positives)" if left_out else "")
+    missed = counts["queries_without_positives"] - left_out
+    queries += f", {missed:,} of them without positives" if missed else ""
+    speed = f", {result.images_per_second:,.0f} images/s" if result.images_per_second else ""
     caption = (
-        f"{counts['database']:,} database images, {queries}, D = {result.dim:,}, "
-        f"{sum(result.seconds.values()):,.1f} s, {result.images_per_second:,.0f} images/s"
+        f"{counts['database']:,} database images, {queries}, {result.mean_positives:,.1f} positives a query, "
+        f"D = {result.dim:,}, {sum(result.seconds.values()):,.1f} s{speed}"
     )
     grid = Table(title=escape(result.protocol), caption=caption, title_justify="left", caption_justify="left")
     for k in result.recalls:
@@ -58,7 +61,7 @@ def summary(result: Evaluation) -> dict[str, Any]:
     return {
         "recalls": result.metrics(),
         "intervals": {f"R@{k}": [round(bound, 6) for bound in bounds] for k, bounds in result.intervals.items()},
-        "counts": result.counts,
+        "counts": result.counts | {"mean_positives": round(result.mean_positives, 3)},
         "no_positives": result.retrieval_set.protocol.no_positives,
         "dim": result.dim,
         "seconds": {phase: round(value, 3) for phase, value in result.seconds.items()},

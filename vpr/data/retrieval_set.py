@@ -48,7 +48,9 @@ class RetrievalSet:
             are resized as the database is.
 
     Raises:
-        DataError: counts other than the protocol's, or positives that are no sorted rows of the database.
+        DataError: counts other than the protocol's, positives that are no sorted rows of the database, or panoramas
+            that are not one integer a database image.
+        ConfigError: a query size below 1.
     """
 
     protocol: Protocol
@@ -71,6 +73,15 @@ class RetrievalSet:
                 )
             if not found:
                 raise DataError(f"{self.protocol.id} has no {what}. Check its root and filters.")
+        if self.panoramas is not None:
+            shape, kind = np.shape(self.panoramas), np.asarray(self.panoramas).dtype.kind
+            if shape != (len(self.database),) or kind not in "iu":
+                raise DataError(
+                    f"{self.protocol.id}: panoramas must be {len(self.database):,} integers, one for each database "
+                    f"image, not values of type {np.asarray(self.panoramas).dtype} in the shape {shape}."
+                )
+        if self.query_short_side is not None and self.query_short_side < 1:
+            raise ConfigError(f"{self.protocol.id}: query_short_side={self.query_short_side} must be 1 pixel or more.")
         self._check_positives()
 
     def _check_positives(self) -> None:
@@ -105,6 +116,16 @@ class RetrievalSet:
             panoramas=None if self.panoramas is None else self.panoramas[database],
         )
 
+    def with_queries_at(self, size: tuple[int, int]) -> RetrievalSet:
+        """Resize the queries to (height, width) as the database is; the id says so: `tokyo247@25m-nms[q320x320]`.
+
+        For describers that take one size alone. A set whose queries have no size of their own is given back.
+        """
+        if self.query_short_side is None:
+            return self
+        protocol = replace(self.protocol, id=f"{self.protocol.id}[q{size[0]}x{size[1]}]")
+        return replace(self, protocol=protocol, query_short_side=None)
+
     def present(self, missing: str = "raise") -> RetrievalSet:
         """Look for the image files: `raise` if some are missing, `skip` them, or `ignore` (do not look).
 
@@ -133,22 +154,22 @@ class RetrievalSet:
 class ImageDataset(Dataset[tuple[np.ndarray, int, str]]):
     """Images for evaluation: `(image uint8 (H, W, 3), index, error)`.
 
-    An unreadable image has a sentence in `error` and zeros for pixels, which only keep the batch in shape.
+    An unreadable image has a sentence in `error` and zeros for pixels, which only keep the batch in shape. With
+    `short_side` images keep their shape (see `EvalTransform`), and only equal ones go into one batch.
     """
 
-    def __init__(self, paths: Sequence[Path], preprocess: Preprocess) -> None:
+    def __init__(self, paths: Sequence[Path], preprocess: Preprocess, short_side: int | None = None) -> None:
         self.paths = paths
-        self.transform = EvalTransform(preprocess)
-        self.size = self.transform.size
+        self.transform = EvalTransform(preprocess, short_side)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, int, str]:
         try:
-            image = self.transform(decode(self.paths[index], self.size))
+            image = self.transform(decode(self.paths[index], self.transform.enough))
         except DataError as error:
-            return np.zeros((*self.size, 3), np.uint8), index, str(error)
+            return np.zeros((*self.transform.size, 3), np.uint8), index, str(error)
         return image, index, ""
 
 

@@ -40,12 +40,43 @@ class Resize:
         return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 
 
-class EvalTransform:
-    """Resize alone: `transform(image)`, deterministic. `size` is the (h, w) that comes out."""
+class ResizeShortSide:
+    """Resize (H, W, 3) uint8 images so that the shorter side has `side` pixels, their shape kept.
 
-    def __init__(self, preprocess: Preprocess) -> None:
-        self.resize = Resize(preprocess.size, preprocess.interpolation)
-        self.size = self.resize.size
+    The longer side is rounded down, as torchvision's `Resize(side)` does.
+    """
+
+    def __init__(self, side: int, interpolation: str = "bilinear") -> None:
+        self.side, self.interpolation = side, interpolation
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        height, width = image.shape[:2]
+        short = min(height, width)
+        size = (self.side * height // short, self.side * width // short)
+        return Resize(size, self.interpolation)(image)
+
+
+class EvalTransform:
+    """Resize alone: `transform(image)`, deterministic.
+
+    Args:
+        short_side: in pixels; the image keeps its shape. None: it is resized to `preprocess.size`.
+
+    Attributes:
+        size: the (h, w) that comes out, of an image in its own shape (side, side).
+        enough: the (h, w) at which a larger photo may be decoded; None where it must be read whole, as the published
+            size of an image in its own shape follows from that of the whole photo.
+    """
+
+    def __init__(self, preprocess: Preprocess, short_side: int | None = None) -> None:
+        self.resize: Callable[[np.ndarray], np.ndarray]
+        self.enough: tuple[int, int] | None
+        if short_side is None:
+            whole = Resize(preprocess.size, preprocess.interpolation)
+            self.resize, self.size, self.enough = whole, whole.size, whole.size
+        else:
+            self.resize = ResizeShortSide(short_side, preprocess.interpolation)
+            self.size, self.enough = (short_side, short_side), None
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> np.ndarray:
         return self.resize(image)

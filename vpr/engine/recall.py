@@ -123,7 +123,14 @@ class Recall(Callback):
             images = len(retrieval_set.database) + len(retrieval_set.queries)
             if images > MANY and trainer.is_global_zero:
                 log.info("Describing the %s images of %s ...", f"{images:,}", retrieval_set.protocol.id)
-            result = evaluate(describe, describer.dim, describer.preprocess, retrieval_set, **self.options)
+            result = evaluate(
+                describe,
+                describer.dim,
+                describer.preprocess,
+                retrieval_set,
+                fixed_size=describer.fixed_size,
+                **self.options,
+            )
             found[name] = Measured.of(result)
         describer.train()
         return found

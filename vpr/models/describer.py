@@ -34,6 +34,11 @@ class Describer(nn.Module):
     def dim(self) -> int:
         return int(self.aggregator.dim)  # type: ignore[arg-type]
 
+    @property
+    def fixed_size(self) -> bool:
+        """Whether images of other sizes than `preprocess.size` cannot be described."""
+        return self.backbone.fixed_size or bool(getattr(self.aggregator, "fixed_grid", False))
+
     def normalise(self, images: Tensor) -> Tensor:
         """Turn uint8 images (B, 3, H, W) in 0..255 into floats with mean 0 and deviation 1, on their device."""
         return (images.to(self.mean.dtype) / 255 - self.mean) / self.std

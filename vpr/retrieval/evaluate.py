@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -17,58 +19,12 @@ from vpr.retrieval import metrics, ranks, store
 from vpr.retrieval.describe import Describe
 from vpr.retrieval.extract import extract, image_loader
 from vpr.retrieval.progress import image_progress
-from vpr.retrieval.search import Neighbours, search
+from vpr.retrieval.score import KS, Evaluation, check_ks, score
 from vpr.types import Preprocess
 
+__all__ = ["Evaluation", "evaluate"]
 
-@dataclass(frozen=True, eq=False)
-class Evaluation:
-    """What was measured on one set.
-
-    Attributes:
-        retrieval_set: the set as measured, without the bad images that were skipped.
-        recalls: {k: share of the counted queries with a positive among their first k neighbours}, 0..1.
-        intervals: {k: (low, high)}, 95 % bootstrap interval over the counted queries.
-        hits: (Q, len(ks)) bool, one row per query; `counted` (Q,) bool are those that the recalls count.
-        bad: sentence per unreadable image, by its row in the database followed by the queries.
-        seconds: wall time of `extract` and `search`.
-    """
-
-    retrieval_set: RetrievalSet
-    recalls: dict[int, float]
-    intervals: dict[int, tuple[float, float]]
-    hits: np.ndarray
-    counted: np.ndarray
-    neighbours: Neighbours
-    bad: dict[int, str]
-    dim: int
-    seconds: dict[str, float]
-
-    @property
-    def protocol(self) -> str:
-        """Id of the protocol, to stand beside every recall."""
-        return self.retrieval_set.protocol.id
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Numbers of database images and queries measured, of queries without positives, and of bad images skipped."""
-        positives = self.retrieval_set.positives
-        return {
-            "database": len(self.retrieval_set.database),
-            "queries": len(self.retrieval_set.queries),
-            "counted_queries": int(self.counted.sum()),
-            "queries_without_positives": sum(len(rows) == 0 for rows in positives),
-            "bad_images": len(self.bad),
-        }
-
-    @property
-    def images_per_second(self) -> float:
-        """Images read and described in a second, over all ranks."""
-        return (self.counts["database"] + self.counts["queries"]) / max(self.seconds["extract"], 1e-9)
-
-    def metrics(self) -> dict[str, float]:
-        """Return {"R@1": 0..1, ...}."""
-        return {f"R@{k}": value for k, value in self.recalls.items()}
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -77,11 +33,12 @@ def evaluate(
     preprocess: Preprocess,
     retrieval_set: RetrievalSet,
     *,
-    ks: Sequence[int] = (1, 5, 10, 20),
+    ks: Sequence[int] = KS,
     batch_size: int = 32,
     num_workers: int = 0,
     dtype: str = "float16",
     on_bad_image: str = "raise",
+    fixed_size: bool = False,
     workdir: Path | None = None,
     progress: bool = True,
     seed: int = 0,
@@ -92,6 +49,8 @@ def evaluate(
     Args:
         dtype: of the descriptors on disk, float16 or float32.
         on_bad_image: `raise` ends with a DataError after the pass; `skip` leaves bad images out and says so in the id.
+        fixed_size: `describe` takes images of `preprocess.size` alone. Where the set wants its queries in their own
+            shape they are then resized to that size as well, and the id says so.
         workdir: where descriptors.npy and schema.json stay; None removes them afterwards. All ranks must see it.
         progress: show a bar (on rank 0).
         seed: of the bootstrap.
@@ -102,52 +61,72 @@ def evaluate(
         DataError: unreadable images under `raise`, NaN descriptors, no query with a positive.
     """
     _check(ks, dtype, on_bad_image)
-    ks, paths = sorted(set(ks)), [*retrieval_set.database, *retrieval_set.queries]
+    metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)  # before hours go into descriptors
+    if fixed_size and retrieval_set.query_short_side is not None:
+        retrieval_set = _at_own_size(retrieval_set, preprocess)
+    images = len(retrieval_set.database) + len(retrieval_set.queries)
     with _folder(workdir) as folder:
         began = time.perf_counter()
         if ranks.rank() == 0:
-            store.create(folder, len(paths), dim, dtype)
+            store.create(folder, images, dim, dtype)
         ranks.gather(None)
         descriptors = store.attach(folder)
-        with image_progress(retrieval_set.protocol.id, len(paths), progress) as advance:
-            bad = extract(describe, image_loader(paths, preprocess, batch_size, num_workers), descriptors, advance)
+        bad = _describe(describe, preprocess, retrieval_set, descriptors, batch_size, num_workers, progress)
         used = _without(retrieval_set, bad, on_bad_image)
-        extracted = time.perf_counter()
-        neighbours = None
+        seconds = {"extract": time.perf_counter() - began}
         if ranks.rank() == 0:
-            kept = np.setdiff1d(np.arange(len(paths)), list(bad))
             if bad:
-                store.compact(descriptors, kept)
+                store.compact(descriptors, np.setdiff1d(np.arange(images), list(bad)))
             store.seal(folder, descriptors, len(used.database), len(used.queries), model)
-            split, end = len(used.database), len(kept)
-            neighbours = search(descriptors[:split], descriptors[split:end], max(ks))
-        neighbours = ranks.broadcast(neighbours)
-        assert neighbours is not None
-        seconds = {"extract": extracted - began, "search": time.perf_counter() - extracted}
+        split, end = len(used.database), len(used.database) + len(used.queries)
+        result = score(descriptors[:split], descriptors[split:end], used, ks=ks, seed=seed)
         del descriptors
-    return _score(used, neighbours, ks, bad, dim, seconds, seed)
+    return replace(result, bad=bad, seconds=seconds | result.seconds)
 
 
-def _score(
-    used: RetrievalSet,
-    neighbours: Neighbours,
-    ks: Sequence[int],
-    bad: dict[int, str],
-    dim: int,
-    seconds: dict[str, float],
-    seed: int,
-) -> Evaluation:
-    hits = metrics.hits(neighbours.indices, used.positives, ks)
-    counted = metrics.counted(used.positives, used.protocol.no_positives)
-    recalls = dict(zip(ks, metrics.recall(hits[counted]).tolist(), strict=True))
-    bounds = metrics.interval(hits[counted], seed).tolist()
-    intervals = {k: (low, high) for k, (low, high) in zip(ks, bounds, strict=True)}
-    return Evaluation(used, recalls, intervals, hits, counted, neighbours, bad, dim, seconds)
+def _describe(
+    describe: Describe,
+    preprocess: Preprocess,
+    retrieval_set: RetrievalSet,
+    out: np.ndarray,
+    batch_size: int,
+    num_workers: int,
+    progress: bool,
+) -> dict[int, str]:
+    """Fill `out` with the database's descriptors and then the queries'; return the bad images by row."""
+    database, queries, side = retrieval_set.database, retrieval_set.queries, retrieval_set.query_short_side
+    split = len(database)
+    bad: dict[int, str] = {}
+    with image_progress(retrieval_set.protocol.id, len(out), progress) as advance:
+        if side is None:
+            loader = image_loader([*database, *queries], preprocess, batch_size, num_workers)
+            return extract(describe, loader, out, advance)
+        # The queries come first: where the model does not take their shape, that shows before hours go into the rest.
+        loader = image_loader(queries, preprocess, 1, num_workers, side)
+        bad_queries = extract(describe, loader, out[split:], advance)
+        bad = extract(describe, image_loader(database, preprocess, batch_size, num_workers), out[:split], advance)
+    return bad | {split + row: error for row, error in bad_queries.items()}
+
+
+def _at_own_size(retrieval_set: RetrievalSet, preprocess: Preprocess) -> RetrievalSet:
+    """Resize the queries as the database is, and say so."""
+    resized = retrieval_set.with_queries_at(preprocess.size)
+    if ranks.rank() == 0:
+        _log_once(
+            f"{retrieval_set.protocol.id} wants queries in their own shape, {retrieval_set.query_short_side} pixels at "
+            f"the shorter side, and this model takes {preprocess.size[0]}x{preprocess.size[1]} alone: what is measured "
+            f"is {resized.protocol.id}."
+        )
+    return resized
+
+
+@cache
+def _log_once(message: str) -> None:
+    log.info(message)  # training evaluates after every epoch
 
 
 def _check(ks: Sequence[int], dtype: str, on_bad_image: str) -> None:
-    if not ks or min(ks) < 1:
-        raise ConfigError(f"ks={list(ks)}: recall@k needs at least one k, each 1 or more.")
+    check_ks(ks)
     if dtype not in store.DTYPES:
         raise ConfigError(f"dtype={dtype} is unknown: choose {' or '.join(store.DTYPES)}.")
     if on_bad_image not in ("raise", "skip"):

@@ -18,16 +18,20 @@ from vpr.types import Preprocess
 
 
 def image_loader(
-    paths: Sequence[Path], preprocess: Preprocess, batch_size: int = 32, num_workers: int = 0
+    paths: Sequence[Path],
+    preprocess: Preprocess,
+    batch_size: int = 32,
+    num_workers: int = 0,
+    short_side: int | None = None,
 ) -> DataLoader:
-    """Load this rank's share of `paths`: every world-size-th batch.
+    """Load this rank's share of `paths`: every world-size-th batch. `short_side` is that of `EvalTransform`.
 
     Whole batches are dealt out, so that each image is described in the same company, and to the same last bit, as by
     one process; no row is padded or repeated.
     """
     batches = [list(range(start, min(start + batch_size, len(paths)))) for start in range(0, len(paths), batch_size)]
     return DataLoader(
-        ImageDataset(paths, preprocess),
+        ImageDataset(paths, preprocess, short_side),
         batch_sampler=batches[ranks.rank() :: ranks.world()],
         num_workers=num_workers,
         collate_fn=collate_images,

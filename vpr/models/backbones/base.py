@@ -18,11 +18,13 @@ class Backbone(nn.Module):
     Attributes:
         spec: channels and stride of the map.
         mean, std: of RGB in 0..1, as the pretrained weights expect them.
+        fixed_size: whether it takes not every image size, as a vision transformer that cuts images into patches.
     """
 
     spec: FeatureSpec
     mean: tuple[float, float, float] = Preprocess().mean
     std: tuple[float, float, float] = Preprocess().std
+    fixed_size: bool = False
 
     def __init__(self) -> None:
         super().__init__()

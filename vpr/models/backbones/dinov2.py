@@ -23,6 +23,8 @@ class DINOv2(Backbone):
         patch_size: pixels a patch; height and width of the images must be multiples of it.
     """
 
+    fixed_size = True
+
     def __init__(
         self,
         name: str = "vit_small_patch14_dinov2.lvd142m",

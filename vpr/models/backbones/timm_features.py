@@ -38,6 +38,7 @@ class TimmFeatures(Backbone):
         self.model.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
         last = self.model.feature_info[-1]
         self.mean, self.std = self.model.pretrained_cfg["mean"], self.model.pretrained_cfg["std"]
+        self.fixed_size = bool(self.model.pretrained_cfg.get("fixed_input_size", False))
         self.spec = FeatureSpec(last["num_chs"], last["reduction"])
 
     def forward(self, images: Tensor) -> Features:
