@@ -20,6 +20,8 @@ PUBLISHED = sorted(p.stem for p in (CONF / "experiment").glob("*mixvpr*.yaml"))
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_each_choice_goes_with_the_defaults(group: str, choice: str) -> None:
     overrides = [f"{group}={choice}"]
+    if group == "distillation" and choice != "none":
+        overrides += ["distillation.teacher.ckpt=teacher.ckpt"]
     patch = compose("train", overrides).backbone.get("patch_size", 1)
     cfg = compose("train", [*overrides, f"image.size=[{8 * patch},{9 * patch}]"])
     check_rules(cfg)

@@ -79,6 +79,41 @@ def early_stop_is_measured(cfg: DictConfig) -> None:
         )
 
 
+def a_teacher_for_the_terms(cfg: DictConfig) -> None:
+    teacher, terms = cfg.distillation.teacher, cfg.distillation.terms
+    given = teacher.ckpt or teacher.backbone
+    if terms and not given:
+        raise ConfigError(
+            f"distillation: nobody teaches the terms ({', '.join(terms)}). Train a teacher, for example "
+            "python train.py backbone=resnet50 name=teacher, and add its checkpoint: "
+            "distillation.teacher.ckpt=runs/teacher/.../best.ckpt. A network with the weights that it comes with "
+            "teaches, too: backbone@distillation.teacher.backbone=resnet50."
+        )
+    if given and not terms:
+        raise ConfigError(
+            "distillation=none has a teacher, and would learn nothing from it. Type distillation=similarity "
+            "(or another one), or leave distillation.teacher out."
+        )
+
+
+def one_kind_of_teacher(cfg: DictConfig) -> None:
+    teacher = cfg.distillation.teacher
+    if teacher.ckpt and teacher.backbone:
+        raise ConfigError("distillation.teacher has a ckpt and a backbone, and can be only one of them. Leave one out.")
+    if isinstance(teacher.backbone, str):
+        raise ConfigError(
+            f"distillation.teacher.backbone={teacher.backbone}: it is a whole group. "
+            f"Type backbone@distillation.teacher.backbone={teacher.backbone}."
+        )
+    teachers = len(teacher.ckpt) if OmegaConf.is_list(teacher.ckpt) else 1
+    share = teacher.share
+    if share is not None and (len(share) != teachers or min(share) <= 0):
+        raise ConfigError(
+            f"distillation.teacher.share={share}: it takes one number above 0 for each of the {teachers} teachers. "
+            "Type distillation.teacher.share=null for equal shares."
+        )
+
+
 def something_to_evaluate(cfg: DictConfig) -> None:
     if not eval_sets(cfg):
         raise ConfigError("dataset: it has no evaluation set. Choose one that has, for example dataset=toycity.")
@@ -105,5 +140,7 @@ TRAIN_RULES: tuple[Rule, ...] = (
     precision_fits_cpu,
     monitor_is_measured,
     early_stop_is_measured,
+    one_kind_of_teacher,
+    a_teacher_for_the_terms,
 )
 EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_are_ranks)

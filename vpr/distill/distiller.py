@@ -1,25 +1,71 @@
-"""Distillation: terms that pull the student towards a teacher."""
+"""Distillation: terms that pull the student towards its teachers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
-from vpr.types import Features
+from vpr.distill.outputs import Outputs, Shape
+from vpr.distill.teacher import Teacher
+from vpr.distill.terms.base import Term
+from vpr.losses.gather import gather_rows
+from vpr.types import Features, PlaceBatch
 
 
 class Distiller(nn.Module):
     """A weighted set of distillation terms; with no terms it is plain training.
 
+    Its parameters are the projections of its terms. Teachers are no part of its state or its parameters, so neither
+    the optimiser nor a checkpoint ever sees them: `teachers_to` moves them to a device.
+
     Args:
-        terms: name -> module (features, descriptors, images) -> scalar.
+        terms: name -> term.
+        teachers: at least one where there are terms; their shares sum to 1.
+        task_weight: of the training loss beside the terms; 0 learns from the teachers alone.
     """
 
-    def __init__(self, terms: Mapping[str, nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        terms: Mapping[str, Term] | None = None,
+        teachers: Sequence[Teacher] = (),
+        task_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         self.terms = nn.ModuleDict(dict(terms or {}))
+        self.teachers = tuple(teachers)  # a tuple, so that torch does not register them
+        self.task_weight = task_weight
 
-    def forward(self, features: Features, descriptors: Tensor, images: Tensor) -> dict[str, Tensor]:
-        """Return {term: scalar} for the student's features and descriptors (N, D) of uint8 images (N, 3, H, W)."""
-        return {name: term(features, descriptors, images) for name, term in self.terms.items()}
+    def connect(self, student: Shape) -> None:
+        """Make the projections between the student's sizes and the teachers'.
+
+        Raises:
+            ConfigError: a term needs what a teacher does not give.
+        """
+        for name, term in self._terms():
+            term.connect(name, student, [teacher.shape for teacher in self.teachers])
+
+    def teachers_to(self, device: torch.device | str) -> None:
+        """Move the teachers to a device."""
+        for teacher in self.teachers:
+            teacher.to(device)
+
+    def forward(self, features: Features, descriptors: Tensor, batch: PlaceBatch) -> dict[str, Tensor]:
+        """Return {term: unweighted scalar} for the student's features and descriptors (n, D) of this rank's batch."""
+        if not self.terms:
+            return {}
+        targets = [teacher(batch.images) for teacher in self.teachers]
+        with torch.autocast(descriptors.device.type, enabled=False):
+            student = Outputs(gather_rows(descriptors.float()), features.map.float())
+            targets = [t._replace(descriptors=gather_rows(t.descriptors)) for t in targets]
+            labels = gather_rows(batch.labels)
+            return {name: term(student, targets, labels) for name, term in self._terms()}
+
+    def total(self, task: Tensor, values: Mapping[str, Tensor]) -> Tensor:
+        """Return task_weight * task + the sum of weight * value over all terms."""
+        weighted = [term.weight * values[name] for name, term in self._terms()]
+        return torch.stack([self.task_weight * task, *weighted]).sum()
+
+    def _terms(self) -> list[tuple[str, Term]]:
+        return list(self.terms.items())  # type: ignore[arg-type]

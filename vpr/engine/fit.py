@@ -17,6 +17,7 @@ from vpr.data.workers import loader_workers
 from vpr.engine.bad_images import BadImages
 from vpr.engine.build import evaluation_sets, make_describer, plain, training_places
 from vpr.engine.datamodule import PlacesDataModule
+from vpr.engine.distillation import connect, make_distiller, record
 from vpr.engine.last import LastCheckpoint
 from vpr.engine.loggers import finish
 from vpr.engine.module import TrainingModule
@@ -43,10 +44,12 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         check_same_run(cfg, resume)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     # What is quick to make comes first: a wrong value ends the run before data and weights are read.
-    objective, distiller = PlacesObjective(instantiate(cfg.loss)), instantiate(cfg.distillation)
+    objective, distiller = PlacesObjective(instantiate(cfg.loss)), make_distiller(cfg)
     optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
     sources, sets = training_places(cfg.dataset), evaluation_sets(cfg.dataset)
     describer, parts = make_describer(cfg)
+    connect(distiller, describer, cfg.seed)
+    parts["distillation"] = record(cfg.distillation, distiller)
     if not cfg.finetune.backbone_bn and parts["backbone"]["weights"] != "none":
         describer.backbone.hold_batchnorm()
     if cfg.trainer.channels_last:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from vpr.distill.distiller import Distiller
 from vpr.errors import ConfigError
 from vpr.losses.gather import world_size
+from vpr.losses.mined import LossResult
 from vpr.models.describer import Describer
 from vpr.types import PlaceBatch
 
@@ -30,7 +31,7 @@ class TrainingModule(pl.LightningModule):
     Args:
         describer: what is trained.
         objective: (descriptors, batch) -> LossResult, on the global batch.
-        distiller: (features, descriptors, images) -> {term: scalar}.
+        distiller: (features, descriptors, batch) -> {term: scalar}.
         optimizer: (parameters) -> Optimizer.
         backbone_lr: learning rate of the backbone, times that of the rest.
         schedule: (optimizer, steps_per_epoch, total_steps) -> scheduler stepped at each optimiser step.
@@ -65,17 +66,22 @@ class TrainingModule(pl.LightningModule):
         features = self.describer.features(images)
         descriptors = self.describer.aggregator(features)
         result = self.objective(descriptors, batch)
-        terms = self.distiller(features, descriptors, batch.images)
-        loss = torch.stack([result.value, *terms.values()]).sum()
-        self._log_step(loss, result.mined, terms, len(batch.labels))
+        terms = self.distiller(features, descriptors, batch)
+        loss = self.distiller.total(result.value, terms)
+        self._log_step(loss, result, terms, len(batch.labels))
         return loss
 
-    def _log_step(self, loss: Tensor, mined: float, terms: dict[str, Tensor], size: int) -> None:
+    def _log_step(self, loss: Tensor, task: LossResult, terms: dict[str, Tensor], size: int) -> None:
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
-        self.log("train/mined", mined, prog_bar=True, batch_size=size)
+        self.log("train/mined", task.mined, prog_bar=True, batch_size=size)
+        if terms:
+            self.log("train/task", task.value.detach(), batch_size=size)
         for name, value in terms.items():
             self.log(f"distill/{name}", value.detach(), batch_size=size)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=size)
+
+    def on_fit_start(self) -> None:
+        self.distiller.teachers_to(self.device)
 
     def on_train_batch_start(self, batch: PlaceBatch, batch_idx: int) -> None:
         # A function of the step instead of a generator's state: a resumed run draws the same numbers.

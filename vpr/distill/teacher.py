@@ -1,0 +1,75 @@
+"""A frozen network that the student learns from."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vpr.distill.outputs import Outputs, Shape
+from vpr.models.describer import Describer
+from vpr.types import Preprocess
+
+
+class Teacher(nn.Module):
+    """A network in evaluation mode for good, without gradients, at its own image size and normalisation.
+
+    Args:
+        network: a `Describer`, or any module with `preprocess: Preprocess`, `dim: int` and
+            `forward(images (n, 3, h, w) normalised) -> (n, dim)`. Only a describer shows its feature map.
+        name: what messages call it.
+        share: its weight among several teachers.
+        size: (height, width) in pixels that it gets instead of its own.
+        dtype: of its mixed precision; None computes in float32.
+        digest: SHA-256 that names it in records and caches.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        network: nn.Module,
+        name: str,
+        share: float = 1.0,
+        size: tuple[int, int] | None = None,
+        dtype: torch.dtype | None = None,
+        digest: str = "",
+    ) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+        self.name, self.share, self.dtype, self.digest = name, share, dtype, digest
+        preprocess: Preprocess = network.preprocess  # type: ignore[assignment]
+        self.preprocess = preprocess._replace(size=size) if size else preprocess
+        self.register_buffer("mean", torch.tensor(preprocess.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(preprocess.std).view(3, 1, 1), persistent=False)
+        self.eval()
+
+    @property
+    def shape(self) -> Shape:
+        """Sizes of what it gives."""
+        channels = self.network.backbone.spec.channels if isinstance(self.network, Describer) else None
+        return Shape(int(self.network.dim), channels, self.name)  # type: ignore[arg-type]
+
+    def train(self, mode: bool = True) -> Teacher:
+        """Stay in evaluation mode, whatever is asked."""
+        return super().train(False)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Bring uint8 images (n, 3, H, W) to the teacher's size and normalisation, on their device."""
+        x = images.float()
+        if tuple(x.shape[-2:]) != tuple(self.preprocess.size):
+            x = F.interpolate(x, self.preprocess.size, mode=self.preprocess.interpolation, antialias=True)
+            x = x.clamp(0, 255)  # bicubic interpolation overshoots
+        return (x / 255 - self.mean) / self.std
+
+    # Not inference_mode: what a term multiplies by the student's outputs is kept for the backward pass.
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Outputs:
+        """Return the outputs for this rank's uint8 images (n, 3, H, W) of the student's size."""
+        x = self.prepare(images)
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype is not None):
+            if not isinstance(self.network, Describer):
+                return Outputs(self.network(x).float(), None, self.share)
+            features = self.network.features(x)
+            return Outputs(self.network.aggregator(features).float(), features.map.float(), self.share)

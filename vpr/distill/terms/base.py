@@ -1,0 +1,66 @@
+"""What all distillation terms share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vpr.distill.outputs import Outputs, Shape
+from vpr.errors import ConfigError
+
+
+class Term(nn.Module):
+    """One way to compare a student with its teachers.
+
+    Args:
+        weight: of the term in the training loss.
+
+    Attributes:
+        needs_map: whether it compares feature maps, which not all teachers show and no cache of descriptors has.
+    """
+
+    needs_map = False
+
+    def __init__(self, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def connect(self, name: str, student: Shape, teachers: Sequence[Shape]) -> None:
+        """Make what depends on the networks' sizes; called once, before training. `name` is for messages.
+
+        Raises:
+            ConfigError: the term needs feature maps, and a teacher shows none.
+        """
+        for teacher in teachers if self.needs_map else ():
+            if teacher.channels is None:
+                raise ConfigError(
+                    f"distillation.terms.{name} compares feature maps, and the teacher {teacher.name} gives "
+                    "descriptors only. Choose distillation=similarity, rkd, rank, descriptor or logit, or another "
+                    "teacher."
+                )
+
+    def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> Tensor:
+        """Return the unweighted scalar for the global batch, the same on each rank; `labels` (N,) are its places."""
+        raise NotImplementedError
+
+
+def shared(teachers: Sequence[Outputs], of: Callable[[Outputs], Tensor]) -> Tensor:
+    """Return the mean over all teachers, by their shares, of what `of` says of each."""
+    return torch.stack([teacher.share * of(teacher) for teacher in teachers]).sum(0)
+
+
+def similarities(outputs: Outputs) -> Tensor:
+    """Return the cosine similarities (N, N) of the descriptors."""
+    return outputs.descriptors @ outputs.descriptors.T
+
+
+def off_diagonal(matrix: Tensor) -> Tensor:
+    """Drop the diagonal: (N, N) -> (N, N-1).
+
+    >>> off_diagonal(torch.arange(9).view(3, 3)).tolist()
+    [[1, 2], [3, 5], [6, 7]]
+    """
+    n = len(matrix)
+    return matrix.flatten()[1:].view(n - 1, n + 1)[:, :-1].reshape(n, n - 1)

@@ -1,0 +1,39 @@
+"""Logit distillation: to which of the batch's places an image belongs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vpr.distill.outputs import Outputs
+from vpr.distill.terms.base import Term, shared
+
+
+class Logit(Term):
+    """Mean over images of KL(softmax(L_t / temperature) || softmax(L_s / temperature)), L the logits over places.
+
+    Soft targets (Hinton et al., 2015, without the factor temperature^2) over prototypes (Snell et al., NeurIPS 2017):
+    a place is the mean of its descriptors in the global batch, scaled to unit norm, and a logit the cosine to it; each
+    network has prototypes in its own space. Zero when student equals teacher; of several teachers, logits are averaged.
+
+    Args:
+        weight: of the term in the training loss.
+        temperature: of the softmax.
+    """
+
+    def __init__(self, weight: float = 1.0, temperature: float = 0.05) -> None:
+        super().__init__(weight)
+        self.temperature = temperature
+
+    def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> Tensor:
+        member = F.one_hot(labels.unique(return_inverse=True)[1]).to(student.descriptors.dtype)
+        ours = _logits(student, member) / self.temperature
+        theirs = shared(teachers, lambda teacher: _logits(teacher, member)) / self.temperature
+        return F.kl_div(ours.log_softmax(1), theirs.log_softmax(1), reduction="batchmean", log_target=True)
+
+
+def _logits(outputs: Outputs, member: Tensor) -> Tensor:
+    # The sum points where the mean does.
+    return outputs.descriptors @ F.normalize(member.T @ outputs.descriptors, dim=1).T

@@ -1,0 +1,82 @@
+"""Teachers and distiller of a run, from its configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from vpr import checkpoint
+from vpr.distill.distiller import Distiller
+from vpr.distill.outputs import Shape
+from vpr.distill.teacher import Teacher
+from vpr.engine.build import plain
+from vpr.engine.trainer import resolve_precision
+from vpr.models.build import build_describer
+from vpr.models.describer import Describer
+from vpr.retrieval.describe import AUTOCAST
+
+
+def make_distiller(cfg: DictConfig) -> Distiller:
+    """Return the distiller of a run with its teachers; `connect` it to the student before training.
+
+    Raises:
+        CheckpointError: a teacher's file is missing, damaged or from elsewhere.
+        WeightsUnavailable: the weights of a teacher's network cannot be had.
+    """
+    node = cfg.distillation
+    # The student's initial weights are the same with a teacher as without.
+    with torch.random.fork_rng(devices=[]):
+        teachers = make_teachers(cfg)
+    terms = {name: instantiate(term, _convert_="all") for name, term in node.terms.items()}
+    return Distiller(terms, teachers, node.task_weight)
+
+
+def make_teachers(cfg: DictConfig) -> list[Teacher]:
+    """Return the teachers of `distillation.teacher`, on the CPU."""
+    node: Any = plain(cfg.distillation.teacher)
+    networks = list(_networks(node, plain(cfg.image)))
+    share = node["share"] or [1.0] * len(networks)
+    size = tuple(node["size"]) if node["size"] else None
+    dtype = AUTOCAST[resolve_precision(node["precision"], cfg.trainer.accelerator)]
+    return [
+        Teacher(network, name, part / sum(share), size, dtype, digest)
+        for (network, name, digest), part in zip(networks, share, strict=True)
+    ]
+
+
+def _networks(node: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[Describer, str, str]]:
+    """Yield (describer, name, digest) of each teacher."""
+    paths = [node["ckpt"]] if isinstance(node["ckpt"], str) else node["ckpt"]
+    for path in paths or ():
+        content = checkpoint.read(path)
+        yield checkpoint.unpack(content, path), str(path), checkpoint.digest(content)
+    if node["backbone"]:
+        # Its own mean and deviation; of the student's images only the size and the interpolation hold.
+        image = {**image, "mean": None, "std": None}
+        describer = build_describer(node["backbone"], node["agg"], image)
+        content = checkpoint.pack(describer, {"backbone": node["backbone"], "agg": node["agg"]})
+        yield describer, str(node["backbone"].get("name", node["backbone"]["_target_"])), checkpoint.digest(content)
+
+
+def connect(distiller: Distiller, describer: Describer, seed: int) -> None:
+    """Make the projections between a student and its teachers; random, as the seed says."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        distiller.connect(Shape(describer.dim, describer.backbone.spec.channels, "student"))
+
+
+def record(node: DictConfig, distiller: Distiller) -> dict[str, Any]:
+    """Return what a checkpoint says of its distillation: the settings, and each teacher by name and digest.
+
+    Where this machine keeps a teacher's file is no part of it.
+    """
+    found = plain(node)
+    teachers = [
+        {"name": "/".join(Path(t.name).parts[-2:]), "share": t.share, "digest": t.digest} for t in distiller.teachers
+    ]
+    return {**found, "teacher": {**found["teacher"], "ckpt": None}, "teachers": teachers}
