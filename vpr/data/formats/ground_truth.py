@@ -56,8 +56,12 @@ def _load(file: BinaryIO) -> np.ndarray:
 
 
 def clean_positives(rows: Sequence[ArrayLike], database: int, name: str) -> list[np.ndarray]:
-    """Sort each query's database rows, drop repeated ones, and those outside `0 <= row < database` with a warning."""
-    arrays = [np.unique(np.asarray(row, np.int64).ravel()) for row in rows]
+    """Sort each query's database rows, drop repeated ones, and those outside `0 <= row < database` with a warning.
+
+    Raises:
+        DataError: something in the rows is no whole number.
+    """
+    arrays = [np.unique(_numbers(row, query, name)) for query, row in enumerate(rows)]
     kept = [array[(array >= 0) & (array < database)] for array in arrays]
     dropped = sum(map(len, arrays)) - sum(map(len, kept))
     if dropped:
@@ -69,6 +73,34 @@ def clean_positives(rows: Sequence[ArrayLike], database: int, name: str) -> list
     return kept
 
 
+def _numbers(row: ArrayLike, query: int, name: str) -> np.ndarray:
+    try:
+        array = np.asarray(row).ravel()
+        with np.errstate(invalid="ignore"):  # NaN is caught below
+            numbers = array.astype(np.int64)
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{name}: the positives of query {query} are no database rows: {error}.") from error
+    if array.dtype.kind not in "iufO" or not np.array_equal(array, numbers):
+        raise DataError(f"{name}: the positives of query {query} are no whole numbers, but {array[:3]}.")
+    return numbers
+
+
+def read_positives(path: Path, database: int, queries: int) -> list[np.ndarray]:
+    """Read either form in use: VPR-Bench's, or one row of database rows per query (`*_gt.npy` of gsv-cities).
+
+    They are told apart by what they hold: only the first has rows of a number and a list.
+
+    Raises:
+        DataError: neither form, or a query number that the set does not have.
+    """
+    table = load_npy(path)
+    if table.dtype == object and table.ndim == 2 and all(np.ndim(references) == 1 for references in table[:, -1]):
+        return _by_query(table, path, database, queries)
+    if table.ndim not in (1, 2) or len(table) != queries:
+        raise DataError(f"{absolute(path)} has {len(table) if table.ndim else 0:,} rows for {queries:,} queries.")
+    return clean_positives(list(table), database, str(path))
+
+
 def read_vprbench(path: Path, database: int, queries: int) -> list[np.ndarray]:
     """Read VPR-Bench's `ground_truth_new.npy`: rows of [query number, [database rows]] (Zaffar et al., IJCV 2021).
 
@@ -77,12 +109,15 @@ def read_vprbench(path: Path, database: int, queries: int) -> list[np.ndarray]:
     Raises:
         DataError: not that form, or a query number that the set does not have.
     """
-    table = load_npy(path)
+    return _by_query(load_npy(path), path, database, queries)
+
+
+def _by_query(table: np.ndarray, path: Path, database: int, queries: int) -> list[np.ndarray]:
     if table.ndim != 2 or table.shape[1] != 2:
         raise DataError(f"{path} has the shape {table.shape}; expected rows of [query, [database rows]].")
     rows: list[ArrayLike] = [[] for _ in range(queries)]
     for query, references in table:
-        if not 0 <= int(query) < queries:
+        if not isinstance(query, int | np.integer) or not 0 <= query < queries:
             raise DataError(f"{path} speaks of query {query}, but there are {queries} queries (0 to {queries - 1}).")
         rows[int(query)] = references
     return clean_positives(rows, database, str(path))

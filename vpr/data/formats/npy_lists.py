@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr.data.formats.ground_truth import clean_positives, load_npy
-from vpr.data.formats.layout import require_folder
+from vpr.data.formats.ground_truth import load_npy, read_positives
+from vpr.data.formats.layout import absolute, require_folder
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.errors import DataError
+from vpr.errors import DataAbsent, DataError
 from vpr.types import Protocol
 
 
@@ -37,24 +37,43 @@ def read(
     Raises:
         DataError: missing or damaged files, lists that do not fit together, or counts other than the protocol's.
     """
-    files = ", ".join(name for name in (database, queries, query_rows, positives) if name)
+    names = [name for name in (database, queries, query_rows, positives) if name]
+    files = ", ".join(names)
     root = require_folder(root, f"{files} and the images they name", source)
     folder = root if lists is None else require_folder(lists, files, source)
-    database_names = load_npy(folder / database)
-    query_names = load_npy(folder / queries)
+    if not any((folder / name).is_file() for name in names):
+        raise DataAbsent(f"None of {files} is in {absolute(folder)}, which must hold them. {source}".strip())
+    database_names = load_names(folder / database)
+    query_names = load_names(folder / queries)
     if query_rows is not None:
-        rows = load_npy(folder / query_rows)
-        if len(rows) and not 0 <= rows.min() <= rows.max() < len(query_names):
-            raise DataError(
-                f"{folder / query_rows} speaks of query {rows.max()}, but {queries} has {len(query_names)} names."
-            )
-        query_names = query_names[rows]
-    truth = load_npy(folder / positives)
-    if len(truth) != len(query_names):
-        raise DataError(f"{folder / positives} has {len(truth)} rows for {len(query_names)} queries.")
+        query_names = _chosen(query_names, folder / query_rows, queries)
     return RetrievalSet(
         protocol,
-        [root / str(name) for name in database_names],
-        [root / str(name) for name in query_names],
-        clean_positives([np.atleast_1d(row) for row in truth], len(database_names), protocol.id),
+        [root / name for name in database_names],
+        [root / name for name in query_names],
+        read_positives(folder / positives, len(database_names), len(query_names)),
     ).present(missing)
+
+
+def load_names(path: Path) -> list[str]:
+    """Read a list of file names.
+
+    Raises:
+        DataError: no such file, or something else than a list of text.
+    """
+    names = load_npy(path)
+    if names.dtype.kind == "S":
+        names = np.char.decode(names, "utf-8", "surrogateescape")  # as Python reads names from a disk
+    if names.ndim != 1 or not all(isinstance(name, str) for name in names.tolist()):
+        raise DataError(f"{absolute(path)} holds {names.dtype} of the shape {names.shape}; expected a list of names.")
+    return names.tolist()
+
+
+def _chosen(names: list[str], path: Path, queries: str) -> list[str]:
+    rows = load_npy(path)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise DataError(f"{absolute(path)} holds {rows.dtype} of the shape {rows.shape}; expected row numbers.")
+    wrong = rows[(rows < 0) | (rows >= len(names))]
+    if len(wrong):
+        raise DataError(f"{path} speaks of query {wrong[0]}, but {queries} has {len(names)} names.")
+    return [names[row] for row in rows]

@@ -31,17 +31,24 @@ def read_rows(
         ConfigError: an unknown bound.
     """
     where = where or {}
-    if not csv.is_file():
-        raise DataError(f"There is no file {absolute(csv)}. It must be a csv with the columns {', '.join(columns)}.")
     try:
         frame = pd.read_csv(csv, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
+    except FileNotFoundError as error:
+        raise DataError(
+            f"There is no file {absolute(csv)}. It must be a csv with the columns {', '.join(columns)}."
+        ) from error
+    except OSError as error:
+        raise DataError(f"{absolute(csv)} cannot be read: {error.strerror}.") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise DataError(f"{csv} cannot be read as csv: {error}. Give a comma separated file with a header.") from error
     absent = [column for column in dict.fromkeys([*columns, *where]) if column not in frame]
     if absent:
         raise DataError(f"{csv} has no column {', '.join(absent)}; it has {', '.join(map(str, frame.columns))}.")
     for column, wanted in where.items():
-        frame = frame[_passes(frame[column], wanted, column)]
+        try:
+            frame = frame[_passes(frame[column], wanted, column)]
+        except TypeError as error:  # text and number
+            raise DataError(f"Column {column} of {csv} cannot be compared with {wanted}: {error}.") from error
     if frame.empty:
         raise DataError(f"No row of {csv} passes the filter {dict(where)}.")
     empty = frame[list(columns)].isna().to_numpy()

@@ -1,0 +1,110 @@
+"""Patch-NetVLAD's lists: image names as .txt, positions as .npz (Hausler et al., CVPR 2021)."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from vpr.data.formats.frames import read_lines
+from vpr.data.formats.layout import absolute, require_folder
+from vpr.data.positioned import Positioned, near
+from vpr.data.retrieval_set import RetrievalSet
+from vpr.errors import DataAbsent, DataError
+from vpr.types import Protocol
+
+DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+
+
+class GroundTruth(NamedTuple):
+    """Positions (N, 2) and the distance up to which two of them are one place, in one unit."""
+
+    database: np.ndarray
+    queries: np.ndarray
+    radius: float
+
+
+def read_npz(path: Path) -> GroundTruth:
+    """Read `utmDb`, `utmQ` and `posDistThr`.
+
+    Metres for Pittsburgh and Tokyo. In nordland.npz frame i lies at (i, i), and frames up to 10 apart by that measure
+    are one place: within 7 frames, since each is sqrt(2) from the next.
+
+    Raises:
+        DataError: no such file, a damaged one, or one without these fields.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as fields:
+            database, queries = (np.asarray(fields[key], float).reshape(-1, 2) for key in ("utmDb", "utmQ"))
+            return GroundTruth(database, queries, float(fields["posDistThr"]))
+    except DAMAGED as error:
+        raise DataError(f"{absolute(path)} cannot be read as ground truth .npz: {error}. Download it again.") from error
+
+
+def read(
+    root: str | Path,
+    protocol: Protocol,
+    database: str,
+    queries: str,
+    ground_truth: str,
+    prefix: str = "",
+    radius: float | None = None,
+    lists: str | Path | None = None,
+    source: str = "",
+    missing: str = "raise",
+) -> RetrievalSet:
+    """Read one set.
+
+    Args:
+        database, queries: .txt of image names.
+        ground_truth: .npz with one position per name, see `read_npz`.
+        prefix: what the names begin with; `root` stands in its place.
+        radius: in the unit of the positions, which are metres for all but Nordland; None takes posDistThr of the file.
+        lists: folder of the .txt and .npz files; None is `root`.
+        source: who published the set, and where; for the message if it is not there.
+        missing: image files that do not exist: `raise`, `skip`, `ignore`.
+
+    Raises:
+        DataError: missing or damaged files, lists that do not fit together, or counts other than the protocol's.
+    """
+    root, folder = _folders(root, lists, (database, queries, ground_truth), source)
+    truth = read_npz(folder / ground_truth)
+    sides = [
+        _positioned(root, folder / names, positions, prefix)
+        for names, positions in ((database, truth.database), (queries, truth.queries))
+    ]
+    positives = near(*sides, truth.radius if radius is None else radius)
+    return RetrievalSet(protocol, sides[0].paths, sides[1].paths, positives).present(missing)
+
+
+def photos(
+    root: str | Path,
+    database: str,
+    ground_truth: str,
+    prefix: str = "",
+    lists: str | Path | None = None,
+    source: str = "",
+) -> Positioned:
+    """Read the database photos with their positions; arguments and errors as for `read`. Headings are unknown."""
+    root, folder = _folders(root, lists, (database, ground_truth), source)
+    return _positioned(root, folder / database, read_npz(folder / ground_truth).database, prefix)
+
+
+def _folders(root: str | Path, lists: str | Path | None, files: Sequence[str], source: str) -> tuple[Path, Path]:
+    listed = ", ".join(files)
+    root = require_folder(root, f"{listed} and the images they name", source)
+    folder = root if lists is None else require_folder(lists, listed, source)
+    if not any((folder / name).is_file() for name in files):
+        raise DataAbsent(f"None of {listed} is in {absolute(folder)}, which must hold them. {source}".strip())
+    return root, folder
+
+
+def _positioned(root: Path, names: Path, positions: np.ndarray, prefix: str) -> Positioned:
+    files = [name.removeprefix(prefix) for name in read_lines(names)]
+    if len(files) != len(positions):
+        raise DataError(f"{absolute(names)} has {len(files):,} names for {len(positions):,} positions.")
+    unknown, group = np.full(len(files), np.nan), np.zeros(len(files), np.int64)
+    return Positioned(names.stem, root, files, positions, unknown, group)
