@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from vpr.data.images import decode
 from vpr.data.positives import positives_within
 from vpr.data.retrieval_set import ImageDataset, RetrievalSet, collate_images
 from vpr.errors import ConfigError, DataError
@@ -62,6 +64,27 @@ def test_left_out_rows_are_renumbered_and_named_in_the_protocol() -> None:
     assert make_set().without([], []).protocol.id == "toy@25m"
 
 
+@pytest.mark.parametrize("panoramas", [np.zeros(3, int), np.zeros((4, 1), int), np.zeros(4)])
+def test_panoramas_are_one_integer_a_database_image(panoramas: np.ndarray) -> None:
+    with pytest.raises(DataError, match="toy@25m: panoramas must be 4 integers"):
+        replace(make_set(), panoramas=panoramas)
+
+
+def test_panoramas_and_query_size_stay_with_what_is_left() -> None:
+    left = replace(make_set(), panoramas=np.array([9, 9, 5, 4]), query_short_side=640).without([0, 2], [])
+    assert left.panoramas is not None and left.panoramas.tolist() == [9, 4]
+    assert left.query_short_side == 640
+
+
+def test_queries_resized_as_the_database_are_named_in_the_protocol() -> None:
+    whole = replace(make_set(), query_short_side=640)
+    resized = whole.with_queries_at((320, 480))
+    assert resized.protocol == Protocol("toy@25m[q320x480]", 4, 3) and resized.query_short_side is None
+    assert make_set().with_queries_at((320, 480)).protocol.id == "toy@25m"
+    with pytest.raises(ConfigError, match="query_short_side=0"):
+        replace(make_set(), query_short_side=0)
+
+
 def test_missing_files_raise_or_are_skipped_or_ignored(tmp_path: Path) -> None:
     whole = make_set(tmp_path)
     for path in [*whole.database, *whole.queries]:
@@ -107,3 +130,11 @@ def test_images_come_at_the_network_size_with_index_and_error(tmp_path: Path) ->
     assert indices.tolist() == [0, 1, 2]
     assert errors[0] == "" and "1.png" in errors[1] and "2.png" in errors[2]
     assert not images[1:].any()
+
+
+def test_images_in_their_own_shape_are_read_whole(tmp_path: Path) -> None:
+    # The decoder's reduced 39 x 38 pixels would do for 36, but come out 36 wide; the photo's own shape gives 37.
+    Image.new("RGB", (103, 100), (10, 200, 30)).save(tmp_path / "0.jpg")
+    data = ImageDataset([tmp_path / "0.jpg", tmp_path / "none.jpg"], Preprocess(size=(8, 12)), short_side=36)
+    assert decode(tmp_path / "0.jpg", (36, 36)).shape == (38, 39, 3)
+    assert [data[row][0].shape for row in (0, 1)] == [(36, 37, 3), (36, 36, 3)]

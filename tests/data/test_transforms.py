@@ -11,7 +11,7 @@ from PIL import Image
 
 from vpr.data.images import decode
 from vpr.data.randaugment import NoAugment
-from vpr.data.transforms import EvalTransform, Resize, TrainTransform, stack_images
+from vpr.data.transforms import EvalTransform, Resize, ResizeShortSide, TrainTransform, stack_images
 from vpr.errors import ConfigError
 from vpr.types import Preprocess
 
@@ -53,6 +53,18 @@ def test_resize_refuses_another_interpolation() -> None:
         Resize((32, 32), "nearest")
 
 
+@pytest.mark.parametrize(
+    ("source", "side", "expected"),
+    # 64 * 131 / 97 = 86.4; 68 * 131 / 97 = 91.8 is rounded down, too; upright; a size that fits already
+    [((97, 131), 64, (64, 86)), ((97, 131), 68, (68, 91)), ((300, 40), 20, (150, 20)), ((40, 50), 40, (40, 50))],
+)
+def test_the_shorter_side_sets_the_size(source: tuple[int, int], side: int, expected: tuple[int, int]) -> None:
+    image = street(*source)
+    resized = ResizeShortSide(side)(image)
+    assert resized.shape == (*expected, 3)
+    assert (resized == Resize(expected)(image)).all()
+
+
 # Both resize in uint8; a value may round to the neighbouring grey level, in less than 1 % of all.
 @pytest.mark.parametrize(
     ("key", "size", "interpolation"),
@@ -64,10 +76,29 @@ def test_resize_refuses_another_interpolation() -> None:
 )
 def test_published_transforms(shared: Path, key: str, size: int, interpolation: str) -> None:
     expected = np.load(shared / "golden" / "transforms.npz")[key]
-    preprocess = Preprocess(size=(size, size), interpolation=interpolation)
-    photo = decode(shared / "golden" / "transform_input.png", preprocess.size)
-    tensor = stack_images([EvalTransform(preprocess)(photo)])[0][:, : expected.shape[1], : expected.shape[2]]
-    grey_levels = (expected * np.reshape(preprocess.std, (3, 1, 1)) + np.reshape(preprocess.mean, (3, 1, 1))) * 255
+    compare(shared, EvalTransform(Preprocess(size=(size, size), interpolation=interpolation)), expected, Preprocess())
+
+
+# VGG's scale: the mean of each colour in 0..255 is subtracted, and nothing divided.
+CAFFE = Preprocess(
+    size=(48, 64), mean=(0.48501960784313836, 0.4579568627450961, 0.4076039215686255), std=(1 / 255, 1 / 255, 1 / 255)
+)
+
+
+@pytest.mark.parametrize(("key", "short_side"), [("wakd_48x64", None), ("wakd_tokyo_query_48x64", 64)])
+def test_published_transforms_of_database_and_tokyo_queries(shared: Path, key: str, short_side: int | None) -> None:
+    expected = np.load(shared / "golden" / "transforms.npz")[key]
+    compare(shared, EvalTransform(CAFFE, short_side), expected, CAFFE)
+
+
+def compare(shared: Path, transform: EvalTransform, expected: np.ndarray, scale: Preprocess) -> None:
+    """The top left pixels of the transformed photo, as many as `expected` (3, h, w) has, which is normalised."""
+    photo = decode(shared / "golden" / "transform_input.png", transform.enough)
+    tensor = stack_images([transform(photo)])[0]
+    if expected.shape[1:] != (16, 16):  # else a corner is stored
+        assert tensor.shape == expected.shape
+    tensor = tensor[:, : expected.shape[1], : expected.shape[2]]
+    grey_levels = (expected * np.reshape(scale.std, (3, 1, 1)) + np.reshape(scale.mean, (3, 1, 1))) * 255
     difference = np.abs(tensor.numpy() - grey_levels)
     assert difference.max() < 1.01
     assert (difference > 0.01).mean() < 0.01
