@@ -10,10 +10,10 @@ FAISS := $(FAISS)
 READY := $(VENV)/.ready-$(FAISS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test train eval lint clean
+.PHONY: help setup demo test train eval data-check lint clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## make .venv and install everything into it (FAISS=cpu|gpu, PYTHON=python3.12)
 
@@ -42,6 +42,9 @@ train: $(READY) ## train: make train ARGS="backbone=mobilenet_v2 agg=mixvpr"
 eval: $(READY) ## evaluate: make eval DATA=pitts250k CKPT=runs/x/best.ckpt
 	@test -n "$(DATA)" -a -n "$(CKPT)" || { echo "Say what on what: make eval DATA=pitts250k CKPT=runs/x/best.ckpt" >&2; exit 2; }
 	$(BIN)/python evaluate.py "ckpt=$(CKPT)" "dataset=$(DATA)" $(ARGS)
+
+data-check: $(READY) ## list all data sets, found or not: make data-check [DATA=pitts30k] [ARGS=paths.data=/disk]
+	@$(BIN)/python -m vpr.engine.data_check $(if $(DATA),"dataset=$(DATA)") $(ARGS)
 
 lint: $(READY) ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check .

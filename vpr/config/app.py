@@ -116,13 +116,19 @@ def user_error(error: BaseException) -> str:
     Hydra wraps what a `_target_` raises into an error of its own: the first of ours in the chain of causes counts.
     What a loader process raises comes back with its traceback as the text, and the sentence at the end of it.
     """
+    cause = first_of_ours(error)
+    if cause is None:
+        return ""
+    *_, sentence = re.split(rf"^{re.escape(_full_name(cause))}: ", str(cause), flags=re.MULTILINE)
+    return f"{type(cause).__name__}: {sentence.rstrip()}"
+
+
+def first_of_ours(error: BaseException) -> VPRError | None:
+    """Return the first VPRError in the chain of causes of an error, itself included."""
     cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, VPRError):
-            *_, sentence = re.split(rf"^{re.escape(_full_name(cause))}: ", str(cause), flags=re.MULTILINE)
-            return f"{type(cause).__name__}: {sentence.rstrip()}"
+    while cause is not None and not isinstance(cause, VPRError):
         cause = cause.__cause__
-    return ""
+    return cause
 
 
 def sweep_flag_first(argv: Sequence[str]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
@@ -39,7 +40,12 @@ def _hint(error: BaseException) -> str:
         folder, _, choice = (error.missing_cfg_file or "").rpartition("/")
         found = re.search(r"Available options in '[^']*':\n(.*)", str(error), re.DOTALL)
         options = error.options or (found[1].split() if found else [])
-        return did_you_mean(choice, options)
+        if options or not folder:
+            return did_you_mean(choice, options)
+        # Hydra says nothing of the options where the name stands in a list, such as dataset=[pitts30k,mlsl_val].
+        places = re.findall(r"path=file://(.*)", str(error))
+        options = sorted(path.stem for place in places for path in Path(place, folder).glob("*.yaml"))
+        return did_you_mean(choice, options) or f"Available options in '{folder}': {', '.join(options)}"
     parent = getattr(error, "parent_node", None)
     key = getattr(error, "key", None)
     if isinstance(parent, DictConfig) and isinstance(key, str) and key not in parent:

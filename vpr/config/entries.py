@@ -1,0 +1,103 @@
+"""The data sets of conf/dataset one by one, each composed as for a run, and the readers that they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from vpr.config.compose import CONF, compose
+from vpr.config.escape import escape_paths
+from vpr.config.hints import did_you_mean, sentences
+from vpr.errors import ConfigError
+
+PARTS = ("train", "eval", "weak")
+
+
+class Entry(NamedTuple):
+    """One reader, `dataset.<part>.<name>` of `dataset=<dataset>`; or, with no part, why there is none."""
+
+    dataset: str
+    part: str
+    name: str
+    node: DictConfig
+    error: str = ""
+
+    @property
+    def key(self) -> str:
+        return f"dataset.{self.part}.{self.name}"
+
+
+class DataSets(NamedTuple):
+    """`folder` is `paths.data`, below which most sets lie."""
+
+    folder: str
+    entries: list[Entry]
+
+
+def dataset_names() -> list[str]:
+    """Return what can be typed after `dataset=`."""
+    return sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
+
+
+def data_sets(
+    names: Sequence[str],
+    overrides: Sequence[str] = (),
+    progress: Callable[[Sequence[str]], Iterable[str]] = iter,
+) -> DataSets:
+    """Return the entries of the named data sets; what several of them share stands under the one of its own name.
+
+    A data set that cannot be composed is an entry that says why.
+
+    Args:
+        overrides: as on the command line. Those of one entry (`dataset.eval.pitts30k.root=...`) go where it is.
+        progress: shows how far one is in what is given to it, and yields that.
+
+    Raises:
+        ConfigError: an unknown name, or an override that fits nowhere.
+    """
+    for name in names:
+        if name not in dataset_names():
+            raise ConfigError(f"dataset={name}: there is no such data set.{did_you_mean(name, dataset_names())}")
+    own = {override: key for override in overrides if (key := _entry_of(override))}
+    common = escape_paths([override for override in overrides if override not in own])
+    try:
+        folder = compose("evaluate", common).paths.data
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(sentences(error)) from error
+    found: list[Entry] = []
+    unused = dict(own)
+    for name in progress(names):
+        try:
+            cfg = compose("evaluate", [f"dataset={name}", *common])
+            for override, key in own.items():
+                if OmegaConf.select(cfg, key) is not None:
+                    unused.pop(override, None)
+                    _apply(cfg, override)
+            found += [
+                Entry(name, part, entry, node)
+                for part in PARTS
+                for entry, node in (cfg.dataset.get(part) or {}).items()
+            ]
+        except (HydraException, OmegaConfBaseException) as error:
+            found.append(Entry(name, "", name, OmegaConf.create(), sentences(error)))
+    for override, key in unused.items():
+        raise ConfigError(f"{override}: none of these data sets has {key}.")
+    at_home = {entry[1:3] for entry in found if entry.name == entry.dataset}
+    return DataSets(folder, [entry for entry in found if entry.name == entry.dataset or entry[1:3] not in at_home])
+
+
+def _apply(cfg: DictConfig, override: str) -> None:
+    try:
+        cfg.merge_with_dotlist([override.lstrip("+")])
+    except OmegaConfBaseException as error:
+        raise ConfigError(sentences(error)) from error
+
+
+def _entry_of(override: str) -> str:
+    """`dataset.eval.pitts30k` of `dataset.eval.pitts30k.root=/disk`; empty where an override is for all sets."""
+    keys = override.partition("=")[0].lstrip("+").split(".")
+    return ".".join(keys[:3]) if keys[0] == "dataset" and len(keys) > 3 else ""

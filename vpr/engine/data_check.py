@@ -1,0 +1,54 @@
+"""List every data set of conf/dataset: found, incomplete or absent, with counts.
+
+python -m vpr.engine.data_check                                   (= make data-check)
+python -m vpr.engine.data_check dataset=[pitts30k,msls_val] paths.data=/disk --json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+
+from rich.console import Console
+from rich.progress import track
+
+from vpr.config.app import FAILED, MISUSED
+from vpr.config.entries import data_sets, dataset_names
+from vpr.errors import VPRError
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the list; return 0, or 1 if a data set that was asked for by name is not found, or 2 for a wrong argument.
+
+    Args:
+        argv: `dataset=NAME` or `dataset=[NAME,...]`, overrides as for `evaluate.py`, and `--json`.
+    """
+    chosen = " ".join(arg.partition("=")[2] for arg in argv if arg.startswith("dataset="))
+    asked = [name for name in re.split(r"[][,\s\"']+", chosen) if name]
+    overrides = [arg for arg in argv if arg != "--json" and not arg.startswith("dataset=")]
+    terminal = Console(stderr=True)
+    quiet = not terminal.is_terminal
+    progress = partial(track, description="Looking", console=terminal, transient=True, disable=quiet)
+    try:
+        folder, entries = data_sets(asked or dataset_names(), overrides, progress)
+    except VPRError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return MISUSED
+    from vpr.engine.data_table import show  # imports torch
+    from vpr.engine.findings import FOUND, look
+
+    findings = [look(entry) for entry in progress(entries)]
+    if "--json" in argv:
+        print(json.dumps({"paths.data": os.path.abspath(folder), "sets": [asdict(f) for f in findings]}, indent=1))
+    else:
+        show(findings, folder, asked, Console())
+    return FAILED if asked and any(finding.state != FOUND for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

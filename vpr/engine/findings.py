@@ -1,0 +1,147 @@
+"""What is there of each data set, found by the readers that training and evaluation use."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from vpr.config.app import first_of_ours
+from vpr.config.check_targets import check_targets
+from vpr.config.entries import Entry
+from vpr.data.missing import missing_files
+from vpr.data.places import Places
+from vpr.data.weak import WeakSet
+from vpr.errors import DataAbsent, DataError
+
+# In the order in which they are shown.
+STATES = ("found", "incomplete", "broken", "yours", "drawn on first use", "absent")
+FOUND, INCOMPLETE, BROKEN, YOURS, DRAWN, ABSENT = STATES
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One entry of a data set.
+
+    Attributes:
+        dataset: the name to type, `dataset=<name>`; `part` (train, eval, weak) and `name` are the entry there.
+        state: one of STATES.
+        protocol: id of an evaluation set.
+        counts: of what was read; of a set that was not, those that its protocol asks for.
+        root: the folder.
+        sentence: what is missing, and what to do; of a set that was found, what was noticed.
+    """
+
+    dataset: str
+    part: str
+    name: str
+    state: str
+    protocol: str = ""
+    counts: dict[str, float] = field(default_factory=dict)
+    root: str = ""
+    sentence: str = ""
+
+
+def look(entry: Entry) -> Finding:
+    """Read one entry. Never raises, and never draws: a reader with a key `draw` is told not to."""
+    finding = Finding(entry.dataset, entry.part, entry.name, BROKEN, sentence=entry.error)
+    if entry.error:
+        return finding
+    draws = False
+    with _warnings() as noticed:
+        try:
+            node: Any = OmegaConf.to_container(entry.node, resolve=True)
+            finding = replace(finding, root=", ".join(dict.fromkeys(_roots(node))), **_published(node))
+            if to_give := sorted(OmegaConf.missing_keys(entry.node)):
+                return replace(finding, state=YOURS, sentence=" ".join(["Give", *(f"{key}=..." for key in to_give)]))
+            draws = "draw" in node
+            node |= {"draw": False} if draws else {}
+            check_targets(OmegaConf.create({"dataset": {entry.part: {entry.name: node}}}))
+            made = instantiate(node, _convert_="all")
+            missing = _missing_photos(made)
+        except Exception as error:
+            return replace(finding, **_what_went_wrong(error, draws))
+    state = INCOMPLETE if missing else FOUND
+    return replace(finding, state=state, sentence=missing or " ".join(noticed), **_read_counts(made))
+
+
+def _what_went_wrong(error: Exception, draws: bool) -> dict[str, Any]:
+    cause = first_of_ours(error)
+    if isinstance(cause, DataAbsent):
+        return {"state": DRAWN if draws else ABSENT, "sentence": str(cause)}
+    if cause:
+        return {"state": INCOMPLETE if isinstance(cause, DataError) else BROKEN, "sentence": str(cause)}
+    return {"state": BROKEN, "sentence": f"{type(error).__name__}: {error}"}
+
+
+def _read_counts(made: Any) -> dict[str, Any]:
+    if isinstance(made, Places):
+        return {"counts": {"places": len(made), "images": len(made.files)}}
+    if isinstance(made, WeakSet):
+        return {"counts": _side_counts(made.gallery, made.queries, made.positives)}
+    return {"protocol": made.protocol.id, "counts": _side_counts(made.database, made.queries, made.positives)}
+
+
+def _side_counts(database: Sized, queries: Sized, positives: Sequence[Sized]) -> dict[str, float]:
+    hits = np.array([len(rows) for rows in positives])
+    return {
+        "database": len(database),
+        "queries": len(queries),
+        "mean_positives": round(float(hits.mean()), 2),
+        "queries_without_positives": int((hits == 0).sum()),
+    }
+
+
+def _missing_photos(made: Any) -> str:
+    """Look for the photos to train on, as readers of those do not: training leaves out what it cannot read."""
+    if isinstance(made, Places):
+        paths = [made.path(image) for image in range(len(made.files))]
+    elif isinstance(made, WeakSet):
+        paths = [*made.gallery.paths, *made.queries.paths]
+    else:
+        return ""
+    missing = missing_files(paths)
+    if not missing:
+        return ""
+    return (
+        f"{len(missing):,} of {len(paths):,} photos are missing (first: {os.path.abspath(paths[missing[0]])}). "
+        "Extract the archive again; training ends where it cannot read more than 1 % of them."
+    )
+
+
+def _published(node: Mapping[str, Any]) -> dict[str, Any]:
+    protocol = node.get("protocol") or {}
+    counts = {key: protocol[key] for key in ("database", "queries") if protocol.get(key) is not None}
+    return {"protocol": protocol.get("id", ""), "counts": counts}
+
+
+def _roots(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the folders of a reader, and of readers inside it."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _roots(value)
+        elif key == "root" and value != "???":
+            yield os.path.abspath(os.path.expanduser(value))
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Collect what readers warn of, instead of writing it into the list that is being shown."""
+    noticed: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: noticed.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("vpr")
+    logger.addHandler(handler)
+    logger.propagate, before = False, logger.propagate
+    try:
+        yield noticed
+    finally:
+        logger.propagate = before
+        logger.removeHandler(handler)
