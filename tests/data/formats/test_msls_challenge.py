@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from vpr.data.formats import msls_challenge
@@ -51,6 +52,7 @@ def test_predictions_are_written_as_the_official_script_reads_them(tmp_path: Pat
     )
     assert msls_challenge.write(csv, tmp_path / "out.txt") == 2
     assert (tmp_path / "out.txt").read_text() == "-Y_1 a b-2\nX2 c a\n"
+    assert np.loadtxt(tmp_path / "out.txt", ndmin=2, dtype=str).shape == (2, 3)  # its way to read
 
 
 def test_of_several_sets_one_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

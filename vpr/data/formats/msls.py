@@ -18,7 +18,7 @@ from vpr.types import Protocol
 VAL = ("cph", "sf")
 SPLITS = ("train_val", "test")
 SIDES = ("database", "query")
-LAYOUT = "train_val/<city>/{database,query}/{images/<key>.jpg, postprocessed.csv, raw.csv, subtask_index.csv}, test/..."
+LAYOUT = "train_val/<city>/{database,query}/{images/<key>.jpg, *.csv}, and test/<city>/... for the test cities"
 SOURCE = (
     "MSLS is published by Mapillary at mapillary.com/dataset/places, after its licence is accepted: "
     "msls_images_vol_1 to 6.zip, msls_patch_v1.1.zip, and msls_metadata.zip with the csv files."
