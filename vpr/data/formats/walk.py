@@ -1,0 +1,64 @@
+"""All images below a folder, for trees of millions of files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from vpr.data.formats.layout import IMAGE_SUFFIXES, absolute, require_folder
+from vpr.errors import DataError
+
+
+def require_sides(root: str | Path, database: str, queries: str, layout: str, source: str = "") -> Path:
+    """Give `root` as a Path, after a look at the two folders below it.
+
+    Raises:
+        DataAbsent: none of the folders is there; DataError: only one is.
+    """
+    root = require_folder(root, layout, source)
+    absent = [side for side in (database, queries) if not (root / side).is_dir()]
+    if len(absent) == 2:
+        require_folder(root / database, f"{layout}, below {absolute(root)}", source)
+    if absent:
+        raise DataError(f"There is no folder {absolute(root / absent[0])}. {root} must hold {layout}. {source}".strip())
+    return root
+
+
+def walk_images(folder: Path) -> list[str]:
+    """List the images below a folder, sub-folders and links included, in no order, as names relative to it.
+
+    Hidden files and folders are left out; a link to a folder that it lies in is not followed. A name with the suffix
+    of an image is taken for one without a look at the file.
+
+    Raises:
+        DataError: a folder cannot be read.
+    """
+    names: list[str] = []
+    _walk(os.fspath(folder), "", (), names)
+    return names
+
+
+def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: list[str]) -> None:
+    try:
+        status = os.stat(folder)
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            return
+        with os.scandir(folder) as entries:
+            folders = []
+            for entry in entries:
+                name = entry.name
+                if name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(name)
+                elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                    names.append(prefix + name)
+                elif entry.is_symlink() and entry.is_dir():
+                    folders.append(name)
+    except OSError as error:
+        raise DataError(
+            f"{absolute(Path(folder))} cannot be read ({error.strerror}). Mend its permissions, or remove the link."
+        ) from error
+    for name in folders:
+        _walk(f"{folder}/{name}", f"{prefix}{name}/", (*above, here), names)
