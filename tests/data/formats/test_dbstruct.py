@@ -1,8 +1,9 @@
-"""Pittsburgh and Tokyo from NetVLAD's .mat files: invented, golden and the published ones."""
+"""Pittsburgh and sets like it from NetVLAD's .mat files: layouts, counts, errors, golden and published ground truth."""
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,8 @@ import pytest
 from scipy.io import savemat
 from scipy.spatial.distance import cdist
 
-from vpr.data.formats.dbstruct import read, read_mat
-from vpr.errors import DataError
+from vpr.data.formats.dbstruct import photos, read
+from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
 
 TOY = Protocol("toy@25m")
@@ -39,13 +40,20 @@ def struct(**changed: object) -> dict:
     }
 
 
-def make(root: Path, mat: str = "x.mat", folders: tuple[str, str] = ("", "queries_real"), **changed: object) -> Path:
+def make(
+    root: Path,
+    mat: str = "x.mat",
+    folders: tuple[str, str] = ("", "queries_real"),
+    suffixes: tuple[str, str] = (".jpg", ".jpg"),
+    **changed: object,
+) -> Path:
     (root / mat).parent.mkdir(parents=True, exist_ok=True)
     savemat(root / mat, {"dbStruct": struct(**changed)}, do_compression=True)
-    for folder, names in zip(folders, (DATABASE, QUERIES), strict=True):
+    for folder, suffix, names in zip(folders, suffixes, (DATABASE, QUERIES), strict=True):
         for name in names:
-            (root / folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (root / folder / name).touch()
+            path = (root / folder / name).with_suffix(suffix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
     return root
 
 
@@ -55,6 +63,7 @@ def make(root: Path, mat: str = "x.mat", folders: tuple[str, str] = ("", "querie
         ("datasets/x.mat", ("", "queries_real")),
         ("x.mat", ("Pittsburgh/images", "Pittsburgh/queries")),
         ("raw/x.mat", ("raw/Pittsburgh/images", "raw/Pittsburgh/queries")),
+        ("x.mat", ("images", "queries")),
     ],
 )
 def test_both_image_layouts_are_found(tmp_path: Path, mat: str, folders: tuple[str, str]) -> None:
@@ -62,6 +71,38 @@ def test_both_image_layouts_are_found(tmp_path: Path, mat: str, folders: tuple[s
     assert [str(path.relative_to(tmp_path / folders[0])) for path in found.database] == DATABASE
     assert [str(path.relative_to(tmp_path / folders[1])) for path in found.queries] == QUERIES
     assert [rows.tolist() for rows in found.positives] == [[0, 1, 2], []]  # 21, 1 and exactly 25 m
+    assert found.panoramas is None and found.query_short_side is None
+
+
+def test_a_pair_with_both_sides_goes_before_one_with_a_single_side(tmp_path: Path) -> None:
+    make(tmp_path)  # database below root
+    found = read(tmp_path, "x.mat", TOY, layouts=[[".", "query"], [".", "queries_real"]])
+    assert found.queries[0] == tmp_path / "queries_real/000/q.jpg"
+
+
+def test_names_with_spaces_unicode_and_other_suffixes_work(tmp_path: Path) -> None:
+    names = ["Zürich 1/été.v2.jpg", "東京/b.jpg", "c d.jpg"]
+    make(tmp_path, dbImageFns=cell(names), suffixes=(".png", ".JPG"))
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).with_suffix(".png").touch()
+    found = read(tmp_path, "x.mat", TOY)
+    assert [path.name for path in found.database] == ["été.v2.png", "b.png", "c d.png"]
+    assert [path.name for path in found.queries] == ["q.JPG", "r.JPG"]
+
+
+def test_the_listed_suffix_goes_before_others(tmp_path: Path) -> None:
+    make(tmp_path, suffixes=(".png", ".png"))
+    assert read(make(tmp_path), "x.mat", TOY).database[0].name == "a.jpg"
+
+
+def test_a_copy_with_holes_is_found(tmp_path: Path) -> None:
+    many = [f"{n:04d}.jpg" for n in range(300)]
+    make(tmp_path, dbImageFns=cell(many), utmDb=np.zeros((2, 300)), numImages=300)
+    for name in many[200:]:
+        (tmp_path / name).with_suffix(".png").touch()
+    found = read(tmp_path, "x.mat", Protocol("toy@25m", 300, 2), missing="skip")
+    assert found.protocol.id == "toy@25m[100of300db]" and found.database[0] == tmp_path / "0200.png"
 
 
 def test_the_radius_is_the_file_s_or_the_caller_s(tmp_path: Path) -> None:
@@ -70,16 +111,28 @@ def test_the_radius_is_the_file_s_or_the_caller_s(tmp_path: Path) -> None:
     assert [rows.tolist() for rows in read(tmp_path, "x.mat", TOY, radius=54).positives] == [[0, 1, 2], [2]]
 
 
-def test_a_single_image_is_still_a_list(tmp_path: Path) -> None:
-    one = {"qImageFns": cell(QUERIES[:1]), "utmQ": np.array([[21.0], [0]]), "numQueries": 1}
-    assert read_mat(make(tmp_path, **one) / "x.mat").queries == QUERIES[:1]
+def test_photos_of_either_side_or_both(tmp_path: Path) -> None:
+    make(tmp_path)
+    database, queries, both = (photos(tmp_path, "x.mat", side) for side in ("database", "queries", "both"))
+    assert database.files == DATABASE and queries.files == [f"queries_real/{name}" for name in QUERIES]
+    assert both.files == [*database.files, *queries.files] and all(path.is_file() for path in both.paths)
+    assert both.positions.tolist() == [[0, 0], [20, 0], [46, 0], [21, 0], [100, 0]]
+    assert np.isnan(both.headings).all() and both.groups.tolist() == [0] * 5 and both.name == "x"
+    with pytest.raises(ConfigError, match="side=gallery is unknown: choose database, queries, both"):
+        photos(tmp_path, "x.mat", "gallery")
+
+
+def test_photos_that_are_on_both_sides_come_once(tmp_path: Path) -> None:
+    make(tmp_path, qImageFns=cell([DATABASE[2], DATABASE[0]]), utmQ=np.array([[46.0, 0], [0, 0]]))
+    both = photos(tmp_path, "x.mat", "both", layouts=[[".", "."]])
+    assert both.files == DATABASE and both.positions[:, 0].tolist() == [0, 20, 46]
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no folder .*nowhere.*queries_real.*netvlad"):
-        read(tmp_path / "nowhere", "x.mat", TOY)
-    with pytest.raises(DataError, match=r"no y\.mat in .*datasets/y\.mat"):
-        read(make(tmp_path), "y.mat", TOY)
+    with pytest.raises(DataAbsent, match="no folder .*nowhere.*and queries_real, or in Pittsburgh/images.*Torii says"):
+        read(tmp_path / "nowhere", "x.mat", TOY, source="Torii says how.")
+    with pytest.raises(DataAbsent, match=r"no y\.mat in .*datasets/y\.mat.*the folder itself and .*Torii says"):
+        read(make(tmp_path), "y.mat", TOY, source="Torii says how.")
     (tmp_path / "queries_real/001/r.jpg").unlink()
     with pytest.raises(DataError, match=r"1 of 2 queries of toy@25m are missing \(first: .*queries_real/001/r\.jpg\)"):
         read(tmp_path, "x.mat", TOY)
@@ -92,27 +145,18 @@ def test_without_any_image_the_usual_layout_is_named(tmp_path: Path) -> None:
         read(tmp_path, "x.mat", TOY)
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"numImages": 4}, "says 4 database images and 2 queries, but lists 3"),
-        ({"utmQ": np.zeros((2, 3))}, "3 positions"),
-    ],
-)
-def test_a_mat_that_contradicts_itself_is_refused(tmp_path: Path, changed: dict, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        read_mat(make(tmp_path, **changed) / "x.mat")
+def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listdir = os.listdir
 
+    def refuse(folder: str) -> list[str]:
+        if str(folder).endswith("queries_real/001"):
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listdir(folder)
 
-def test_a_damaged_mat_is_refused(tmp_path: Path) -> None:
     make(tmp_path)
-    whole = (tmp_path / "x.mat").read_bytes()
-    savemat(tmp_path / "other.mat", {"something": 1})
-    for name, content in (("cut.mat", whole[:300]), ("text.mat", b"no mat" * 100), ("empty.mat", b"")):
-        (tmp_path / name).write_bytes(content)
-    for name in ("cut.mat", "text.mat", "empty.mat", "other.mat"):
-        with pytest.raises(DataError, match=f"{name} cannot be read as a dbStruct"):
-            read_mat(tmp_path / name)
+    monkeypatch.setattr(os, "listdir", refuse)
+    with pytest.raises(DataError, match=r"queries_real/001 cannot be read: Permission denied\. Give"):
+        read(tmp_path, "x.mat", TOY)
 
 
 def test_lists_and_positives_are_those_of_the_published_reader(shared: Path) -> None:
@@ -126,32 +170,30 @@ def test_lists_and_positives_are_those_of_the_published_reader(shared: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("mat", "database", "queries"),
+    ("mat", "database", "queries", "mean"),
     [
-        ("pitts30k_train", 10000, 7416),
-        ("pitts30k_val", 10000, 7608),
-        ("pitts30k_test", 10000, 6816),
-        ("pitts250k_train", 91464, 7824),
-        ("pitts250k_val", 78648, 7608),
-        ("pitts250k_test", 83952, 8280),
+        ("pitts30k_train", 10000, 7416, 137.24),
+        ("pitts30k_val", 10000, 7608, 140.06),
+        ("pitts30k_test", 10000, 6816, 142.08),
+        ("pitts250k_train", 91464, 7824, 139.80),
+        ("pitts250k_val", 78648, 7608, 140.06),
+        ("pitts250k_test", 83952, 8280, 153.60),
     ],
 )
-def test_published_counts(shared: Path, mat: str, database: int, queries: int) -> None:
+def test_published_counts(shared: Path, mat: str, database: int, queries: int, mean: float) -> None:
     folder = shared / "metadata" / "netvlad_dbstruct_mat"
     found = read(folder, f"{mat}.mat", Protocol(mat, database, queries), missing="ignore")
-    assert min(map(len, found.positives)) >= 1
+    counts = np.array([len(rows) for rows in found.positives])
+    assert counts.min() >= 1 and round(counts.mean(), 2) == mean
 
 
-@pytest.mark.parametrize(
-    ("mat", "counts"), [("tokyo247", (75984, 315)), ("tokyoTM_train", (49104, 7277)), ("tokyoTM_val", (49056, 7186))]
-)
-def test_fields_are_found_by_name_whatever_their_order(shared: Path, mat: str, counts: tuple[int, int]) -> None:
-    found = read_mat(shared / "metadata" / "netvlad_dbstruct_mat" / f"{mat}.mat")
-    assert (len(found.database), len(found.queries)) == counts and found.radius == 25
-
-
-def test_pitts30k_positives_equal_those_of_patch_netvlad(shared: Path) -> None:
-    reference = np.load(shared / "metadata" / "patchnetvlad" / "pitts30k_test.npz")
+def test_pitts30k_equals_patch_netvlad(shared: Path) -> None:
+    folder = shared / "metadata" / "patchnetvlad"
+    reference = np.load(folder / "pitts30k_test.npz")
     close = cdist(reference["utmQ"], reference["utmDb"]) <= reference["posDistThr"]
-    found = read(shared / "metadata" / "netvlad_dbstruct_mat", "pitts30k_test.mat", TOY, missing="ignore")
+    root = shared / "metadata" / "netvlad_dbstruct_mat"
+    found = read(root, "pitts30k_test.mat", TOY, missing="ignore")
     assert all(np.array_equal(np.flatnonzero(row), rows) for row, rows in zip(close, found.positives, strict=True))
+    for side, paths in (("index", found.database), ("query", found.queries)):
+        listed = (folder / f"pitts30k_imageNames_{side}.txt").read_text().split()
+        assert listed == [f"./Pittsburgh250k/{path.relative_to(root)}" for path in paths]

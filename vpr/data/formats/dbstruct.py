@@ -1,67 +1,36 @@
-"""NetVLAD's dbStruct .mat files: Pittsburgh and Tokyo (Arandjelovic et al. 2016; Torii et al. 2013 and 2015)."""
+"""Pittsburgh and Tokyo as NetVLAD's .mat files list them (Arandjelovic et al. 2016; Torii et al. 2013 and 2015)."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
+import pandas as pd
 
 from vpr.data.formats.layout import absolute, require_folder
-from vpr.data.positives import positives_within
+from vpr.data.formats.mat import read_mat
+from vpr.data.formats.name_parts import name_parts
+from vpr.data.formats.sides import find_sides, readable
+from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataAbsent
 from vpr.types import Protocol
 
-# (database, queries) below root: as unpacked for pytorch-NetVlad and MixVPR, and as for OpenIBL and WAKD.
-PITTSBURGH = (
-    ("", "queries_real"),
-    ("Pittsburgh/images", "Pittsburgh/queries"),
-    ("raw/Pittsburgh/images", "raw/Pittsburgh/queries"),
-)
-DAMAGED = (MatReadError, OSError, KeyError, AttributeError, ValueError, TypeError, NotImplementedError, zlib.error)
-MAT_FOLDERS = ("datasets", "", "raw")
-SOURCE = (
-    "Pittsburgh 250k (Torii et al. 2013) is given out on request; www.di.ens.fr/willow/research/netvlad says how, "
-    "and has the .mat files."
-)
+# (database, queries) below root or root/raw: as unpacked for pytorch-NetVlad and MixVPR, and as for OpenIBL and WAKD.
+PITTSBURGH = ((".", "queries_real"), ("Pittsburgh/images", "Pittsburgh/queries"), ("images", "queries"))
+MAT_FOLDERS = ("datasets", ".", "raw")
+HERE = "the folder itself"
+SIDES = ("database", "queries", "both")
 
 
-class DbStruct(NamedTuple):
-    """What a .mat says: file names, UTM positions (N, 2) and the radius of a positive, both in metres."""
+class Split(NamedTuple):
+    """Both sides of one .mat on this disk, and its radius of a positive in metres."""
 
-    database: list[str]
-    database_utm: np.ndarray
-    queries: list[str]
-    queries_utm: np.ndarray
+    database: Positioned
+    queries: Positioned
     radius: float
-
-
-def read_mat(path: Path) -> DbStruct:
-    """Read the fields by name: their order differs between Pittsburgh and TokyoTM.
-
-    Raises:
-        DataError: no such file, a damaged one, or one without these fields.
-    """
-    try:
-        struct = loadmat(path, struct_as_record=False, squeeze_me=True)["dbStruct"]
-        database, queries = (np.atleast_1d(names).tolist() for names in (struct.dbImageFns, struct.qImageFns))
-        # int(): numImages is an uint16 in some files, and sums of it would overflow.
-        counts = int(struct.numImages), int(struct.numQueries)
-        utm = [np.asarray(xy, float).reshape(2, -1).T for xy in (struct.utmDb, struct.utmQ)]
-        radius = float(struct.posDistThr)
-    except DAMAGED as error:
-        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {error}. Download it again.") from error
-    if (len(database), len(queries)) != counts or tuple(map(len, utm)) != counts:
-        raise DataError(
-            f"{path} says {counts[0]:,} database images and {counts[1]:,} queries, but lists {len(database):,} and "
-            f"{len(queries):,} names, {len(utm[0]):,} and {len(utm[1]):,} positions. Download it again."
-        )
-    return DbStruct(database, utm[0], queries, utm[1], radius)
 
 
 def read(
@@ -70,6 +39,9 @@ def read(
     protocol: Protocol,
     radius: float | None = None,
     layouts: Sequence[Sequence[str]] = PITTSBURGH,
+    panorama: str | None = None,
+    query_short_side: int | None = None,
+    source: str = "",
     missing: str = "raise",
 ) -> RetrievalSet:
     """Read one split.
@@ -77,31 +49,73 @@ def read(
     Args:
         mat: file name, e.g. `pitts30k_test.mat`; looked for in `root/datasets`, `root` and `root/raw`.
         radius: in metres; None takes posDistThr of the file, which is 25.
-        layouts: pairs of (database folder, query folder) below `root`; the first in which images are found is taken.
+        layouts: pairs of (database folder, query folder) below `root` or `root/raw`; the first in which images are
+            found is taken, and the suffix that they have there.
+        panorama: regular expression; what it matches from the start of a database name is the panorama that the image
+            was cut from, and only the nearest cut-out of each counts. None: every image counts.
+        query_short_side: pixels of the queries' shorter side, see `RetrievalSet`.
+        source: who published the set, and where; for the message if it is not there.
         missing: image files that do not exist: `raise`, `skip`, `ignore`.
 
     Raises:
         DataError: missing folder, .mat or images, a damaged .mat, or counts other than the protocol's.
     """
-    layout = f"{mat} (or datasets/{mat}) and the images in " + ", or in ".join(f"{d or '.'} + {q}" for d, q in layouts)
-    root = require_folder(root, layout, SOURCE)
-    found = [root / folder / mat for folder in MAT_FOLDERS if (root / folder / mat).is_file()]
-    if not found:
-        raise DataError(f"There is no {mat} in {absolute(root)}. It must hold {layout}. {SOURCE}")
-    struct = read_mat(found[0])
-    database, queries = _folders(root, struct, layouts)
-    return RetrievalSet(
-        protocol,
-        [database / name for name in struct.database],
-        [queries / name for name in struct.queries],
-        positives_within(struct.database_utm, struct.queries_utm, struct.radius if radius is None else radius),
-    ).present(missing)
+    split = read_split(root, mat, layouts, source)
+    cuts = None
+    if panorama is not None:
+        cuts = pd.factorize(np.array(name_parts(split.database.files, panorama, "panorama")))[0].astype(np.int64)
+    positives = near(split.database, split.queries, split.radius if radius is None else radius)
+    with readable():
+        return RetrievalSet(
+            protocol, split.database.paths, split.queries.paths, positives, cuts, query_short_side
+        ).present(missing)
 
 
-def _folders(root: Path, struct: DbStruct, layouts: Sequence[Sequence[str]]) -> tuple[Path, Path]:
-    """The first layout that holds one of the first images, or the first layout: then the images are missing."""
-    for database, queries in layouts:
-        folders = root / database, root / queries
-        if any((folders[0] / name).is_file() for name in struct.database[:100]):
-            return folders
-    return root / layouts[0][0], root / layouts[0][1]
+def photos(
+    root: str | Path,
+    mat: str,
+    side: str = "database",
+    layouts: Sequence[Sequence[str]] = PITTSBURGH,
+    source: str = "",
+) -> Positioned:
+    """Give the photos of `side`: `database`, `queries` or `both`, each file once, with positions in UTM metres.
+
+    Headings are all NaN: a .mat has none, and the yaw in the file names is a number within its panorama, whose own
+    direction is not published.
+
+    Raises:
+        ConfigError: an unknown side; DataError: as in `read`. Images are not looked for one by one.
+    """
+    if side not in SIDES:
+        raise ConfigError(f"side={side} is unknown: choose {', '.join(SIDES)}.")
+    split = read_split(root, mat, layouts, source)
+    chosen = {"database": split[:1], "queries": split[1:2], "both": split[:2]}[side]
+    files = [file for part in chosen for file in part.files]
+    # TokyoTM takes its queries from its database.
+    first = {file: row for row, file in reversed(list(enumerate(files)))}
+    rows = sorted(first.values())
+    positions = np.concatenate([part.positions for part in chosen])[rows]
+    return _positioned(mat, split.database.root, [files[row] for row in rows], positions)
+
+
+def read_split(root: str | Path, mat: str, layouts: Sequence[Sequence[str]], source: str) -> Split:
+    """Find the .mat and the folders of its images; arguments and errors as in `read`."""
+    folders = [" and ".join(dict.fromkeys(HERE if f in ("", ".") else f for f in pair)) for pair in layouts]
+    layout = f"{mat} (or datasets/{mat}) and the images in {', or in '.join(folders)}"
+    root = require_folder(root, layout, source)
+    with readable():
+        found = [root / folder / mat for folder in MAT_FOLDERS if (root / folder / mat).is_file()]
+        if not found:
+            raise DataAbsent(f"There is no {mat} in {absolute(root)}. It must hold {layout}. {source}".strip())
+        struct = read_mat(found[0])
+        sides = find_sides(root, struct.database, struct.queries, layouts)
+    return Split(
+        _positioned(mat, sides.root, sides.database, struct.database_utm),
+        _positioned(mat, sides.root, sides.queries, struct.queries_utm),
+        struct.radius,
+    )
+
+
+def _positioned(mat: str, root: Path, files: list[str], positions: np.ndarray) -> Positioned:
+    unknown, one_city = np.full(len(files), np.nan), np.zeros(len(files), np.int64)
+    return Positioned(Path(mat).stem, root, files, positions, unknown, one_city)

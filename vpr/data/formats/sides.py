@@ -1,0 +1,76 @@
+"""Where the images of a list lie on this disk: found by looking, since copies of one set differ."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+from vpr.errors import DataError
+
+BASES = ("", "raw")  # OpenIBL and WAKD keep everything below raw/
+SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
+PROBES = 50
+
+
+class Sides(NamedTuple):
+    """The folder of all images, and the paths of database and queries relative to it."""
+
+    root: Path
+    database: list[str]
+    queries: list[str]
+
+
+def find_sides(root: Path, database: Sequence[str], queries: Sequence[str], layouts: Sequence[Sequence[str]]) -> Sides:
+    """Try each pair of folders, below root and root/raw, until images of both lists are found.
+
+    The suffix is the listed one or, if no image has that, any other one that is found: Tokyo 24/7 is listed as .jpg and
+    given out as .png. Where only database or queries are found, that pair is taken; where nothing is, the first pair.
+
+    Args:
+        layouts: pairs of (database folder, query folder).
+    """
+    best: tuple[Path, Sequence[str], list[str | None]] = root, layouts[0], [None, None]
+    for base, folders in product(BASES, layouts):
+        suffixes = [
+            _suffix(root / base / folder, names) for folder, names in zip(folders, (database, queries), strict=True)
+        ]
+        if sum(map(bool, suffixes)) > sum(map(bool, best[2])):
+            best = root / base, folders, suffixes
+        if all(suffixes):
+            break
+    top, folders, suffixes = best
+    return Sides(top, *map(_named, folders, (database, queries), suffixes))
+
+
+def _suffix(folder: Path, names: Sequence[str]) -> str | None:
+    """Give the suffix of the first image that is found, None if there is none."""
+    # The first, and others from all over the list: a copy with holes is found as well.
+    probes = dict.fromkeys([*names[:PROBES], *names[:: max(1, len(names) // PROBES)]]) if folder.is_dir() else {}
+    for suffix in (None, *SUFFIXES):
+        for name in probes:
+            stem, listed = os.path.splitext(name)
+            if (folder / (stem + (suffix or listed))).is_file():
+                return suffix or listed
+    return None
+
+
+def _named(folder: str, names: Sequence[str], suffix: str | None) -> list[str]:
+    below = "" if folder in ("", ".") else f"{folder}/"
+    if suffix is None or all(name.endswith(suffix) for name in names):
+        return [below + name for name in names]
+    return [below + os.path.splitext(name)[0] + suffix for name in names]
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Turn a folder that may not be listed into a DataError that names it."""
+    try:
+        yield
+    except PermissionError as error:
+        raise DataError(
+            f"{error.filename} cannot be read: {error.strerror}. Give this user the right to read and list it."
+        ) from error
