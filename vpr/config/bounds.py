@@ -19,6 +19,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "trainer.matmul_precision": ("highest", "high", "medium"),
     "trainer.sync_batchnorm": ("auto", True, False),
     "dataset.on_bad_image": ("raise", "skip"),
+    "distillation.teacher.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
     "precision": ("32-true", "16-mixed", "bf16-mixed"),
     "dtype": ("float16", "float32"),
 }
@@ -34,6 +35,7 @@ AT_LEAST = {
     "trainer.log_every": 1,
     "trainer.early_stop": 1,
     "trainer.checkpoint_every.steps": 1,
+    "distillation.task_weight": 0,
     "batch_size": 1,
     "num_workers": -1,
 }

@@ -1,0 +1,94 @@
+"""Two processes with parts of a batch give the terms and the gradients of one process with all of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch import Tensor, nn
+
+from vpr.distill.distiller import Distiller
+from vpr.distill.outputs import Shape
+from vpr.distill.teacher import Teacher
+from vpr.models.build import build_describer
+from vpr.types import PlaceBatch
+
+CONF = Path(__file__).parents[2] / "conf" / "distillation"
+NAMES = sorted(path.stem for path in CONF.glob("*.yaml") if path.stem != "none")
+RESNET = {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none", "crop": [3, 4]}
+MIXVPR = {"_target_": "vpr.models.aggregators.mixvpr.MixVPR", "out_channels": 16, "out_rows": 2, "mix_depth": 1}
+
+
+class Step(nn.Module):
+    """Images to terms, with BatchNorm in eval mode: its batch statistics are those of a rank."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        teacher = build_describer(RESNET, {"_target_": "vpr.models.aggregators.gem.GeM"}, {"size": [64, 64]})
+        self.describer = build_describer(RESNET, MIXVPR, {"size": [64, 64]}).eval()
+        terms = {n: v for name in NAMES for n, v in instantiate(OmegaConf.load(CONF / f"{name}.yaml").terms).items()}
+        self.distiller = Distiller(terms, [Teacher(teacher, "teacher")])
+        self.distiller.connect(Shape(self.describer.dim, 128, "student"))
+
+    def forward(self, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        features = self.describer.features(self.describer.normalise(images))
+        return self.distiller(features, self.describer.aggregator(features), PlaceBatch(images, labels))
+
+
+def batch(places: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randint(0, 256, (places * 2, 3, 64, 64), generator=generator, dtype=torch.uint8)
+    return images, torch.arange(places).repeat_interleave(2)
+
+
+def run(step: nn.Module, images: Tensor, labels: Tensor) -> dict[str, tuple[float, dict[str, Tensor]]]:
+    """Return value and gradients of each term."""
+    found = {}
+    for name in NAMES:
+        step.zero_grad()
+        values = step(images, labels)
+        # The others count nothing, but all parameters are used, as DistributedDataParallel asks.
+        sum(value * (key == name) for key, value in values.items()).backward()
+        gradients = {key.removeprefix("module."): p.grad.clone() for key, p in step.named_parameters()}
+        found[name] = values[name].item(), gradients
+    return found
+
+
+def rank_main(rank: int, port: int, places: int, first: int, out: str) -> None:
+    os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", rank=rank, world_size=2)
+    images, labels = batch(places)
+    mine = slice(0, 2 * first) if rank == 0 else slice(2 * first, None)
+    torch.save(run(nn.parallel.DistributedDataParallel(Step()), images[mine], labels[mine]), f"{out}/{rank}.pt")
+    dist.destroy_process_group()
+
+
+def free_port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("places", "first"), [(4, 2), (5, 3)], ids=["even", "uneven"])
+def test_two_ranks_equal_one_process(tmp_path: Path, places: int, first: int):
+    mp.spawn(rank_main, (free_port(), places, first, str(tmp_path)), nprocs=2)
+    alone = run(Step(), *batch(places))
+    for rank in range(2):
+        together = torch.load(tmp_path / f"{rank}.pt")
+        for name, (value, gradients) in alone.items():
+            assert value > 0, name
+            assert together[name][0] == pytest.approx(value, rel=1e-4), name
+            whole = torch.cat([g.flatten() for g in gradients.values()])
+            parts = torch.cat([together[name][1][key].flatten() for key in gradients])
+            assert whole.norm() > 0
+            assert (parts - whole).norm() / whole.norm() < 1e-4, name
