@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from vpr.data.formats.layout import IMAGE_SUFFIXES, absolute, require_folder
@@ -36,6 +37,11 @@ def walk_images(folder: Path) -> list[str]:
     names: list[str] = []
     _walk(os.fspath(folder), "", (), names)
     return names
+
+
+def natural(name: str) -> list[str | int]:
+    """Sort key by which 2.jpg comes before 10.jpg, and text and numbers never meet."""
+    return [int(part) if odd % 2 else part for odd, part in enumerate(re.split(r"(\d+)", name))]
 
 
 def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: list[str]) -> None:

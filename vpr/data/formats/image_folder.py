@@ -1,0 +1,160 @@
+"""A user's own photos: folders of images, with positions from EXIF GPS or from a csv where there are any."""
+
+from __future__ import annotations
+
+import logging
+import os
+import unicodedata
+from collections.abc import Collection
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from vpr.data.formats.exif import read_fixes
+from vpr.data.formats.layout import IMAGE_SUFFIXES, absolute, require_folder
+from vpr.data.formats.rows import read_rows
+from vpr.data.formats.walk import natural, require_sides, walk_images
+from vpr.data.geo import check_degrees, to_earth
+from vpr.data.positioned import Positioned, near
+from vpr.data.retrieval_set import RetrievalSet, as_found
+from vpr.errors import DataError
+from vpr.types import Protocol
+
+log = logging.getLogger(__name__)
+
+
+def photos(
+    root: str | Path,
+    folder: str = "",
+    csv: str | Path | None = None,
+    path: str = "path",
+    lat: str = "lat",
+    lon: str = "lon",
+    heading: str | None = None,
+    name: str = "photos",
+    missing: str = "raise",
+) -> Positioned:
+    """List the photos below `root/folder`, sub-folders included, in natural order (2.jpg before 10.jpg).
+
+    Positions are earth-centred (see `vpr.data.geo`), NaN where unknown. Compass headings are taken as they are: they
+    differ from true north by the local declination.
+
+    Args:
+        csv: file with positions, below `root` or an absolute path; None reads EXIF GPS.
+        path, lat, lon: columns with the file relative to `root`, and WGS 84 degrees.
+        heading: column with degrees clockwise from north; None takes `heading` if there is such a column.
+        missing: rows of the csv whose file does not exist: `raise`, or leave them out.
+
+    Raises:
+        DataError: no such folder, no images, or a csv that cannot be read or names missing files.
+    """
+    root = require_folder(root, "images, in sub-folders or not")
+    below = require_folder(root / folder, "images, in sub-folders or not")
+    files = sorted(walk_images(below), key=natural)
+    if not files:
+        raise DataError(f"There are no images in {absolute(below)} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
+    if csv is None:
+        table = _from_exif(below, files)
+    else:
+        table = _from_csv(root, folder, files, root / csv, (path, lat, lon, heading), missing)
+    log.info("%s: %d of %d photos in %s have a position.", name, np.isfinite(table[:, 0]).sum(), len(files), below)
+    return Positioned(
+        name, below, files, to_earth(table[:, 0], table[:, 1]), table[:, 2], np.zeros(len(files), np.int64)
+    )
+
+
+def read(
+    root: str | Path,
+    protocol: Protocol,
+    database: str = "database",
+    queries: str = "queries",
+    radius: float = 25,
+    csv: str | Path | None = None,
+    path: str = "path",
+    lat: str = "lat",
+    lon: str = "lon",
+    heading: str | None = None,
+    source: str = "",
+    missing: str = "raise",
+) -> RetrievalSet:
+    """Read two folders of photos; positives are the database photos within `radius` metres.
+
+    Args:
+        database, queries: folders below `root`.
+        csv, path, lat, lon, heading: as for `photos`.
+        missing: `skip` leaves rows of the csv out whose file does not exist, and lets the counts differ from the
+            protocol's.
+
+    Raises:
+        DataError: missing folders, a csv as for `photos`, or no positions on either side.
+    """
+    root = require_sides(root, database, queries, f"your photos in {database} and {queries}", source)
+    map_side, query_side = (
+        photos(root, folder, csv, path, lat, lon, heading, f"{protocol.id} ({folder})", missing)
+        for folder in (database, queries)
+    )
+    if not (map_side.known.any() and query_side.known.any()):
+        raise DataError(
+            f"{protocol.id}: recall needs positions, but {map_side.known.sum():,} of {len(map_side):,} database photos "
+            f"and {query_side.known.sum():,} of {len(query_side):,} queries in {absolute(root)} have one. Give photos "
+            "with GPS in their EXIF data, or a csv (path, lat, lon). demo.py needs no positions."
+        )
+    return RetrievalSet(
+        as_found(protocol, len(map_side), len(query_side), missing),
+        map_side.paths,
+        query_side.paths,
+        near(map_side, query_side, radius),
+    )
+
+
+def _from_exif(folder: Path, files: list[str]) -> np.ndarray:
+    """(N, 3) latitude, longitude and heading."""
+    fixes = read_fixes([folder / file for file in files])
+    magnetic = sum(fix.magnetic for fix in fixes)
+    if magnetic:
+        log.info("%d of %d headings in %s are magnetic, and taken as true ones.", magnetic, len(files), folder)
+    return np.array([(fix.lat, fix.lon, fix.heading) for fix in fixes])
+
+
+def _from_csv(
+    root: Path, folder: str, files: list[str], csv: Path, names: tuple[str, str, str, str | None], missing: str
+) -> np.ndarray:
+    """(N, 3) latitude, longitude and heading of the files below `root/folder`; NaN for those without a row."""
+    path, lat, lon, heading = names
+    rows = read_rows(csv, [path, lat, lon, *([heading] if heading else [])], text=[path])
+    columns = [lat, lon, heading or "heading"]
+    # A heading may be missing; reindex makes a column of NaN where there is none.
+    table = rows.reindex(columns=columns).apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    wrong = np.isnan(table[:, :2]).any(axis=1)
+    if wrong.any():
+        line = int(np.flatnonzero(wrong)[0])
+        raise DataError(f"Line {line + 2} of {csv} has no number in {lat} or {lon}. Give degrees, as 48.2082.")
+    check_degrees(table[:, 0], table[:, 1], str(csv))
+    row_of = {_place(root, file): row for row, file in enumerate(rows[path])}
+    if len(row_of) < len(rows):
+        twice = rows[path][rows[path].map(lambda file: _place(root, file)).duplicated()].iloc[0]
+        raise DataError(f"{csv} has two rows for {twice}. Remove one.")
+    places = [_place(root, os.path.join(folder, file)) for file in files]
+    _compare(csv, row_of.keys(), places, _place(root, folder) + os.sep, missing)
+    found = np.array([row_of.get(place, -1) for place in places])
+    return np.where(found[:, None] >= 0, table[found], np.nan)
+
+
+def _compare(csv: Path, listed: Collection[str], places: list[str], folder: str, missing: str) -> None:
+    """Say which rows have no file, and which files no row."""
+    there = set(places)
+    absent = [place for place in listed if place not in there and place.startswith(folder)]
+    if absent:
+        text = f"{len(absent):,} rows of {csv} name photos that do not exist (first: {absent[0]})."
+        if missing == "raise":
+            raise DataError(f"{text} Correct the csv, or pass dataset.on_bad_image=skip.")
+        log.warning("%s They are left out.", text)
+    silent = [place for place in places if place not in listed]
+    if silent:
+        log.warning("%d of %d photos have no row in %s (first: %s).", len(silent), len(places), csv, silent[0])
+
+
+def _place(root: Path, file: str) -> str:
+    """One spelling of a path; macOS writes accents as characters of their own."""
+    return unicodedata.normalize("NFC", os.path.normpath(os.path.join(root, file)))
