@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from vpr.distill.outputs import Shape
 from vpr.distill.teacher import Teacher
 from vpr.engine.build import plain
 from vpr.engine.trainer import resolve_precision
+from vpr.errors import ConfigError
 from vpr.models.build import build_describer
 from vpr.models.describer import Describer
 from vpr.retrieval.describe import AUTOCAST
@@ -80,3 +81,27 @@ def record(node: DictConfig, distiller: Distiller) -> dict[str, Any]:
         {"name": "/".join(Path(t.name).parts[-2:]), "share": t.share, "digest": t.digest} for t in distiller.teachers
     ]
     return {**found, "teacher": {**found["teacher"], "ckpt": None}, "teachers": teachers}
+
+
+def check_same_distillation(recorded: Mapping[str, Any], path: Path) -> None:
+    """Make sure that the run of `path` learned by the same terms from the same teachers.
+
+    Raises:
+        ConfigError: it did not.
+    """
+    stored = checkpoint.read(path)["config"].get("distillation", {})
+    before, now = _what_counts(stored), _what_counts(recorded)
+    for what, old in before.items():
+        if old != now[what]:
+            raise ConfigError(
+                f"ckpt_path={path} is of a run with distillation.{what}={old}, and this one has {now[what]}. Repeat "
+                "that run's settings (they stand in .hydra/overrides.yaml beside it), or leave ckpt_path out."
+            )
+
+
+def _what_counts(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "terms": run.get("terms", {}),
+        "task_weight": run.get("task_weight", 1.0),
+        "teachers": [(t["digest"], t["share"]) for t in run.get("teachers", ())],  # their files may have moved
+    }

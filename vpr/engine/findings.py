@@ -13,7 +13,7 @@ import numpy as np
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from vpr.config.app import first_of_ours
+from vpr.config.app import elsewhere, first_of_ours
 from vpr.config.check_targets import check_targets
 from vpr.config.entries import Entry
 from vpr.data.missing import missing_files
@@ -63,8 +63,9 @@ def look(entry: Entry) -> Finding:
                 return replace(finding, state=YOURS, sentence=" ".join(["Give", *(f"{key}=..." for key in to_give)]))
             draws = "draw" in node
             node |= {"draw": False} if draws else {}
-            check_targets(OmegaConf.create({"dataset": {entry.part: {entry.name: node}}}))
-            made = instantiate(node, _convert_="all")
+            cfg = OmegaConf.create({"dataset": {entry.part: {entry.name: node}}})
+            check_targets(cfg)
+            made = instantiate(cfg.dataset[entry.part][entry.name], _convert_="all")
             missing = _missing_photos(made)
         except Exception as error:
             return replace(finding, **_what_went_wrong(error, draws))
@@ -75,7 +76,9 @@ def look(entry: Entry) -> Finding:
 def _what_went_wrong(error: Exception, draws: bool) -> dict[str, Any]:
     cause = first_of_ours(error)
     if isinstance(cause, DataAbsent):
-        return {"state": DRAWN if draws else ABSENT, "sentence": str(cause)}
+        return (
+            {"state": DRAWN, "sentence": ""} if draws else {"state": ABSENT, "sentence": f"{cause}{elsewhere(error)}"}
+        )
     if cause:
         return {"state": INCOMPLETE if isinstance(cause, DataError) else BROKEN, "sentence": str(cause)}
     return {"state": BROKEN, "sentence": f"{type(error).__name__}: {error}"}

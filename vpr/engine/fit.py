@@ -17,7 +17,7 @@ from vpr.data.workers import loader_workers
 from vpr.engine.bad_images import BadImages
 from vpr.engine.build import evaluation_sets, make_describer, plain, training_places
 from vpr.engine.datamodule import PlacesDataModule
-from vpr.engine.distillation import connect, make_distiller, record
+from vpr.engine.distillation import check_same_distillation, connect, make_distiller, record
 from vpr.engine.last import LastCheckpoint
 from vpr.engine.loggers import finish
 from vpr.engine.module import TrainingModule
@@ -50,6 +50,8 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     describer, parts = make_describer(cfg)
     connect(distiller, describer, cfg.seed)
     parts["distillation"] = record(cfg.distillation, distiller)
+    if resume:
+        check_same_distillation(parts["distillation"], resume)
     if not cfg.finetune.backbone_bn and parts["backbone"]["weights"] != "none":
         describer.backbone.hold_batchnorm()
     if cfg.trainer.channels_last:
