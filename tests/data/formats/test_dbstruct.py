@@ -169,6 +169,25 @@ def test_lists_and_positives_are_those_of_the_published_reader(shared: Path) -> 
     assert [rows.tolist() for rows in found.positives] == expected["positives"]
 
 
+@pytest.mark.parametrize("part", ["val", "test"])
+def test_openibl_s_layout_and_positives(shared: Path, tmp_path: Path, part: str) -> None:
+    golden = shared / "golden" / "wakd_datasets"
+    expected = json.loads((golden / "pitts_expected.json").read_text())
+    listed = [[row[0] for row in expected[f"{side}_{part}"]] for side in ("db", "q")]
+    for path in (names[-1] for names in listed):
+        (tmp_path / "raw" / path).parent.mkdir(parents=True)
+        (tmp_path / "raw" / path).touch()
+    mat = f"pitts30k_{part}.mat"
+    (tmp_path / "raw" / mat).symlink_to(golden / "pitts" / "raw" / mat)
+    found = read(tmp_path, mat, TOY, missing="ignore")
+    # The published lists are sorted by path, the .mat is not.
+    names = [[str(path.relative_to(tmp_path / "raw")) for path in paths] for paths in (found.database, found.queries)]
+    assert [sorted(side) for side in names] == listed
+    positives = [[names[0][row] for row in rows] for rows in found.positives]
+    by_query = dict(zip(names[1], map(sorted, positives), strict=True))
+    assert [by_query[q] for q in listed[1]] == [[listed[0][row] for row in rows] for rows in expected[f"{part}_pos"]]
+
+
 @pytest.mark.parametrize(
     ("mat", "database", "queries", "mean"),
     [
