@@ -7,11 +7,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from scipy.io import savemat
 
 from vpr import checkpoint
 from vpr.models.build import build_describer
@@ -55,7 +57,11 @@ def evaluate(folder: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> s
         "device=cpu",
         "batch_size=3",
     ]
-    command = [sys.executable, *launcher, str(ROOT / "evaluate.py"), *overrides, *arguments]
+    return run([*overrides, *arguments], launcher)
+
+
+def run(arguments: Sequence[str], launcher: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *launcher, str(ROOT / "evaluate.py"), *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
 
@@ -100,3 +106,68 @@ def test_damaged_photo_ends_the_run_and_the_way_out_works(folder: Path) -> None:
         assert "12of13" in skipped.stdout
     finally:
         damaged.write_bytes(before)
+
+
+@pytest.fixture(scope="module")
+def tokyo(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Three panoramas of four cut-outs, 100 m apart, and four queries of other shapes, the last one far off."""
+    root = tmp_path_factory.mktemp("tokyo247")
+    rng = np.random.default_rng(0)
+    views = rng.integers(0, 256, (3, 4, 6, 6, 3), dtype=np.uint8)
+    names: dict[str, list[str]] = {"images": [], "query": []}
+    for panorama in range(3):
+        for cut in range(4):
+            names["images"].append(f"0381{panorama}/pano{panorama}_012_{30 * cut:03}.png")
+            write(root / "images" / names["images"][-1], views[panorama, cut], (96, 72))
+    for query, size in enumerate([(60, 90), (80, 60), (70, 70), (50, 99)]):
+        names["query"].append(f"{query:05}.jpg")
+        write(root / "query" / names["query"][-1], views[query % 3, 1], size)
+    struct = {
+        "dbImageFns": np.array(names["images"], object)[:, None],
+        "utmDb": np.array([[100.0 * (row // 4), 0.0] for row in range(12)]).T,
+        "qImageFns": np.array(names["query"], object)[:, None],
+        "utmQ": np.array([[0.0, 9.0], [100.0, 9.0], [200.0, 9.0], [900.0, 0.0]]).T,
+        "numImages": 12,
+        "numQueries": 4,
+        "posDistThr": 25.0,
+    }
+    savemat(root / "tokyo247.mat", {"dbStruct": struct})
+    where = "dataset.eval.tokyo247"
+    counts = [f"{where}.protocol.database=12", f"{where}.protocol.queries=4", f"{where}.query_short_side=64"]
+    return ["dataset=tokyo247", f"{where}.root={root}", *counts, "num_workers=0", "device=cpu", "ks=[1,2,3]"]
+
+
+def write(path: Path, image: np.ndarray, size: tuple[int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), cv2.resize(image, size))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("agg", "id"), [("gem.GeM", "tokyo247@25m-nms"), ("mixvpr.MixVPR", "tokyo247@25m-nms[q64x64]")]
+)
+def test_tokyo_says_how_it_was_measured(tokyo: list[str], tmp_path: Path, agg: str, id: str) -> None:
+    model = MODEL | {"agg": {"_target_": f"vpr.models.aggregators.{agg}"}}
+    checkpoint.save(tmp_path / "m.ckpt", build_describer(**model), model)
+    done = run([*tokyo, f"ckpt={tmp_path / 'm.ckpt'}", f"out={tmp_path / 'out'}"])
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert f"{id} " in said
+    assert "12 database images, 3 queries (+ 1 without positives), 3.0 positives a query" in said
+    (found,) = json.loads((tmp_path / "out/metrics.json").read_text())["sets"].items()
+    assert found[0] == id
+    assert found[1]["counts"] == {
+        "database": 12,
+        "queries": 4,
+        "counted_queries": 3,
+        "queries_without_positives": 1,
+        "bad_images": 0,
+        "mean_positives": 3.0,
+    }
+    assert found[1]["recalls"]["R@3"] == 1  # every panorama is among the three neighbours that are left
+    with open(tmp_path / "out/predictions.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 * 3
+    assert {row["protocol"] for row in rows} == {id}
+    assert len({(row["query"], Path(row["database"]).parent) for row in rows}) == 12  # one cut-out a panorama
+    assert ("at the shorter side" in done.stdout + done.stderr) == ("[" in id)

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 
-def positives_within(database: np.ndarray, queries: np.ndarray, radius: float, block: int = 1024) -> list[np.ndarray]:
+def positives_within(database: np.ndarray, queries: np.ndarray, radius: float, block: int = 256) -> list[np.ndarray]:
     """Find the database rows within `radius` of each query, the radius included.
 
     Args:
@@ -17,7 +17,8 @@ def positives_within(database: np.ndarray, queries: np.ndarray, radius: float, b
     Returns:
         one sorted int64 array of database rows per query.
     """
-    tree = cKDTree(np.asarray(database, float).reshape(len(database), -1))
+    # Splits at the middle and larger leaves halve the time to plant it, which for millions of positions is all of it.
+    tree = cKDTree(np.asarray(database, float).reshape(len(database), -1), leafsize=64, balanced_tree=False)
     points = np.asarray(queries, float).reshape(len(queries), -1)
     rows: list[np.ndarray] = []
     for start in range(0, len(points), block):
