@@ -63,11 +63,11 @@ def test_the_synthetic_world_of_golden(shared: Path) -> None:
     for key, names in (("utm_q", [f"q{n}_" for n in range(61)]), ("utm_g", [f"{p}_" for p in world["gallery_pid"]])):
         n = len(names)
         sides.append(Positioned(key, Path(), names, world[key], np.full(n, np.nan), np.zeros(n, np.int64)))
-    found = read(*sides, capture=".+(?=_)")
+    found = read(sides[0], sides[1], capture=".+(?=_)")
     assert found.dropped == 0
     assert [rows.tolist() for rows in found.positives] == lists["pos10m"]
     assert [rows.tolist() for rows in found.near] == lists["non_neg25m"]
-    truth = read(*sides, capture=".+(?=_)", positive_radius=25).positives
+    truth = read(sides[0], sides[1], capture=".+(?=_)", positive_radius=25).positives
     assert [rows.tolist() for rows in truth] == lists["within25m"]
 
 

@@ -91,6 +91,14 @@ def test_names_with_spaces_unicode_and_other_suffixes_work(tmp_path: Path) -> No
     assert [path.name for path in found.queries] == ["q.JPG", "r.JPG"]
 
 
+def test_a_list_of_several_suffixes_is_left_as_it_is(tmp_path: Path) -> None:
+    names = ["a.jpg", "b.JPG", "c"]
+    make(tmp_path, dbImageFns=cell(names))
+    for name in names:
+        (tmp_path / name).touch()
+    assert [path.name for path in read(tmp_path, "x.mat", TOY).database] == names
+
+
 def test_the_listed_suffix_goes_before_others(tmp_path: Path) -> None:
     make(tmp_path, suffixes=(".png", ".png"))
     assert read(make(tmp_path), "x.mat", TOY).database[0].name == "a.jpg"

@@ -62,6 +62,7 @@ def test_tokyo247_equals_patch_netvlad(shared: Path, tokyo247: RetrievalSet) -> 
 
 def test_panoramas_of_tokyo247_are_netvlad_s_and_not_its_folders(tokyo247: RetrievalSet) -> None:
     assert tokyo247.query_short_side == 640
+    assert tokyo247.panoramas is not None
     assert np.array_equal(tokyo247.panoramas, np.arange(75984) // 12)  # NetVLAD: floor((id - 1) / 12) from 1
     folders = Counter(path.parent for path in tokyo247.database)
     # A folder is a position: 76 of them hold two or three panoramas, which OpenIBL and WAKD take for one.

@@ -38,31 +38,31 @@ def find_sides(root: Path, database: Sequence[str], queries: Sequence[str], layo
         suffixes = [
             _suffix(root / base / folder, names) for folder, names in zip(folders, (database, queries), strict=True)
         ]
-        if sum(map(bool, suffixes)) > sum(map(bool, best[2])):
+        if suffixes.count(None) < best[2].count(None):
             best = root / base, folders, suffixes
-        if all(suffixes):
+        if None not in suffixes:
             break
     top, folders, suffixes = best
     return Sides(top, *map(_named, folders, (database, queries), suffixes))
 
 
 def _suffix(folder: Path, names: Sequence[str]) -> str | None:
-    """Give the suffix of the first image that is found, None if there is none."""
+    """Give the suffix of the first image that is found: "" as listed, None if there is none."""
     # The first, and others from all over the list: a copy with holes is found as well.
     probes = dict.fromkeys([*names[:PROBES], *names[:: max(1, len(names) // PROBES)]]) if folder.is_dir() else {}
-    for suffix in (None, *SUFFIXES):
-        for name in probes:
-            stem, listed = os.path.splitext(name)
-            if (folder / (stem + (suffix or listed))).is_file():
-                return suffix or listed
+    for suffix in ("", *SUFFIXES):
+        if any((folder / _renamed(name, suffix)).is_file() for name in probes):
+            return suffix
     return None
 
 
 def _named(folder: str, names: Sequence[str], suffix: str | None) -> list[str]:
     below = "" if folder in ("", ".") else f"{folder}/"
-    if suffix is None or all(name.endswith(suffix) for name in names):
-        return [below + name for name in names]
-    return [below + os.path.splitext(name)[0] + suffix for name in names]
+    return [below + _renamed(name, suffix or "") for name in names]
+
+
+def _renamed(name: str, suffix: str) -> str:
+    return os.path.splitext(name)[0] + suffix if suffix else name
 
 
 @contextmanager
