@@ -26,7 +26,7 @@ from vpr.config.devices import one_device_in_a_sweep
 from vpr.config.escape import escape_paths
 from vpr.config.hints import sentences
 from vpr.config.schema import register
-from vpr.errors import VPRError
+from vpr.errors import DataAbsent, VPRError
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,18 @@ def user_error(error: BaseException) -> str:
     if cause is None:
         return ""
     *_, sentence = re.split(rf"^{re.escape(_full_name(cause))}: ", str(cause), flags=re.MULTILINE)
-    return f"{type(cause).__name__}: {sentence.rstrip()}"
+    return f"{type(cause).__name__}: {sentence.rstrip()}{elsewhere(error)}"
+
+
+def elsewhere(error: BaseException) -> str:
+    """Return how to say that data which is absent lies in another folder; empty for any other error."""
+    key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)  # Hydra's, of the reader that it called
+    if key is None or not isinstance(first_of_ours(error), DataAbsent):
+        return ""
+    return (
+        f" If it is elsewhere, type {key[1]}.root=/its/folder; paths.data=/disk, or the environment variable VPR_DATA, "
+        "holds for all sets."
+    )
 
 
 def first_of_ours(error: BaseException) -> VPRError | None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
+from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from vpr.config.compose import CONF, compose
+from vpr.config.compose import CONF
 from vpr.config.escape import escape_paths
 from vpr.config.hints import did_you_mean, sentences
+from vpr.config.schema import register
 from vpr.errors import ConfigError
 
 PARTS = ("train", "eval", "weak")
@@ -64,26 +66,26 @@ def data_sets(
             raise ConfigError(f"dataset={name}: there is no such data set.{did_you_mean(name, dataset_names())}")
     own = {override: key for override in overrides if (key := _entry_of(override))}
     common = escape_paths([override for override in overrides if override not in own])
-    try:
-        folder = compose("evaluate", common).paths.data
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(sentences(error)) from error
     found: list[Entry] = []
     unused = dict(own)
-    for name in progress(names):
+    register()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         try:
-            cfg = compose("evaluate", [f"dataset={name}", *common])
-            for override, key in own.items():
-                if OmegaConf.select(cfg, key) is not None:
-                    unused.pop(override, None)
-                    _apply(cfg, override)
-            found += [
-                Entry(name, part, entry, node)
-                for part in PARTS
-                for entry, node in (cfg.dataset.get(part) or {}).items()
-            ]
+            folder = compose("evaluate", common).paths.data
         except (HydraException, OmegaConfBaseException) as error:
-            found.append(Entry(name, "", name, OmegaConf.create(), sentences(error)))
+            raise ConfigError(sentences(error)) from error
+        for name in progress(names):
+            try:
+                cfg = compose("evaluate", [f"dataset={name}", *common])
+                for override, key in own.items():
+                    if OmegaConf.select(cfg, key) is not None:
+                        unused.pop(override, None)
+                        _apply(cfg, override)
+                parts = {part: cfg.dataset.get(part) or {} for part in PARTS}
+            except (HydraException, OmegaConfBaseException) as error:
+                found.append(Entry(name, "", name, OmegaConf.create(), sentences(error)))
+                continue
+            found += [Entry(name, part, entry, node) for part in PARTS for entry, node in parts[part].items()]
     for override, key in unused.items():
         raise ConfigError(f"{override}: none of these data sets has {key}.")
     at_home = {entry[1:3] for entry in found if entry.name == entry.dataset}

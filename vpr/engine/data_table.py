@@ -27,12 +27,12 @@ def show(findings: Sequence[Finding], folder: str, asked: Collection[str], conso
         asked: the data sets that were named; what these must hold is said even if nothing of them is there.
     """
     console.print(table(findings, console.width >= WIDE))
-    for finding in findings:
+    for finding in sorted(findings, key=lambda finding: STATES.index(finding.state)):
         if finding.sentence and (finding.state in EXPLAINED or finding.dataset in asked):
             line = f"\n{_title(finding)}, {finding.state}: {finding.sentence}"
             console.print(escape(line), style=STYLES[finding.state].replace("dim", ""), soft_wrap=True, highlight=False)
     console.print()
-    for line in summary(findings, folder):
+    for line in summary(findings, folder)[: 3 if asked else 4]:
         console.print(escape(line), soft_wrap=True, highlight=False)
 
 
@@ -62,7 +62,7 @@ def summary(findings: Sequence[Finding], folder: str) -> list[str]:
     states = Counter(finding.state for finding in findings)
     variable = os.environ.get("VPR_DATA")
     return [
-        ", ".join(f"{states[state]} {state}" for state in STATES if states[state]) + ".",
+        ", ".join(f"{states[state]} {state}" for state in reversed(STATES) if states[state]) + ".",
         f"Looked in {os.path.abspath(os.path.expanduser(folder))} (paths.data; VPR_DATA is {variable or 'not set'}).",
         "Elsewhere: make data-check ARGS=paths.data=/disk, or export VPR_DATA=/disk for all commands.",
         "What a set must hold and who publishes it: make data-check DATA=NAME, or docs/datasets.md.",

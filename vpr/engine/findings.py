@@ -21,9 +21,9 @@ from vpr.data.places import Places
 from vpr.data.weak import WeakSet
 from vpr.errors import DataAbsent, DataError
 
-# In the order in which they are shown.
-STATES = ("found", "incomplete", "broken", "yours", "drawn on first use", "absent")
-FOUND, INCOMPLETE, BROKEN, YOURS, DRAWN, ABSENT = STATES
+# In the order in which they are shown: what matters stands last, above the prompt.
+STATES = ("absent", "yours", "drawn on first use", "found", "incomplete", "broken")
+ABSENT, YOURS, DRAWN, FOUND, INCOMPLETE, BROKEN = STATES
 
 
 @dataclass(frozen=True)

@@ -23,17 +23,14 @@ def require_folder(root: str | Path, layout: str, source: str = "") -> Path:
     """
     folder = Path(root).expanduser()
     if not folder.is_dir():
-        where = f"It must hold {layout}. {source}".strip()
-        raise DataAbsent(
-            f"There is no folder {absolute(folder)}. {where} Set paths.data, or the root of this data set."
-        )
+        raise DataAbsent(f"There is no folder {absolute(folder)}. It must hold {layout}. {source}".strip())
     return folder
 
 
 def require_file(path: Path, layout: str, source: str) -> Path:
     """Give the path; raises DataAbsent, with the layout and source as above, if it is no file."""
     if not path.is_file():
-        raise DataAbsent(f"There is no file {absolute(path)}. The set must hold {layout}. {source}")
+        raise DataAbsent(f"There is no file {absolute(path)}. The set must hold {layout}. {source}".strip())
     return path
 
 
