@@ -1,0 +1,135 @@
+"""Folders of photos named by their UTM position."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vpr.data.formats import utm_folder
+from vpr.errors import DataAbsent, DataError
+from vpr.types import Protocol
+
+# As SF-XL's readme, toycity, VPR-datasets-downloader's Nordland and SVOX write them.
+SF_XL = "@0544388.51@4172758.25@10@S@037.70098@-122.49646@kPnABhWJ1kA61eMNPLs1vQ@@210@@@@201606@@.jpg"
+SOUTHERN = "@0493000.10@6950000.00@56@J@-27.56700@0152.92900@100909_1000_00042@@@@@@@@.jpg"
+NORDLAND = "@0@00023.8@@@@@10@@@@@@@@.jpg"
+SVOX = "@0618721.30@5735121.64@201407@09zrs2RO7bc9O3ihU6OQAw@B@.jpg"
+NAN = float("nan")
+
+
+def touch(root: Path, *names: str) -> None:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+
+
+def named(east: float, north: float, number: int = 0, zone: str = "33@U") -> str:
+    return f"@{east:010.2f}@{north:010.2f}@{zone}@@@{number}@@@@@@@@.jpg"
+
+
+def test_fields_of_a_name(tmp_path: Path) -> None:
+    touch(tmp_path / "city", f"37.70/{SF_XL}", SOUTHERN, NORDLAND, SVOX)
+    found = utm_folder.photos(tmp_path, "city", "toy")
+    assert list(found.files) == sorted([f"37.70/{SF_XL}", SOUTHERN, NORDLAND, SVOX])
+    rows = {name: row for row, name in enumerate(found.files)}
+    order = [rows[f"37.70/{SF_XL}"], rows[SOUTHERN], rows[NORDLAND], rows[SVOX]]
+    expected = [[544388.51, 4172758.25], [493000.1, 6950000], [0, 23.8], [618721.3, 5735121.64]]
+    assert found.positions[order].tolist() == expected
+    assert found.headings[order] == pytest.approx([210, NAN, NAN, NAN], nan_ok=True)
+    assert found.groups[order].tolist() == [10, -56, 0, 0]
+    assert (found.name, found.root) == ("toy", tmp_path / "city")
+    assert all(path.is_file() for path in found.paths)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "photo.jpg",
+        "@east@4172758.25@10@S@.jpg",
+        "@0544388.51@.jpg",
+        SF_XL.replace("@210@", "@north@"),
+        SF_XL.replace("@10@S", "@ten@S"),
+    ],
+)
+def test_a_name_of_another_form_is_named(tmp_path: Path, bad: str) -> None:
+    touch(tmp_path, SF_XL, f"sub/{bad}")
+    with pytest.raises(DataError, match="is not named @UTM_east@UTM_north@") as caught:
+        utm_folder.photos(tmp_path)
+    assert str(tmp_path / "sub" / bad) in str(caught.value)
+
+
+def test_positives_by_hand(tmp_path: Path) -> None:
+    """Within 25 m, the border included; a query far from all has none and counts by the protocol's rule."""
+    touch(tmp_path / "test/database", *(named(e, 0, i) for i, e in enumerate([0, 25, 25.01, 300])))
+    touch(tmp_path / "test/queries_v1", named(0, 0), named(1000, 0, 1))
+    protocol = Protocol("toy@25m", 4, 2, "miss")
+    found = utm_folder.read(tmp_path / "test", protocol, queries="queries_v1")
+    assert [rows.tolist() for rows in found.positives] == [[0, 1], []]
+    assert found.database[3] == tmp_path / "test/database" / named(300, 0, 3)
+    assert found.queries[1].is_file() and found.protocol == protocol
+    wider = utm_folder.read(tmp_path / "test", Protocol("toy@26m"), queries="queries_v1", radius=26)
+    assert wider.positives[0].tolist() == [0, 1, 2]
+
+
+def test_zones_are_not_looked_at_as_published(tmp_path: Path) -> None:
+    touch(tmp_path / "database", named(0, 0, zone="33@U"))
+    touch(tmp_path / "queries", named(1, 0, zone="32@U"), SVOX)
+    assert [len(rows) for rows in utm_folder.read(tmp_path, Protocol("toy@25m")).positives] == [1, 0]
+
+
+def test_ten_frames_of_nordland(tmp_path: Path) -> None:
+    """The downloader cuts n x 25 / 10.5 m off after one digit; 25 m are then 10 frames, not 9 or 11."""
+    names = [f"@0@{int(n * 25 / 10.5 * 10) / 10:07.1f}@@@@@{n}@@@@@@@@.jpg" for n in range(300)]
+    touch(tmp_path / "database", *names)
+    touch(tmp_path / "queries", *names)
+    found = utm_folder.read(tmp_path, Protocol("nordland@10f", 300, 300))
+    for query, rows in enumerate(found.positives):
+        assert rows.tolist() == list(range(max(0, query - 10), min(299, query + 10) + 1))
+
+
+def test_other_counts_than_the_protocol(tmp_path: Path) -> None:
+    touch(tmp_path / "database", named(0, 0))
+    touch(tmp_path / "queries", named(0, 0))
+    protocol = Protocol("toy@25m", 2, 1)
+    with pytest.raises(DataError, match="toy@25m has 2 database images, but 1 were found"):
+        utm_folder.read(tmp_path, protocol)
+    assert utm_folder.read(tmp_path, protocol, missing="skip").protocol.id == "toy@25m[1of2db]"
+
+
+def test_what_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(DataAbsent, match="must hold images named @UTM_east.* in database and queries. By me"):
+        utm_folder.read(tmp_path / "set", Protocol("toy@25m"), source="By me.")
+    touch(tmp_path / "set/database", named(0, 0))
+    with pytest.raises(DataError, match="There is no folder .*queries"):
+        utm_folder.read(tmp_path / "set", Protocol("toy@25m"))
+    (tmp_path / "set/queries").mkdir()
+    with pytest.raises(DataError, match="no images in .*queries"):
+        utm_folder.read(tmp_path / "set", Protocol("toy@25m"))
+    with pytest.raises(DataAbsent, match="There is no folder .*train"):
+        utm_folder.photos(tmp_path / "set", "train")
+
+
+@pytest.mark.slow
+def test_the_size_of_sf_xl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """2.8 million names and positions: under two minutes, and less than 2 GB of memory added."""
+    rng = np.random.default_rng(0)
+    east, north = rng.uniform(540_000, 556_000, 2_800_000), rng.uniform(4_170_000, 4_186_000, 2_800_000)
+    names = {
+        "database": [
+            f"37.{70 + i % 12}/@{e:010.2f}@{n:010.2f}@10@S@037.70098@-122.49646@kPnABhWJ1kA61e{i}@@{i % 360}@@@@2016@@.jpg"
+            for i, (e, n) in enumerate(zip(east, north, strict=True))
+        ],
+        "queries": [named(e, n, i, "10@S") for i, (e, n) in enumerate(zip(east[:1000], north, strict=False))],
+    }
+    for side in names:
+        (tmp_path / side).mkdir()
+    monkeypatch.setattr(utm_folder, "walk_images", lambda folder: names.pop(folder.name))
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    found = utm_folder.read(tmp_path, Protocol("big@25m", 2_800_000, 1000))
+    assert time.perf_counter() - start < 120
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2_000_000  # kilobytes
+    assert min(map(len, found.positives)) >= 1
