@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,8 @@ def test_files(result: Evaluation, tmp_path: Path) -> None:
     numbers = content["sets"]["drawn@0[1of2db]"]
     assert numbers["recalls"] == {"R@1": 0.5, "R@5": 1.0} and numbers["intervals"]["R@1"] == [0, 1]
     assert numbers["counts"]["queries"] == 3 and numbers["counts"]["counted_queries"] == 2
+    assert numbers["counts"]["database"] == 2 and numbers["counts"]["queries_without_positives"] == 1
+    assert numbers["counts"]["mean_positives"] == 1  # (1 + 0 + 2) / 3
     assert numbers["images_per_second"] == 10 and numbers["dim"] == 8 and numbers["seconds"]["search"] == 0.25
     assert numbers["bad_images"] == ["x.jpg: truncated"]
     assert content["settings"] == {"ckpt": "best.ckpt"}
@@ -62,9 +65,26 @@ def test_files(result: Evaluation, tmp_path: Path) -> None:
     assert table["correct"].isna().sum() == 2
 
 
-def test_table_fits_80_columns(result: Evaluation) -> None:
+def printed(result: Evaluation) -> str:
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(report.table(result))
-    text = console.export_text()
-    for part in ("drawn@0[1of2db]", "R@1", "50.0", "0.0–100.0", "2 queries", "D = 8", "10 images/s", "+ 1 without"):
-        assert part in " ".join(text.split()), part
+    return " ".join(console.export_text().split())
+
+
+def test_table_fits_80_columns(result: Evaluation) -> None:
+    for part in (
+        *("drawn@0[1of2db]", "R@1", "50.0", "0.0–100.0", "2 database images", "2 queries (+ 1 without positives)"),
+        *("1.0 positives a query", "D = 8", "10 images/s"),
+    ):
+        assert part in printed(result), part
+
+
+def test_queries_without_positives_that_count_are_said(result: Evaluation) -> None:
+    result = replace(result, counted=np.ones(3, bool))
+    assert "3 queries, 1 of them without positives, 1.0 positives a query" in printed(result)
+
+
+def test_given_descriptors_have_no_speed_of_description(result: Evaluation) -> None:
+    result = replace(result, seconds={"search": 0.25})
+    assert "0.2 s" in printed(result) and "images/s" not in printed(result)
+    assert report.summary(result)["images_per_second"] == 0

@@ -72,6 +72,16 @@ def test_published_recalls(shared: Path, suppressed: bool) -> None:
     assert (world["recall_nms"] != world["recall"]).any()
 
 
+def test_published_recalls_of_mixvpr(shared: Path) -> None:
+    world = np.load(shared / "golden/retrieval_eval.npz")
+    truth = json.loads((shared / "golden/retrieval_eval_lists.json").read_text())["within25m"]
+    expected = json.loads((shared / "golden/mixvpr_recalls.json").read_text())["recalls"]
+    images = no_images(len(world["feat_g"])), no_images(len(world["feat_q"]))
+    golden = RetrievalSet(Protocol("golden@25m", no_positives="miss"), *images, [np.array(rows) for rows in truth])
+    result = score(world["feat_g"], world["feat_q"], golden, ks=[int(k) for k in expected])
+    assert list(result.recalls.values()) == list(expected.values())
+
+
 @pytest.mark.parametrize(
     ("database", "queries", "message"),
     [
