@@ -72,6 +72,7 @@ def test_what_is_broken_or_absent_is_no_position(tmp_path: Path, change: dict[An
     assert np.isnan(found.lat) and np.isnan(found.lon)
 
 
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_files_without_exif_and_damaged_ones(tmp_path: Path) -> None:
     whole = photo(tmp_path / "a.jpg", VIENNA).read_bytes()
     plain = tmp_path / "plain.jpg"

@@ -120,7 +120,7 @@ def test_the_size_of_sf_xl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     east, north = rng.uniform(540_000, 556_000, 2_800_000), rng.uniform(4_170_000, 4_186_000, 2_800_000)
     names = {
         "database": [
-            f"37.{70 + i % 12}/@{e:010.2f}@{n:010.2f}@10@S@037.70098@-122.49646@kPnABhWJ1kA61e{i}@@{i % 360}@@@@2016@@.jpg"
+            f"37.{70 + i % 12}/@{e:010.2f}@{n:010.2f}@10@S@037.70098@-122.49646@kPnABhWJ{i}@@{i % 360}@@@@2016@@.jpg"
             for i, (e, n) in enumerate(zip(east, north, strict=True))
         ],
         "queries": [named(e, n, i, "10@S") for i, (e, n) in enumerate(zip(east[:1000], north, strict=False))],

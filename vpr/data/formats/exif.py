@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -31,6 +32,7 @@ def read_fixes(paths: Sequence[Path]) -> list[Fix]:
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     threads = min(32, 4 * (os.cpu_count() or 1))  # they wait for the disk
     with (
+        warnings.catch_warnings(action="ignore"),  # Pillow's, on each damaged one
         ThreadPoolExecutor(threads) as pool,
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
     ):
