@@ -34,10 +34,11 @@ class Entry(NamedTuple):
 
 
 class DataSets(NamedTuple):
-    """`folder` is `paths.data`, below which most sets lie."""
+    """Entries; the collections, whose entries are all of other sets; and `paths.data`, below which most sets lie."""
 
     folder: str
     entries: list[Entry]
+    collections: dict[str, list[str]]
 
 
 def dataset_names() -> list[str]:
@@ -50,7 +51,7 @@ def data_sets(
     overrides: Sequence[str] = (),
     progress: Callable[[Sequence[str]], Iterable[str]] = iter,
 ) -> DataSets:
-    """Return the entries of the named data sets; what several of them share stands under the one of its own name.
+    """Return the entries of the named data sets; what several of them share stands under the set of its own name.
 
     A data set that cannot be composed is an entry that says why.
 
@@ -89,7 +90,13 @@ def data_sets(
     for override, key in unused.items():
         raise ConfigError(f"{override}: none of these data sets has {key}.")
     at_home = {entry[1:3] for entry in found if entry.name == entry.dataset}
-    return DataSets(folder, [entry for entry in found if entry.name == entry.dataset or entry[1:3] not in at_home])
+    once = [entry for entry in found if entry.name == entry.dataset or entry[1:3] not in at_home]
+    collections = {
+        name: [entry.name for entry in found if entry.dataset == name]
+        for name in names
+        if name not in {entry.dataset for entry in once}
+    }
+    return DataSets(folder, once, collections)
 
 
 def _apply(cfg: DictConfig, override: str) -> None:

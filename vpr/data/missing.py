@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 
-def missing_files(paths: Sequence[Path]) -> list[int]:
+def missing_files(paths: Iterable[Path]) -> list[int]:
     """Give the numbers of the paths that do not exist; reads each folder once, which is quick on network disks too."""
     folders: dict[str, set[str]] = {}
     missing = []

@@ -10,16 +10,18 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from functools import partial
+from typing import Any, TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from vpr.config.app import FAILED, MISUSED
 from vpr.config.entries import data_sets, dataset_names
 from vpr.errors import VPRError
+
+T = TypeVar("T", bound=Any)  # names of data sets, and entries, which begin with one
 
 
 def main(argv: Sequence[str]) -> int:
@@ -31,23 +33,32 @@ def main(argv: Sequence[str]) -> int:
     chosen = " ".join(arg.partition("=")[2] for arg in argv if arg.startswith("dataset="))
     asked = [name for name in re.split(r"[][,\s\"']+", chosen) if name]
     overrides = [arg for arg in argv if arg != "--json" and not arg.startswith("dataset=")]
-    terminal = Console(stderr=True)
-    quiet = not terminal.is_terminal
-    progress = partial(track, description="Looking", console=terminal, transient=True, disable=quiet)
     try:
-        folder, entries = data_sets(asked or dataset_names(), overrides, progress)
+        sets = data_sets(asked or dataset_names(), overrides, each)
     except VPRError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return MISUSED
     from vpr.engine.data_table import show  # imports torch
     from vpr.engine.findings import FOUND, look
 
-    findings = [look(entry) for entry in progress(entries)]
+    findings = [look(entry) for entry in each(sets.entries)]
     if "--json" in argv:
-        print(json.dumps({"paths.data": os.path.abspath(folder), "sets": [asdict(f) for f in findings]}, indent=1))
+        found = {"paths.data": os.path.abspath(sets.folder), "collections": sets.collections}
+        print(json.dumps(found | {"sets": [asdict(finding) for finding in findings]}, indent=1))
     else:
-        show(findings, folder, asked, Console())
+        show(findings, sets, asked, Console())
     return FAILED if asked and any(finding.state != FOUND for finding in findings) else 0
+
+
+def each(items: Sequence[T]) -> Iterator[T]:
+    """Yield the items, and show at which one it is if standard error is a terminal."""
+    terminal = Console(stderr=True)
+    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+        task = progress.add_task("", total=len(items))
+        for item in items:
+            progress.update(task, description=item if isinstance(item, str) else item[0])
+            yield item
+            progress.advance(task)
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from vpr.config.entries import DataSets
 from vpr.engine.findings import ABSENT, BROKEN, DRAWN, FOUND, INCOMPLETE, STATES, YOURS, Finding
 
 WIDE = 120  # columns of a terminal that has room for folders
@@ -19,20 +22,20 @@ COUNTS = (("database", "places"), ("queries", "images"))
 EXPLAINED = (FOUND, INCOMPLETE, BROKEN)
 
 
-def show(findings: Sequence[Finding], folder: str, asked: Collection[str], console: Console) -> None:
+def show(findings: Sequence[Finding], sets: DataSets, asked: Collection[str], console: Console) -> None:
     """Print it.
 
     Args:
-        folder: `paths.data`.
+        sets: where was looked, and what stands for several sets.
         asked: the data sets that were named; what these must hold is said even if nothing of them is there.
     """
     console.print(table(findings, console.width >= WIDE))
-    for finding in sorted(findings, key=lambda finding: STATES.index(finding.state)):
+    for finding in _as_shown(findings):
         if finding.sentence and (finding.state in EXPLAINED or finding.dataset in asked):
             line = f"\n{_title(finding)}, {finding.state}: {finding.sentence}"
             console.print(escape(line), style=STYLES[finding.state].replace("dim", ""), soft_wrap=True, highlight=False)
     console.print()
-    for line in summary(findings, folder)[: 3 if asked else 4]:
+    for line in summary(findings, sets)[: 3 if asked else None]:
         console.print(escape(line), soft_wrap=True, highlight=False)
 
 
@@ -47,26 +50,30 @@ def table(findings: Sequence[Finding], wide: bool) -> Table:
     shown.add_column("protocol id", overflow="fold")
     if wide:
         shown.add_column("folder", overflow="fold")
-    for state in STATES:
-        rows = [finding for finding in findings if finding.state == state]
-        if rows:
-            shown.add_row("")
-            shown.add_row(f"[bold]{state}: {len(rows)}[/]")
+    for state, rows in groupby(_as_shown(findings), key=attrgetter("state")):
+        shown.add_row("")
+        shown.add_row(f"[bold]{state}[/]")
         for row in rows:
             shown.add_row(*_cells(row), *([escape(row.root)] if wide else []), style=STYLES[state])
     return shown
 
 
-def summary(findings: Sequence[Finding], folder: str) -> list[str]:
+def summary(findings: Sequence[Finding], sets: DataSets) -> list[str]:
     """Lines that say how many there are of each, where they were looked for, and how to go on."""
     states = Counter(finding.state for finding in findings)
-    variable = os.environ.get("VPR_DATA")
+    folder, variable = os.path.abspath(os.path.expanduser(sets.folder)), os.environ.get("VPR_DATA", "not set")
     return [
-        ", ".join(f"{states[state]} {state}" for state in reversed(STATES) if states[state]) + ".",
-        f"Looked in {os.path.abspath(os.path.expanduser(folder))} (paths.data; VPR_DATA is {variable or 'not set'}).",
+        ", ".join(f"{states[state]} {state}" for state in STATES if states[state]) + ".",
+        f"Looked in {folder} (paths.data; VPR_DATA is {variable}).",
         "Elsewhere: make data-check ARGS=paths.data=/disk, or export VPR_DATA=/disk for all commands.",
         "What a set must hold and who publishes it: make data-check DATA=NAME, or docs/datasets.md.",
+        *(f"dataset={name} is all of {', '.join(parts)}." for name, parts in sets.collections.items()),
     ]
+
+
+def _as_shown(findings: Iterable[Finding]) -> list[Finding]:
+    """What matters comes last: there it stands above the prompt, however long the list is."""
+    return sorted(findings, key=lambda finding: -STATES.index(finding.state))
 
 
 def _title(finding: Finding) -> str:

@@ -7,6 +7,8 @@ import os
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,8 @@ from vpr.data.places import Places
 from vpr.data.weak import WeakSet
 from vpr.errors import DataAbsent, DataError
 
-# In the order in which they are shown: what matters stands last, above the prompt.
-STATES = ("absent", "yours", "drawn on first use", "found", "incomplete", "broken")
-ABSENT, YOURS, DRAWN, FOUND, INCOMPLETE, BROKEN = STATES
+STATES = ("found", "incomplete", "broken", "drawn on first use", "yours", "absent")
+FOUND, INCOMPLETE, BROKEN, DRAWN, YOURS, ABSENT = STATES
 
 
 @dataclass(frozen=True)
@@ -103,20 +104,23 @@ def _side_counts(database: Sized, queries: Sized, positives: Sequence[Sized]) ->
 
 
 def _missing_photos(made: Any) -> str:
-    """Look for the photos to train on, as readers of those do not: training leaves out what it cannot read."""
-    if isinstance(made, Places):
-        paths = [made.path(image) for image in range(len(made.files))]
-    elif isinstance(made, WeakSet):
-        paths = [*made.gallery.paths, *made.queries.paths]
-    else:
-        return ""
-    missing = missing_files(paths)
+    missing = missing_files(_unseen(made))
     if not missing:
         return ""
+    first = os.path.abspath(next(islice(_unseen(made), missing[0], None)))
     return (
-        f"{len(missing):,} of {len(paths):,} photos are missing (first: {os.path.abspath(paths[missing[0]])}). "
+        f"{len(missing):,} of {sum(1 for _ in _unseen(made)):,} photos are missing (first: {first}). "
         "Extract the archive again; training ends where it cannot read more than 1 % of them."
     )
+
+
+def _unseen(made: Any) -> Iterator[Path]:
+    """Yield the photos to train on, millions in some sets. Readers do not look for these; training leaves them out."""
+    if isinstance(made, Places):
+        yield from map(made.path, range(len(made.files)))
+    elif isinstance(made, WeakSet):
+        yield from made.gallery.paths
+        yield from made.queries.paths
 
 
 def _published(node: Mapping[str, Any]) -> dict[str, Any]:
