@@ -37,7 +37,7 @@ def suppress(neighbours: Neighbours, panoramas: np.ndarray) -> Neighbours:
     together = np.take_along_axis(seen, order, axis=1)
     first = np.ones(indices.shape, bool)
     np.put_along_axis(first, order[:, 1:], together[:, 1:] != together[:, :-1], axis=1)
-    first &= indices >= 0  # these stand at the end of a row, so none of them came before a neighbour
+    # -1 reads some panorama, too, but stands at the end of a row: it takes nobody's place, and stays -1 if it is kept.
     front = np.argsort(~first, axis=1, kind="stable")
     keep = np.take_along_axis(first, front, axis=1)
     return Neighbours(
