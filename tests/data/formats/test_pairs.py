@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import numpy as np
 import pytest
 
 from vpr.data.formats import npy_lists, pairs
-from vpr.data.formats.ground_truth import load_npy, read_vprbench
-from vpr.errors import ConfigError, DataError
+from vpr.data.formats.ground_truth import load_npy, read_positives, read_vprbench
+from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
 
 TOY = Protocol("toy@1f")
@@ -59,24 +60,41 @@ def test_ground_truth_files_are_cleaned_and_the_rest_is_reported(
     assert "left out 2 positives of 2 queries that are no rows of the 4 database images" in caplog.text
 
 
+def test_the_first_ground_truth_file_that_is_there_is_read_whichever_form_it_has(tmp_path: Path) -> None:
+    touch(tmp_path, *(f"ref/{i}.jpg" for i in range(4)), *(f"query/{i}.jpg" for i in range(3)))
+    rows = np.empty(3, dtype=object)
+    rows[:] = [np.array([3, 0]), np.array([], np.int64), np.array([9])]
+    np.save(tmp_path / "x_gt.npy", rows, allow_pickle=True)
+    either = ["ground_truth_new.npy", "x_gt.npy"]
+    assert positives(pairs.read(tmp_path, TOY, "ref", "query", ground_truth=either)) == [[0, 3], [], []]
+    np.save(tmp_path / "ground_truth_new.npy", np.array([[1, [2]], [0, [1, 3]]], dtype=object), allow_pickle=True)
+    assert positives(pairs.read(tmp_path, TOY, "ref", "query", ground_truth=either)) == [[1, 3], [2], []]
+    with pytest.raises(DataError, match=r"a\.npy cannot be read"):
+        pairs.read(tmp_path, TOY, "ref", "query", ground_truth=["a.npy", "b.npy"])
+
+
+def test_one_number_a_query_and_two_rows_a_query_are_no_vprbench_table(tmp_path: Path) -> None:
+    np.save(tmp_path / "gt.npy", np.array([[0], [2]]))
+    assert [rows.tolist() for rows in read_positives(tmp_path / "gt.npy", 3, 2)] == [[0], [2]]
+    np.save(tmp_path / "gt.npy", np.array([[0, 1], [2, 1]], dtype=object), allow_pickle=True)
+    assert [rows.tolist() for rows in read_positives(tmp_path / "gt.npy", 3, 2)] == [[0, 1], [1, 2]]
+
+
 @pytest.mark.parametrize(
-    ("folder", "database", "queries", "dropped"),
+    ("rows", "message"),
     [
-        ("GardensPointWalking", 200, 200, 3),
-        ("GardensPoint_TN", 200, 400, 200),
-        ("Nordland", 27592, 2760, 0),
-        ("SPEDTEST", 607, 607, 0),
+        ([["a"], [1]], "positives of query 0 are no database rows"),
+        ([[0], [1.5]], "positives of query 1 are no whole numbers"),
+        ([[0], [float("nan")]], "positives of query 1 are no whole numbers"),
+        ([[0]], "1 rows for 2 queries"),
     ],
 )
-def test_real_ground_truth_is_read(
-    shared: Path, caplog: pytest.LogCaptureFixture, folder: str, database: int, queries: int, dropped: int
-) -> None:
-    path = shared / "metadata" / "vprbench_gt" / folder / "ground_truth_new.npy"
-    rows = read_vprbench(path, database, queries)
-    table = np.load(path, allow_pickle=True)
-    for query, references in table:
-        assert rows[query].tolist() == sorted({r for r in references if 0 <= r < database})
-    assert (f"left out {dropped} positives" in caplog.text) if dropped else not caplog.text
+def test_positives_that_are_no_rows_are_refused(tmp_path: Path, rows: list, message: str) -> None:
+    array = np.empty(len(rows), dtype=object)
+    array[:] = rows
+    np.save(tmp_path / "gt.npy", array, allow_pickle=True)
+    with pytest.raises(DataError, match=message):
+        read_positives(tmp_path / "gt.npy", 3, 2)
 
 
 @pytest.mark.parametrize("given", [{}, {"tolerance": 1, "ground_truth": "gt.npy"}])
@@ -86,19 +104,21 @@ def test_one_kind_of_ground_truth_is_needed(tmp_path: Path, given: dict) -> None
 
 
 def test_missing_parts_are_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="no folder .*nowhere.*day and night.*By A. Nobody"):
+    with pytest.raises(DataAbsent, match="no folder .*nowhere.*day and night.*By A. Nobody"):
         pairs.read(tmp_path / "nowhere", TOY, "day", "night", tolerance=1, source="By A. Nobody.")
+    with pytest.raises(DataAbsent, match="no folder day or night in .*day and night and a.npy or b.npy.*By A. Nobody"):
+        pairs.read(tmp_path, TOY, "day", "night", ground_truth=["a.npy", "b.npy"], source="By A. Nobody.")
     touch(tmp_path, "day/1.jpg")
     with pytest.raises(DataError, match="no images in .*night"):
         pairs.read(tmp_path, TOY, "day", "night", tolerance=1)
 
 
-@pytest.mark.parametrize("table", [[[9, [0]]], [[0, [0], 1]]])
+@pytest.mark.parametrize("table", [[[9, [0]]], [["0", [0]]], [[0, [0], 1]]])
 def test_ground_truth_that_does_not_fit_is_refused(tmp_path: Path, table: list) -> None:
     array = np.empty((1, len(table[0])), dtype=object)
     array[0, :] = table[0]
     np.save(tmp_path / "gt.npy", array, allow_pickle=True)
-    with pytest.raises(DataError, match="speaks of query 9|has the shape"):
+    with pytest.raises(DataError, match="speaks of query [90]|has the shape"):
         read_vprbench(tmp_path / "gt.npy", 3, 3)
 
 
@@ -129,48 +149,60 @@ def test_damaged_npy_files_are_named(tmp_path: Path, content: bytes | None) -> N
         load_npy(tmp_path / "x.npy")
 
 
-def save_lists(root: Path, **arrays: object) -> Path:
-    for name, array in arrays.items():
-        np.save(root / f"{name}.npy", np.asarray(array), allow_pickle=True)
-    return root
-
-
-def test_lists_in_the_msls_layout(tmp_path: Path) -> None:
-    truth = np.empty(2, dtype=object)
-    truth[:] = [np.array([1]), np.array([2, 0])]
-    save_lists(tmp_path, db=["a.jpg", "b.jpg", "c.jpg"], q=["x.jpg", "y.jpg", "z.jpg"], rows=[2, 0], p=truth)
-    found = npy_lists.read(tmp_path, TOY, "db.npy", "q.npy", "p.npy", "rows.npy", missing="ignore")
-    assert [path.name for path in found.queries] == ["z.jpg", "x.jpg"]
-    assert positives(found) == [[1], [0, 2]]
-    with pytest.raises(DataError, match="3 of 3 database images"):
-        npy_lists.read(tmp_path, TOY, "db.npy", "q.npy", "p.npy", "rows.npy")
-    with pytest.raises(DataError, match="2 rows for 3 queries"):
-        npy_lists.read(tmp_path, TOY, "db.npy", "q.npy", "p.npy", missing="ignore")
-    save_lists(tmp_path, rows=[0, 3])
-    with pytest.raises(DataError, match="speaks of query 3"):
-        npy_lists.read(tmp_path, TOY, "db.npy", "q.npy", "p.npy", "rows.npy", missing="ignore")
+def test_names_with_spaces_unicode_and_upper_case_suffixes_are_read(tmp_path: Path) -> None:
+    day, night = ["1 früh.JPG", "2 spät ☀.Jpeg"], ["雪 1.PNG", "雪 2.jpg"]
+    touch(tmp_path, *(f"am Tag/{name}" for name in day), *(f"nächt/{name}" for name in night))
+    touch(tmp_path, "nächt/notes.txt", "nächt/.雪 3.jpg")
+    found = pairs.read(tmp_path, TOY, "am Tag", "nächt", tolerance=0)
+    assert [path.name for path in (*found.database, *found.queries)] == [*day, *night]
+    rows = [f"am Tag/{day[0]},sommer,1", f"nächt/{night[0]},hiver é,1"]
+    (tmp_path / "index.csv").write_text("\ufeffpath,season,frame\n" + "\n".join(rows), encoding="utf-8")
+    found = pairs.read(tmp_path, TOY, {"season": "sommer"}, {"season": "hiver é"}, tolerance=0)
+    assert (found.queries, positives(found)) == ([tmp_path / "nächt" / night[0]], [[0]])
 
 
 @pytest.mark.parametrize(
-    ("name", "prefix", "counts"), [("Nordland", "Nordland", (27592, 2760)), ("SPED", "SPED", (607, 607))]
+    ("csv", "message"),
+    [
+        ("path,season,frame\na.png,summer,1\nb.png,winter", "Line 3 of .* has no frame"),
+        ('path,season,frame\na.png,summer,1\n"b.png,winter', "cannot be read as csv"),
+        ("path,season,frame\na.png,summer,1\n", "No row of .* passes the filter {'season': 'winter'}"),
+        ("path,season,frame\na.png,summer,one\nb.png,winter,1\n", "'one' is no frame number .image a.png"),
+        ("path;season;frame\na.png;summer;1\n", "no column path, frame, season; it has path;season;frame"),
+        ("path,season\na.png,summer\n", "has no column frame"),
+        ("", "cannot be read as csv"),
+        (b"\xff\xfe\x00", "cannot be read as csv"),
+        (None, "There is no file .*index.csv"),
+    ],
 )
-def test_real_lists(shared: Path, tmp_path: Path, name: str, prefix: str, counts: tuple[int, int]) -> None:
-    lists = shared / "metadata" / "gsv_cities_npy" / name
-    files = [f"{prefix}_{part}.npy" for part in ("dbImages", "qImages", "gt")]
-    found = npy_lists.read(tmp_path, Protocol("x", *counts), *files, lists=lists, missing="ignore")
-    gt = np.load(lists / files[2], allow_pickle=True)
-    assert found.queries[-1] == tmp_path / f"query/{counts[1] - 1:07d}.jpg"
-    assert all(rows.tolist() == sorted(np.ravel(truth)) for rows, truth in zip(found.positives, gt, strict=True))
+def test_damaged_csv_files_are_named(tmp_path: Path, csv: str | bytes | None, message: str) -> None:
+    if csv is not None:
+        (tmp_path / "index.csv").write_bytes(csv if isinstance(csv, bytes) else csv.encode())
+    with pytest.raises(DataError, match=message):
+        pairs.read(tmp_path, TOY, {"season": "summer"}, {"season": "winter"}, tolerance=1)
 
 
-def test_msls_val_keeps_the_740_official_queries(shared: Path, tmp_path: Path) -> None:
-    lists = shared / "metadata" / "gsv_cities_npy" / "msls_val"
-    truth = np.load(lists / "msls_val_pIdx.npy", allow_pickle=True)
-    names = [f"{i}.jpg" for i in range(18871)]  # the real list of database names is not at hand
-    save_lists(tmp_path, msls_val_dbImages=names)
-    for part in ("qImages", "qIdx", "pIdx"):
-        (tmp_path / f"msls_val_{part}.npy").symlink_to((lists / f"msls_val_{part}.npy").resolve())
-    files = [f"msls_val_{part}.npy" for part in ("dbImages", "qImages", "pIdx", "qIdx")]
-    found = npy_lists.read(tmp_path, Protocol("msls-val-740@25m", 18871, 740), *files, missing="ignore")
-    assert positives(found) == [sorted(rows.tolist()) for rows in truth]
-    assert found.queries[0] == tmp_path / "train_val/cph/query/images/1RKCGBAWsZbi5dj3vR2mlw.jpg"
+def test_a_csv_that_cannot_be_opened_or_compared_is_named(tmp_path: Path) -> None:
+    (tmp_path / "index.csv").mkdir()
+    with pytest.raises(DataError, match=r"index\.csv cannot be read: Is a directory"):
+        pairs.read(tmp_path, TOY, {}, {}, tolerance=1)
+    (tmp_path / "walk.csv").write_text("path,frame\na.png,x\n")
+    with pytest.raises(DataError, match=r"Column frame of .*walk\.csv cannot be compared with \{'lt': 3\}"):
+        pairs.read(tmp_path, TOY, {"frame": {"lt": 3}}, {}, tolerance=1, csv="walk.csv")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.parametrize("closed", ["", "day", "gt.npy", "index.csv"])
+def test_what_cannot_be_opened_is_named(tmp_path: Path, closed: str) -> None:
+    touch(tmp_path, "day/0.jpg", "night/0.jpg", "gt.npy", "index.csv")
+    (tmp_path / closed).chmod(0)
+    try:
+        with pytest.raises(DataError, match=closed or tmp_path.name):
+            if closed == "index.csv":
+                pairs.read(tmp_path, TOY, {}, {}, tolerance=1)
+            else:
+                pairs.read(tmp_path, TOY, "day", "night", ground_truth="gt.npy")
+        with pytest.raises(DataError, match="gt.npy"):
+            npy_lists.read(tmp_path, TOY, "gt.npy", "gt.npy", "gt.npy")
+    finally:
+        (tmp_path / closed).chmod(0o755)

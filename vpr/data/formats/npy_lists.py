@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +42,8 @@ def read(
     files = ", ".join(names)
     root = require_folder(root, f"{files} and the images they name", source)
     folder = root if lists is None else require_folder(lists, files, source)
-    if not any((folder / name).is_file() for name in names):
-        raise DataAbsent(f"None of {files} is in {absolute(folder)}, which must hold them. {source}".strip())
+    if not any(os.path.isfile(folder / name) for name in names):
+        raise DataAbsent(f"None of {files} can be found in {absolute(folder)}, which must hold them. {source}".strip())
     database_names = load_names(folder / database)
     query_names = load_names(folder / queries)
     if query_rows is not None:

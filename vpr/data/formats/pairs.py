@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,7 +69,7 @@ def read(
     files = [names, " or ".join(truths), *listed]
     layout = " and ".join(dict.fromkeys([*folders, *filter(None, files)]))
     root = require_folder(root, layout, source)
-    if folders and not any((root / folder).is_dir() for folder in folders):
+    if folders and not any(os.path.isdir(root / folder) for folder in folders):
         raise DataAbsent(
             f"There is no folder {' or '.join(folders)} in {absolute(root)}. It must hold {layout}. {source}".strip()
         )
@@ -77,7 +78,7 @@ def read(
         for side, count in ((database, protocol.database), (queries, protocol.queries))
     ]
     if tolerance is None:
-        file = next((root / name for name in truths if (root / name).is_file()), root / truths[0])
+        file = next((root / name for name in truths if os.path.isfile(root / name)), root / truths[0])
         positives = read_positives(file, len(sides[0].paths), len(sides[1].paths))
     else:
         positives = positives_within(sides[0].frames, sides[1].frames, tolerance)

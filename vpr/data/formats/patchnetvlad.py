@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,12 +73,10 @@ def read(
     """
     root, folder = _folders(root, lists, (database, queries, ground_truth), source)
     truth = read_npz(folder / ground_truth)
-    sides = [
-        _positioned(root, folder / names, positions, prefix)
-        for names, positions in ((database, truth.database), (queries, truth.queries))
-    ]
-    positives = near(*sides, truth.radius if radius is None else radius)
-    return RetrievalSet(protocol, sides[0].paths, sides[1].paths, positives).present(missing)
+    there = _positioned(root, folder / database, truth.database, prefix)
+    asked = _positioned(root, folder / queries, truth.queries, prefix)
+    positives = near(there, asked, truth.radius if radius is None else radius)
+    return RetrievalSet(protocol, there.paths, asked.paths, positives).present(missing)
 
 
 def photos(
@@ -97,8 +96,8 @@ def _folders(root: str | Path, lists: str | Path | None, files: Sequence[str], s
     listed = ", ".join(files)
     root = require_folder(root, f"{listed} and the images they name", source)
     folder = root if lists is None else require_folder(lists, listed, source)
-    if not any((folder / name).is_file() for name in files):
-        raise DataAbsent(f"None of {listed} is in {absolute(folder)}, which must hold them. {source}".strip())
+    if not any(os.path.isfile(folder / name) for name in files):
+        raise DataAbsent(f"None of {listed} can be found in {absolute(folder)}, which must hold them. {source}".strip())
     return root, folder
 
 
