@@ -6,6 +6,7 @@ import logging
 import math
 
 import numpy as np
+import pandas as pd
 from scipy.spatial import cKDTree
 
 from vpr.data.geo import from_earth, to_utm, utm_zone
@@ -15,6 +16,8 @@ from vpr.data.positioned import Positioned
 from vpr.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
+
+CELL = ["area", "east", "north", "heading"]
 
 
 def read(
@@ -55,11 +58,11 @@ def read(
     east, north, areas = _plane(photos.positions[rows], photos.groups[rows])
     headings = np.zeros(len(rows)) if angle == 360 else photos.headings[rows] % 360
     bins = round(360 / angle)
-    cells = np.stack(
-        [areas, np.floor(east / cell), np.floor(north / cell), np.floor(headings / angle) % bins], axis=1
-    ).astype(np.int64)
-    cells, place, counts = np.unique(cells, axis=0, return_inverse=True, return_counts=True)
-    place = place.reshape(-1)  # numpy 2.0 alone gives it two dimensions
+    columns = [areas, np.floor(east / cell), np.floor(north / cell), np.floor(headings / angle) % bins]
+    by_cell = pd.DataFrame({name: column.astype(np.int64) for name, column in zip(CELL, columns, strict=True)})
+    grouped = by_cell.groupby(CELL)
+    place, sizes = grouped.ngroup().to_numpy(), grouped.size()
+    cells, counts = sizes.index.to_frame().to_numpy(), sizes.to_numpy()
     kept = counts >= min_images_per_place
     if apart and kept.any():
         enough = kept.sum()
