@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from vpr.config.app import run, user_error
-from vpr.errors import ConfigError, DataError
+from vpr.errors import ConfigError, DataAbsent, DataError
 
 Launch = Callable[..., int]
 
@@ -206,3 +206,15 @@ def test_hydras_own_error_with_a_hint(
     assert "Traceback" not in err
     assert called == []
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(("kind", "helps"), [(DataAbsent, True), (DataError, False), (ConfigError, False)])
+def test_absent_data_may_be_elsewhere(kind: type[Exception], helps: bool) -> None:
+    error = InstantiationException("Error in call to target 'x.read':\nboom\nfull_key: dataset.train.my_city.photos")
+    error.__cause__ = kind("There is no folder x. It must hold y.")
+    hint = (
+        " If it is elsewhere, type dataset.train.my_city.photos.root=/its/folder; paths.data=/disk, or the environment "
+        "variable VPR_DATA, holds for all sets."
+    )
+    assert user_error(error) == f"{kind.__name__}: There is no folder x. It must hold y." + (hint if helps else "")
+    assert user_error(error.__cause__) == f"{kind.__name__}: There is no folder x. It must hold y."

@@ -62,6 +62,16 @@ def _seconds_of_children() -> float:
         ("train.py", ["seed==1"], ["Error parsing override 'seed==1'"]),
         ("evaluate.py", [], ["ConfigError: ckpt: no value given (???)", "ckpt=runs/x/best.ckpt"]),
         ("evaluate.py", ["ckpt=x", "dataset=toycty"], ["Did you mean 'toycity'?"]),
+        (
+            "train.py",
+            ["dataset=[pitts30k,mlsl_val]"],
+            ["Could not load 'dataset/mlsl_val'", "Did you mean 'msls_val'?"],
+        ),
+        (
+            "evaluate.py",
+            ["ckpt=x", "dataset=[pitts30k,q]"],
+            ["Available options in 'dataset': ", "camvid, ", ", toycity"],
+        ),
     ],
 )
 def test_mistakes_are_answered_at_once(script: str, arguments: list[str], says: list[str], tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -11,53 +14,100 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from vpr.config.app import user_error
 from vpr.config.compose import CONF, compose
+from vpr.config.entries import PARTS
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.errors import DataError
 
-NAMES = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
-DRAWN = {"toycity"}  # makes its images itself
-GIVEN = {
-    "gardens_point",
-    "gardens_point_day",
-    "gardens_point_split",
-    "nordland_mini",
-    "sped_thumbs",
-    "camvid",
-    "ie_tower",
-}
+FILES = sorted((CONF / "dataset").glob("*.yaml"))
+NAMES = [path.stem for path in FILES]
 
 
-def dataset(name: str, root: Path) -> DictConfig:
-    return compose("train", [f"dataset={name}", f"paths.data={root}"]).dataset
+class Reader(NamedTuple):
+    """One entry that a YAML declares itself, as it stands there."""
+
+    dataset: str
+    part: str
+    name: str
+    node: Any
+
+    @property
+    def key(self) -> str:
+        return f"dataset.{self.part}.{self.name}"
+
+
+READERS = [
+    Reader(path.stem, part, name, node)
+    for path in FILES
+    for part in PARTS
+    for name, node in (OmegaConf.load(path).get(part) or {}).items()
+]
+
+
+def dataset(name: str, root: Path, *overrides: str) -> DictConfig:
+    return compose("evaluate", [f"dataset={name}", f"paths.data={root}", *overrides]).dataset
 
 
 def make(node: DictConfig) -> dict[str, Any]:
     return {name: instantiate(part, _convert_="all") for name, part in (node or {}).items()}
 
 
+def roots(node: Any) -> Iterator[str]:
+    """Yield the folders of a reader, and of readers inside it."""
+    if "root" in node:
+        yield node.root
+    for value in node.values():
+        if isinstance(value, Mapping):
+            yield from roots(value)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_shape(name: str) -> None:
+    assert (CONF / "dataset" / f"{name}.yaml").read_text().startswith("# ")
     node = dataset(name, Path("somewhere"))
-    assert node.get("train") or node.get("eval")
+    assert any(node.get(part) for part in PARTS)
+    assert set(node) <= {*PARTS, "image_size", "on_bad_image", "random_weights_ok"}
     assert list(node.get("image_size", {})) == list(node.get("train") or {})  # only what is trained on needs a size
     assert all(len(size) == 2 and min(size) >= 32 for size in node.get("image_size", {}).values())
     assert node.get("on_bad_image", "raise") == "raise"
-    for part in (node.get("eval") or {}).values():
-        assert OmegaConf.is_missing(part, "root") or part.get("protocol") is None or "@" in part.protocol.id
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in DRAWN])
-def test_without_the_data_the_folder_is_named(name: str, tmp_path: Path) -> None:
-    node = dataset(name, tmp_path)
-    if name.startswith("places_"):
-        node.train[name].root = str(tmp_path / name)
-    for part in [*(node.get("train") or {}).values(), *(node.get("eval") or {}).values()]:
-        with pytest.raises(InstantiationException) as caught:
-            instantiate(part, _convert_="all")
-        assert isinstance(caught.value.__cause__, DataError)
-        assert str(part.root) in str(caught.value.__cause__) and "must hold" in str(caught.value.__cause__)
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.key)
+def test_readers(reader: Reader) -> None:
+    beside = [other for other in READERS if (other.dataset, other.part) == (reader.dataset, reader.part)]
+    if reader.part == "eval":
+        assert reader.name == reader.dataset if len(beside) == 1 else reader.name.startswith(reader.dataset)
+    if reader.part == "eval" and "protocol" in reader.node:
+        assert re.fullmatch(r"[a-z0-9-]+@[a-z0-9-]+", reader.node.protocol.id)
+    if reader.part == "eval" and "draw" not in reader.node:
+        assert OmegaConf.to_container(reader.node)["missing"] == "${dataset.on_bad_image}"
+
+
+def test_names_are_unique_since_sets_merge() -> None:
+    assert [key for key, count in Counter(reader.key for reader in READERS).items() if count > 1] == []
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.key)
+def test_without_the_data(reader: Reader, tmp_path: Path) -> None:
+    """One answer says where was looked, what must be there, who published it, and how to point elsewhere."""
+    node = dataset(reader.dataset, tmp_path)[reader.part][reader.name]
+    to_give = OmegaConf.missing_keys(node)
+    for key in to_give:
+        assert key.endswith(".root")  # the only thing that a user must give
+        OmegaConf.update(node, key.removeprefix(f"{reader.key}."), str(tmp_path / "mine"))
+    if "draw" in node:
+        node.draw = False
+    with pytest.raises(InstantiationException) as caught:
+        instantiate(node, _convert_="all")
+    sentence = user_error(caught.value)
+    assert sentence.startswith("DataAbsent: There is no ")
+    assert any(f" {root}" in sentence for root in roots(node))
+    assert re.search(r"must hold \S+", sentence)
+    if not to_give and "draw" not in node:  # one's own photos, and drawn ones, are not published
+        assert re.search(r"must hold .+?\. (?!If it is elsewhere)\S.+\. If it is elsewhere", sentence)
+    assert re.search(rf"type {re.escape(reader.key)}(\.\w+)?\.root=/its/folder; paths.data=/disk", sentence)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +175,7 @@ def test_skip_leaves_missing_images_out(shared: Path, tmp_path: Path) -> None:
     (tmp_path / "gardens_point" / "night_right").mkdir()
     for frame in range(3, 200):
         (tmp_path / "gardens_point" / "night_right" / f"Image{frame:03d}.jpg").touch()
-    node = compose("train", ["dataset=gardens_point", f"paths.data={tmp_path}", "dataset.on_bad_image=skip"]).dataset
+    node = dataset("gardens_point", tmp_path, "dataset.on_bad_image=skip")
     (found,) = make(node.eval).values()
     assert found.protocol.id == "gardens-point-night-right-day-right@2f[197of200q]"
     assert np.array_equal(found.positives[0], [1, 2, 3, 4, 5])  # of frame 3

@@ -78,14 +78,14 @@ def data_sets(
         for name in progress(names):
             try:
                 cfg = compose("evaluate", [f"dataset={name}", *common])
-                for override, key in own.items():
-                    if OmegaConf.select(cfg, key) is not None:
-                        unused.pop(override, None)
-                        _apply(cfg, override)
-                parts = {part: cfg.dataset.get(part) or {} for part in PARTS}
-            except (HydraException, OmegaConfBaseException) as error:
+            except Exception as error:  # of Hydra, OmegaConf or the YAML parser: one set must not end the list
                 found.append(Entry(name, "", name, OmegaConf.create(), sentences(error)))
                 continue
+            for override, key in own.items():
+                if OmegaConf.select(cfg, key) is not None:
+                    unused.pop(override, None)
+                    _apply(cfg, override)
+            parts = {part: cfg.dataset.get(part) or {} for part in PARTS}
             found += [Entry(name, part, entry, node) for part in PARTS for entry, node in parts[part].items()]
     for override, key in unused.items():
         raise ConfigError(f"{override}: none of these data sets has {key}.")

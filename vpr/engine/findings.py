@@ -67,11 +67,11 @@ def look(entry: Entry) -> Finding:
             cfg = OmegaConf.create({"dataset": {entry.part: {entry.name: node}}})
             check_targets(cfg)
             made = instantiate(cfg.dataset[entry.part][entry.name], _convert_="all")
-            missing = _missing_photos(made)
+            missing, counts = _missing_photos(made), _read_counts(made)
         except Exception as error:
             return replace(finding, **_what_went_wrong(error, draws))
     state = INCOMPLETE if missing else FOUND
-    return replace(finding, state=state, sentence=missing or " ".join(noticed), **_read_counts(made))
+    return replace(finding, state=state, sentence=missing or " ".join(noticed), **counts)
 
 
 def _what_went_wrong(error: Exception, draws: bool) -> dict[str, Any]:
