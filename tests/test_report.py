@@ -88,3 +88,8 @@ def test_given_descriptors_have_no_speed_of_description(result: Evaluation) -> N
     result = replace(result, seconds={"search": 0.25})
     assert "0.2 s" in printed(result) and "images/s" not in printed(result)
     assert report.summary(result)["images_per_second"] == 0
+
+
+def test_a_set_without_ground_truth_says_so(result: Evaluation) -> None:
+    result = replace(result, recalls={}, intervals={}, counted=np.zeros(3, bool))
+    assert "no ground truth: predictions are written, nothing is measured" in printed(result)

@@ -33,6 +33,9 @@ def table(result: Evaluation) -> Table:
     grid = Table(title=escape(result.protocol), caption=caption, title_justify="left", caption_justify="left")
     for k in result.recalls:
         grid.add_column(f"R@{k}", justify="right", no_wrap=True)
+    if not result.recalls:
+        grid.add_row("no ground truth: predictions are written, nothing is measured")
+        return grid
     grid.add_row(*(f"[bold]{100 * value:.1f}" for value in result.recalls.values()))
     grid.add_row(*(f"[dim]{100 * low:.1f}–{100 * high:.1f}" for low, high in result.intervals.values()))
     return grid

@@ -40,7 +40,8 @@ class Protocol:
     Attributes:
         id: set, split and what counts as a hit, e.g. `pitts30k-test@25m`, `nordland-mini-913@1f`.
         database, queries: the counts that the set must have; None where the set has no published count.
-        no_positives: what becomes of a query without positives: `skip` leaves it out, `miss` counts it as wrong.
+        no_positives: what becomes of a query without positives: `skip` leaves it out, `miss` counts it as wrong;
+            `unknown`: nobody knows the positives, and predictions are written but nothing is measured.
     """
 
     id: str

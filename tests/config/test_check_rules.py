@@ -57,6 +57,7 @@ GSV = "dataset=gsv_cities"
         (["+trainer.checkpoint_every.epochs=1"], "Leave +trainer.checkpoint_every.epochs out."),
         (["+sed=3"], "sed: there is no such key. Did you mean 'seed'? Leave +sed out."),
         (["+trainer.max_epoch=3"], "trainer.max_epoch: there is no such key. Did you mean 'max_epochs'?"),
+        (["dataset=[toycity,msls_challenge]"], "dataset.eval.msls_challenge: its ground truth is not published"),
     ],
 )
 def test_rule_of_training(overrides: list[str], message: str) -> None:

@@ -34,6 +34,10 @@ def test_no_positives_anywhere() -> None:
         counted(none, "skip")
 
 
+def test_without_ground_truth_nothing_is_counted() -> None:
+    assert not counted(POSITIVES, "unknown").any()
+
+
 @pytest.mark.parametrize(("policy", "expected"), [("skip", 0.5), ("miss", 1 / 3)])
 def test_policy_for_queries_without_positives(policy: str, expected: float) -> None:
     keep = counted(POSITIVES, policy)
@@ -41,7 +45,7 @@ def test_policy_for_queries_without_positives(policy: str, expected: float) -> N
 
 
 def test_unknown_policy() -> None:
-    with pytest.raises(ConfigError, match="choose skip or miss"):
+    with pytest.raises(ConfigError, match="choose skip, miss or unknown"):
         counted(POSITIVES, "ignore")
 
 

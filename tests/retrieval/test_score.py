@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -100,3 +101,10 @@ def test_nothing_to_measure() -> None:
         score(DATABASE, QUERIES, toy([[0], [1], [2]]), ks=[0, 5])
     with pytest.raises(DataError, match="None of the 3 queries"):
         score(DATABASE, QUERIES, toy([[], [], []]))
+
+
+def test_without_ground_truth_neighbours_are_found_and_nothing_is_measured() -> None:
+    known = toy([[], [], []])
+    result = score(DATABASE, QUERIES, replace(known, protocol=Protocol("toy@unknown", no_positives="unknown")))
+    assert result.recalls == {} and result.intervals == {} and not result.counted.any()
+    assert result.neighbours.indices.shape[0] == 3

@@ -79,6 +79,16 @@ def early_stop_is_measured(cfg: DictConfig) -> None:
         )
 
 
+def what_is_measured_has_a_truth(cfg: DictConfig) -> None:
+    sets: Any = OmegaConf.select(cfg, "dataset.eval") or {}
+    for name, node in sets.items():
+        if OmegaConf.select(node, "protocol.no_positives") == "unknown":
+            raise ConfigError(
+                f"dataset.eval.{name}: its ground truth is not published, so training cannot be measured on it. "
+                f"Take another evaluation set; evaluate.py dataset={name} writes its predictions."
+            )
+
+
 def a_teacher_for_the_terms(cfg: DictConfig) -> None:
     teacher, terms = cfg.distillation.teacher, cfg.distillation.terms
     given = teacher.ckpt or teacher.backbone
@@ -138,6 +148,7 @@ TRAIN_RULES: tuple[Rule, ...] = (
     devices_can_be_counted,
     a_place_for_each_device,
     precision_fits_cpu,
+    what_is_measured_has_a_truth,
     monitor_is_measured,
     early_stop_is_measured,
     one_kind_of_teacher,

@@ -33,8 +33,10 @@ def counted(positives: Sequence[np.ndarray], no_positives: str) -> np.ndarray:
 
     Raises ConfigError for another policy and DataError where no query is left.
     """
-    if no_positives not in ("skip", "miss"):
-        raise ConfigError(f"no_positives is '{no_positives}'; choose skip or miss.")
+    if no_positives not in ("skip", "miss", "unknown"):
+        raise ConfigError(f"no_positives is '{no_positives}'; choose skip, miss or unknown.")
+    if no_positives == "unknown":
+        return np.zeros(len(positives), bool)
     keep = np.array([no_positives == "miss" or len(rows) > 0 for rows in positives], bool)
     if not keep.any():
         raise DataError(f"None of the {len(positives):,} queries has a positive: there is nothing to measure.")

@@ -99,9 +99,11 @@ def score(
     assert neighbours is not None
     seconds = {"search": time.perf_counter() - began}
     hits = metrics.hits(neighbours.indices, retrieval_set.positives, ks)
-    recalls = dict(zip(ks, metrics.recall(hits[counted]).tolist(), strict=True))
-    bounds = metrics.interval(hits[counted], seed).tolist()
-    intervals = {k: (low, high) for k, (low, high) in zip(ks, bounds, strict=True)}
+    recalls, intervals = {}, {}
+    if counted.any():  # else the set has no ground truth
+        recalls = dict(zip(ks, metrics.recall(hits[counted]).tolist(), strict=True))
+        bounds = metrics.interval(hits[counted], seed).tolist()
+        intervals = {k: (low, high) for k, (low, high) in zip(ks, bounds, strict=True)}
     return Evaluation(retrieval_set, recalls, intervals, hits, counted, neighbours, {}, database.shape[1], seconds)
 
 
