@@ -117,6 +117,17 @@ def test_an_evaluation_set_that_is_not_whole(tmp_path: Path) -> None:
     assert "2" in finding.sentence and "mine@2f" in finding.sentence
 
 
+@pytest.mark.parametrize(("no_positives", "extra"), [("skip", 2), ("unknown", 0)])
+def test_without_ground_truth_there_are_no_positives_to_count(no_positives: str, extra: int, tmp_path: Path) -> None:
+    write(tmp_path / "day", "0.jpg", "1.jpg", "2.jpg")
+    write(tmp_path / "night", "0.jpg", "1.jpg")
+    node = {"_target_": "vpr.data.formats.pairs.read", "root": str(tmp_path), "database": "day", "queries": "night"}
+    finding = look(entry("eval", **node, tolerance=0, protocol=protocol(3, 2) | {"no_positives": no_positives}))
+    assert finding.state == "found"
+    assert list(finding.counts.items())[:2] == [("database", 3), ("queries", 2)]
+    assert len(finding.counts) == 2 + extra
+
+
 def test_what_a_reader_warns_of_stands_with_the_set(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     write(tmp_path / "ref", "0.jpg", "1.jpg")
     write(tmp_path / "query", "0.jpg", "1.jpg")

@@ -90,7 +90,10 @@ def _read_counts(made: Any) -> dict[str, Any]:
         return {"counts": {"places": len(made), "images": len(made.files)}}
     if isinstance(made, WeakSet):
         return {"counts": _side_counts(made.gallery, made.queries, made.positives)}
-    return {"protocol": made.protocol.id, "counts": _side_counts(made.database, made.queries, made.positives)}
+    counts = _side_counts(made.database, made.queries, made.positives)
+    if made.protocol.no_positives == "unknown":
+        counts = {side: counts[side] for side in ("database", "queries")}
+    return {"protocol": made.protocol.id, "counts": counts}
 
 
 def _side_counts(database: Sized, queries: Sized, positives: Sequence[Sized]) -> dict[str, float]:
