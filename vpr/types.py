@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -58,8 +59,17 @@ class Draw(NamedTuple):
 
 
 class PlaceBatch(NamedTuple):
-    """Training batch: `images` (N, 3, H, W) uint8, `labels` (N,) int64 places, `bad` a sentence per bad photo."""
+    """Training batch.
+
+    Attributes:
+        images: (N, 3, H, W) uint8.
+        labels: (N,) int64 places.
+        bad: a sentence per bad photo.
+        photos: (N,) int64, of which photo each image is a view, counted through all sources. An array, for it stays on
+            the host: what is looked up by it lies on disk.
+    """
 
     images: Tensor
     labels: Tensor
     bad: tuple[str, ...] = ()
+    photos: np.ndarray | None = None

@@ -175,3 +175,22 @@ def test_tally_waits_for_enough_photos_unless_all_are_bad() -> None:
     small.add(batch(100, *"abcde"))  # 5 are what 1 % of 500 allows
     with pytest.raises(DataError, match="2 of 2"):
         BadImageTally().add(batch(0, "a", "b"))
+
+
+def test_a_batch_says_of_which_photo_each_image_is_a_view(tmp_path: Path) -> None:
+    """The grey values are those of the first channel, which the transform leaves: 12 photos of a, then those of b."""
+    sources = make_source(tmp_path / "a"), make_source(tmp_path / "b", first_grey=100, name="b")
+    data = dataset(*sources, k=3, transform=noise)
+    batch = collate_places([data[Draw(place, 2)] for place in (4, 0, 2)])
+    assert batch.photos is not None and batch.photos.dtype == np.int64
+    assert [grey - 88 if grey >= 100 else grey for grey in greys(batch.images)] == batch.photos.tolist()
+    assert len(set(batch.photos.tolist())) == 8  # place 2 repeats one of its two photos
+
+
+def test_photos_left_out_are_passed_over_in_silence(tmp_path: Path) -> None:
+    data = dataset(make_source(tmp_path / "a"), make_source(tmp_path / "b", first_grey=100, name="b"), k=3)
+    data.leave_out = {19, 22, 23}  # of b, photo 7; and all of its last place
+    items = [data[Draw(4, epoch)] for epoch in range(5)]
+    assert all(item.images is not None and set(greys(item.images)) == {106, 108, 109} for item in items)
+    assert not any(item.bad for item in items)
+    assert data[Draw(5, 0)].images is None

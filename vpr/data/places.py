@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -56,11 +56,12 @@ class Places:
 
 
 class PlaceItem(NamedTuple):
-    """One place: `images` (K, 3, H, W) uint8, or None if no photo of it can be read; `bad` as in PlaceBatch."""
+    """One place: `images` (K, 3, H, W) uint8, or None if no photo of it can be read; the rest as in PlaceBatch."""
 
     images: Tensor | None
     label: int
     bad: tuple[str, ...]
+    photos: np.ndarray
 
 
 class PlacesDataset(Dataset[PlaceItem]):
@@ -74,6 +75,9 @@ class PlacesDataset(Dataset[PlaceItem]):
         choice: `random` without replacement, or `recent`: the first K, which are the latest where dates are known.
         transform: `(uint8 (H, W, 3) RGB, rng) -> uint8 (h, w, 3)`.
         min_size: (height, width) in pixels that the transform needs at least; lets a large JPEG be decoded smaller.
+
+    Attributes:
+        leave_out: photos, counted through all sources, that are passed over as unreadable ones are, without a report.
 
     Raises:
         ConfigError: an unknown choice.
@@ -98,7 +102,9 @@ class PlacesDataset(Dataset[PlaceItem]):
         self.seed = seed
         self.choice = choice
         self.min_size = min_size
+        self.leave_out: Collection[int] = frozenset()
         self._first_place = np.cumsum([0, *(len(source) for source in self.sources)])
+        self._first_photo = np.cumsum([0, *(len(source.files) for source in self.sources)])
         self._known_bad: set[Path] = set()
 
     def __len__(self) -> int:
@@ -117,34 +123,34 @@ class PlacesDataset(Dataset[PlaceItem]):
     def __getitem__(self, draw: Draw) -> PlaceItem:
         photos, bad = self._read(draw)
         if not photos:
-            return PlaceItem(None, draw.place, tuple(bad))
-        views = [
-            self.transform(photos[slot % len(photos)], self._rng(draw, 1 + slot))
-            for slot in range(self.images_per_place)
-        ]
-        return PlaceItem(stack_images(views), draw.place, tuple(bad))
+            return PlaceItem(None, draw.place, tuple(bad), np.empty(0, np.int64))
+        numbers, pixels = list(photos), list(photos.values())
+        turns = np.arange(self.images_per_place) % len(photos)
+        views = [self.transform(pixels[turn], self._rng(draw, 1 + slot)) for slot, turn in enumerate(turns)]
+        return PlaceItem(stack_images(views), draw.place, tuple(bad), np.array(numbers, np.int64)[turns])
 
     def _rng(self, draw: Draw, use: int) -> np.random.Generator:
         # numpy pads a seed sequence with zeros: (s, e, p) and (s, e, p, 0) are one stream, so each use has a number.
         return np.random.default_rng((self.seed, draw.epoch, draw.place, use))
 
-    def _read(self, draw: Draw) -> tuple[list[np.ndarray], list[str]]:
-        """Decode the first K readable images in this draw's order."""
+    def _read(self, draw: Draw) -> tuple[dict[int, np.ndarray], list[str]]:
+        """Decode the first K readable images in this draw's order: {number through all sources: pixels}."""
         number = int(np.searchsorted(self._first_place, draw.place, side="right")) - 1
-        source = self.sources[number]
+        source, offset = self.sources[number], int(self._first_photo[number])
         first, last = source.starts[draw.place - self._first_place[number] :][:2]
         images = np.arange(first, last)
         if self.choice == "random":
             images = self._rng(draw, 0).permutation(images)
-        photos: list[np.ndarray] = []
+        photos: dict[int, np.ndarray] = {}
         bad: list[str] = []
-        for path in map(source.path, images):
+        for image in images.tolist():
             if len(photos) == self.images_per_place:
                 break
-            if path in self._known_bad:
+            path = source.path(image)
+            if path in self._known_bad or offset + image in self.leave_out:
                 continue
             try:
-                photos.append(decode(path, self.min_size))
+                photos[offset + image] = decode(path, self.min_size)
             except DataError as error:
                 self._known_bad.add(path)
                 bad.append(str(error))
@@ -158,11 +164,11 @@ def collate_places(items: Sequence[PlaceItem]) -> PlaceBatch:
         DataError: not one image of the batch can be read.
     """
     bad = tuple(sentence for item in items for sentence in item.bad)
-    readable = [(item.images, item.label) for item in items if item.images is not None]
+    readable = [(item.images, item.label, item.photos) for item in items if item.images is not None]
     if not readable:
         raise DataError(
             f"None of the images of {len(items)} places can be read (first: {bad[:1]}). Check the data set."
         )
-    images = torch.cat([images for images, _ in readable])
-    labels = torch.tensor([label for images, label in readable for _ in images], dtype=torch.int64)
-    return PlaceBatch(images, labels, bad)
+    images = torch.cat([images for images, _, _ in readable])
+    labels = torch.tensor([label for images, label, _ in readable for _ in images], dtype=torch.int64)
+    return PlaceBatch(images, labels, bad, np.concatenate([photos for _, _, photos in readable]))
