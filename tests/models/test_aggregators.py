@@ -15,7 +15,7 @@ from vpr.models.aggregators.convap import ConvAP
 from vpr.models.aggregators.cosplace import CosPlace
 from vpr.models.aggregators.gem import GeM, GeMPool
 from vpr.models.aggregators.mixvpr import MixVPR
-from vpr.models.build import _make
+from vpr.models.build import make_network
 from vpr.types import Features, FeatureSpec
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "agg").glob("*.yaml"))
@@ -48,7 +48,7 @@ def test_parity_with_the_published_aggregators(name, shared):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_config_gives_unit_rows_and_gradients(name, node):
-    aggregator = _make(node("agg", name), "agg", SPEC)
+    aggregator = make_network(node("agg", name), "agg", SPEC)
     features = torch.randn(3, 32, 7, 9, requires_grad=True)
     descriptors = aggregator(Features(features))
     assert descriptors.shape == (3, aggregator.dim)
@@ -60,7 +60,7 @@ def test_every_config_gives_unit_rows_and_gradients(name, node):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_mixed_precision_gives_nearly_the_same_float32_unit_rows(name, node):
-    aggregator = _make(node("agg", name), "agg", SPEC)
+    aggregator = make_network(node("agg", name), "agg", SPEC)
     features = torch.randn(3, 32, 7, 9)
     with torch.no_grad():
         exact = aggregator(Features(features))

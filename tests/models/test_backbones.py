@@ -19,7 +19,7 @@ from vpr.models.backbones.mobilenet_v3 import MobileNetV3
 from vpr.models.backbones.resnet import ResNet
 from vpr.models.backbones.timm_features import TimmFeatures
 from vpr.models.backbones.vgg import VGG
-from vpr.models.build import _make
+from vpr.models.build import make_network
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "backbone").glob("*.yaml"))
 BIG = {"resnet101", "dinov2_vitb14"}
@@ -28,7 +28,7 @@ CASES = [pytest.param(name, marks=pytest.mark.slow if name in BIG else ()) for n
 
 @pytest.mark.parametrize("name", CASES)
 def test_shapes_and_gradients_of_every_config(name, node):
-    backbone = _make(node("backbone", name, weights="none"), "backbone")
+    backbone = make_network(node("backbone", name, weights="none"), "backbone")
     channels, stride, _ = backbone.spec
     unit = 14 if stride == 14 else 32
     for size in ((2 * unit, 3 * unit), (4 * unit, 2 * unit)):

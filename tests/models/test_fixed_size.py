@@ -9,7 +9,7 @@ import torch
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.timm_features import TimmFeatures
-from vpr.models.build import _make, build_describer
+from vpr.models.build import build_describer, make_network
 from vpr.types import Features, FeatureSpec
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -23,7 +23,7 @@ ODD = (75, 101)  # no multiple of any stride or patch
 )
 @torch.no_grad()
 def test_backbones(name, node):
-    backbone = _make(node("backbone", name, weights="none"), "backbone").eval()
+    backbone = make_network(node("backbone", name, weights="none"), "backbone").eval()
     if backbone.fixed_size:
         with pytest.raises(ConfigError):
             backbone(torch.zeros(1, 3, *ODD))
@@ -46,7 +46,7 @@ def test_networks_of_timm(name, fixed):
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "agg").glob("*.yaml")))
 @torch.no_grad()
 def test_aggregators(name, node):
-    aggregator = _make(node("agg", name), "agg", FeatureSpec(32, 16, (7, 9))).eval()
+    aggregator = make_network(node("agg", name), "agg", FeatureSpec(32, 16, (7, 9))).eval()
     other = Features(torch.randn(1, 32, 5, 11))
     if getattr(aggregator, "fixed_grid", False):
         with pytest.raises(ConfigError):

@@ -46,6 +46,16 @@ class Distiller(nn.Module):
         for name, term in self._terms():
             term.connect(name, student, [teacher.shape for teacher in self.teachers])
 
+    def kept(self, student: Shape) -> int | None:
+        """Return the length that the student's descriptors get where a term's projection becomes part of the student.
+
+        Raises:
+            ConfigError: teachers of several lengths cannot share one projection.
+        """
+        teachers = [teacher.shape for teacher in self.teachers]
+        dims = [dim for name, term in self._terms() if (dim := term.kept(name, student, teachers))]
+        return dims[0] if dims else None
+
     def teachers_to(self, device: torch.device | str) -> None:
         """Move the teachers to a device."""
         for teacher in self.teachers:

@@ -17,6 +17,7 @@ from vpr.distill.teacher import Teacher
 from vpr.engine.build import plain
 from vpr.engine.trainer import resolve_precision
 from vpr.errors import ConfigError
+from vpr.models.aggregators.projected import Projected, projected_node
 from vpr.models.build import build_describer
 from vpr.models.describer import Describer
 from vpr.retrieval.describe import AUTOCAST
@@ -64,11 +65,30 @@ def _networks(node: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[Des
         yield describer, str(node["backbone"].get("name", node["backbone"]["_target_"])), checkpoint.digest(content)
 
 
+def keep_projection(distiller: Distiller, describer: Describer, agg: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Put a projection that a term keeps behind the student's aggregator; random, as the seed says.
+
+    Returns:
+        the `agg` node from which the student can be built again: `agg` itself where there is no such projection.
+    """
+    dim = distiller.kept(_shape(describer))
+    if dim is None:
+        return agg
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        describer.aggregator = Projected(describer.backbone.spec, describer.aggregator, dim)
+    return projected_node(agg, dim)
+
+
 def connect(distiller: Distiller, describer: Describer, seed: int) -> None:
     """Make the projections between a student and its teachers; random, as the seed says."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        distiller.connect(Shape(describer.dim, describer.backbone.spec.channels, "student"))
+        distiller.connect(_shape(describer))
+
+
+def _shape(student: Describer) -> Shape:
+    return Shape(student.dim, student.backbone.spec.channels, "student")
 
 
 def record(node: DictConfig, distiller: Distiller) -> dict[str, Any]:

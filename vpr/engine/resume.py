@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from vpr import checkpoint
 from vpr.engine.build import plain
 from vpr.errors import CheckpointError, ConfigError
+from vpr.models.aggregators.projected import inner_node
 
 # What decides the order of the batches and the shapes of the weights.
 SAME = ("seed", "batch", "image", "backbone", "agg")
@@ -44,8 +45,10 @@ def check_same_run(cfg: DictConfig, path: Path) -> None:
         raise CheckpointError(f"{path} is no training checkpoint: only the last.ckpt of a run can be gone on from.")
     stored = checkpoint.read(path)["config"]
     now = plain(cfg)
-    # Where weights came from no longer matters; a run that had none says so.
+    # Where weights came from no longer matters; a run that had none says so. Nor do the two differ by the projection
+    # that distillation has put behind the aggregator.
     for config in (stored, now):
+        config["agg"] = inner_node(config["agg"])
         config["backbone"] = {key: value for key, value in config["backbone"].items() if key != "weights"}
     for key in SAME:
         if stored.get(key) != now[key]:

@@ -27,12 +27,12 @@ def build_describer(backbone: Mapping[str, Any], agg: Mapping[str, Any], image: 
         ConfigError: a `_target_` is not a network of vpr.models, an argument is unknown, or a value does not fit.
         WeightsUnavailable: pretrained weights were asked for and cannot be had.
     """
-    made = _make(backbone, "backbone")
+    made = make_network(backbone, "backbone")
     if not isinstance(made, Backbone):
         raise ConfigError(f"backbone._target_={backbone['_target_']} is not a backbone.")
     preprocess = _preprocess(image, made)
     spec = made.spec._replace(grid=feature_grid(made, preprocess.size))
-    return Describer(made, _make(agg, "agg", spec), preprocess)
+    return Describer(made, make_network(agg, "agg", spec), preprocess)
 
 
 def feature_grid(backbone: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
@@ -47,7 +47,12 @@ def feature_grid(backbone: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def _make(node: Mapping[str, Any], name: str, *first: Any) -> nn.Module:
+def make_network(node: Mapping[str, Any], name: str, *first: Any) -> nn.Module:
+    """Make one network of vpr.models from its node, with the positional arguments `first`; `name` is for messages.
+
+    Raises:
+        ConfigError: the `_target_` is no such network, or an argument is unknown.
+    """
     target = node.get("_target_")
     options = {k: v for k, v in node.items() if k not in ("_target_", "_partial_", "_convert_", "_recursive_")}
     made = _network_class(target, name)

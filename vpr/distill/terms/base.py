@@ -41,6 +41,13 @@ class Term(nn.Module):
                     "teacher."
                 )
 
+    def kept(self, name: str, student: Shape, teachers: Sequence[Shape]) -> int | None:
+        """Return the length of the descriptors after a projection that shall become part of the student; None: none.
+
+        Asked before `connect`, which then sees a student of that length.
+        """
+        return None
+
     def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> Tensor:
         """Return the unweighted scalar for the global batch, the same on each rank; `labels` (N,) are its places."""
         raise NotImplementedError

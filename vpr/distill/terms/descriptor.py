@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vpr.distill.outputs import Outputs, Shape
 from vpr.distill.terms.base import Term
+from vpr.errors import ConfigError
 
 
 class Descriptor(Term):
@@ -23,18 +24,44 @@ class Descriptor(Term):
         weight: of the term in the training loss.
         cosine, mse: of the two distances.
         project: train P also where the lengths agree.
+        keep: P s_i, L2-normalised, is the student's descriptor: for all losses, in the checkpoint and in retrieval.
+            Otherwise P serves training alone, and what the student gives is s_i.
     """
 
-    def __init__(self, weight: float = 1.0, cosine: float = 1.0, mse: float = 0.0, project: bool = False) -> None:
+    def __init__(
+        self,
+        weight: float = 1.0,
+        cosine: float = 1.0,
+        mse: float = 0.0,
+        project: bool = False,
+        keep: bool = False,
+    ) -> None:
         super().__init__(weight)
-        self.cosine, self.mse, self.project = cosine, mse, project
+        self.cosine, self.mse, self.project, self.keep = cosine, mse, project, keep
         self.projections = nn.ModuleList()
+
+    def kept(self, name: str, student: Shape, teachers: Sequence[Shape]) -> int | None:
+        if not self.keep:
+            return None
+        dims = {teacher.dim for teacher in teachers}
+        if len(dims) > 1:
+            lengths = ", ".join(f"{teacher.name} {teacher.dim:,}" for teacher in teachers)
+            raise ConfigError(
+                f"distillation.terms.{name}.keep=true makes one projection part of the student, and the teachers' "
+                f"descriptors have different lengths ({lengths}). Type distillation.terms.{name}.keep=false, or bring "
+                "the teachers to one length: distillation.teacher.pca=512."
+            )
+        (dim,) = dims
+        return dim if self._needed(student.dim, dim) else None
 
     def connect(self, name: str, student: Shape, teachers: Sequence[Shape]) -> None:
         super().connect(name, student, teachers)
         for teacher in teachers:
-            needed = self.project or student.dim != teacher.dim
+            needed = not self.keep and self._needed(student.dim, teacher.dim)
             self.projections.append(nn.Linear(student.dim, teacher.dim, bias=False) if needed else nn.Identity())
+
+    def _needed(self, student: int, teacher: int) -> bool:
+        return self.project or student != teacher
 
     def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> Tensor:
         losses = []
