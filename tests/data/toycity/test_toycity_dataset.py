@@ -15,7 +15,7 @@ import simplejpeg
 
 from vpr.data.toycity import dataset, write
 from vpr.data.toycity.ensure import ensure_city
-from vpr.data.toycity.plan import TestSpec, TrainSpec, dump, parse
+from vpr.data.toycity.specs import TestSpec, TrainSpec, dump, parse
 from vpr.errors import DataError
 
 TRAIN, TEST = TrainSpec(5, 6, 4), TestSpec(5, 12, 8)
@@ -178,7 +178,7 @@ def test_a_failing_worker_is_an_error(tmp_path: Path, monkeypatch) -> None:
 def test_two_processes_at_once_draw_one_city(tmp_path: Path) -> None:
     """As the ranks of a distributed run do."""
     code = (
-        "from vpr.data.toycity.ensure import ensure_city; from vpr.data.toycity.plan import TestSpec;"
+        "from vpr.data.toycity.ensure import ensure_city; from vpr.data.toycity.specs import TestSpec;"
         f"print(ensure_city({str(tmp_path)!r}, TestSpec(5, 4, 3), workers=1))"
     )
     both = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(2)]

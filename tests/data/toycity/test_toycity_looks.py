@@ -8,10 +8,11 @@ import pytest
 from vpr.data.toycity.conditions import NAMES, light, visit
 from vpr.data.toycity.facade import facade
 from vpr.data.toycity.lighting import Lighting
-from vpr.data.toycity.plan import TestSpec, TrainSpec, city_of, shots
+from vpr.data.toycity.plan import city_of, shots
 from vpr.data.toycity.scene import draw
 from vpr.data.toycity.sensor import develop
 from vpr.data.toycity.sheet import LEDGE, PIXELS_PER_METRE, Sheet, Skin
+from vpr.data.toycity.specs import TestSpec, TrainSpec
 
 
 def sunny(azimuth: float, elevation: float):

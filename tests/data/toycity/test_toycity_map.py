@@ -7,8 +7,9 @@ import pytest
 from scipy.spatial import cKDTree
 
 from vpr.data.toycity.map import DEPTH, FIRST, LAST, build_city, stations
-from vpr.data.toycity.plan import TOWNS, TestSpec, TrainSpec, shots
+from vpr.data.toycity.plan import TOWNS, shots
 from vpr.data.toycity.poses import OBLIQUE, heading
+from vpr.data.toycity.specs import TestSpec, TrainSpec
 from vpr.errors import ConfigError
 
 

@@ -1,83 +1,33 @@
-"""What is to be drawn: the training photos of two cities, or the database and the queries of a third one."""
+"""What is to be drawn: the training photos of two cities, or the database and the queries of a third one.
+
+The third one is photographed once a station for `TestSpec`, and all around for `PanoramaSpec`.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from vpr.data.toycity.conditions import NAMES
 from vpr.data.toycity.geo import to_latlon, to_utm
 from vpr.data.toycity.map import City, build_city
-from vpr.data.toycity.poses import Jitter, spots, take
+from vpr.data.toycity.poses import Jitter, spots, take, turned
 from vpr.data.toycity.scene import View
-from vpr.errors import ConfigError
+from vpr.data.toycity.specs import CUTOUTS, PanoramaSpec, Spec, TestSpec, TrainSpec
 
-VERSION = 1  # raise it whenever the same seed gives other pixels
 ZONE = 33
 SIZE = (192, 256)  # height and width of a photo
-TRAIN_SPACING, TEST_SPACING = 40.0, 12.0  # metres between stations
+TRAIN_SPACING, TEST_SPACING, PANORAMA_SPACING = 40.0, 12.0, 20.0  # metres between stations
 # name, latitude and longitude of the city's south-west corner, degrees by which the map is turned clockwise
 TOWNS = (("Toyton", 47.07, 15.43, 17.0), ("Drawford", 48.21, 16.35, -31.0), ("Sketchwell", 46.62, 14.31, 8.0))
 _TRAIN_JITTER = Jitter(along=5, across=1.2, heading=16, focal=0.12)
 _DATABASE_JITTER = Jitter(along=0.5, across=0.4, heading=5, focal=0.03)
 _QUERY_JITTER = Jitter(along=5, across=1.2, heading=14, focal=0.12)
+_ANYWHERE_JITTER = _QUERY_JITTER._replace(heading=180)
 _QUERY_NAMES = ("autumn", "dusk", "rain", "fog", "snow", "night")
-
-
-@dataclass(frozen=True)
-class TrainSpec:
-    """Seed, number of places over both cities, and photos of each."""
-
-    seed: int = 0
-    places: int = 250
-    images_per_place: int = 6
-    part: str = "train"
-    version: int = VERSION
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that give no city."""
-        if self.places < 2 or self.images_per_place < 1:
-            raise ConfigError(
-                f"toycity: {self.places} places x {self.images_per_place} images; give at least 2 places of 1 image."
-            )
-
-    @property
-    def images(self) -> int:
-        """Photos in all."""
-        return self.places * self.images_per_place
-
-
-@dataclass(frozen=True)
-class TestSpec:
-    """Seed and number of database and query images of the test city."""
-
-    __test__ = False  # no test class, whatever pytest thinks of the name
-
-    seed: int = 0
-    database: int = 600
-    queries: int = 500
-    part: str = "test"
-    version: int = VERSION
-
-    def __post_init__(self) -> None:
-        """Refuse sizes that give no city."""
-        if self.database < 1 or self.queries < 1:
-            raise ConfigError(
-                f"toycity: {self.database} database and {self.queries} query images; give at least 1 of each."
-            )
-
-    @property
-    def images(self) -> int:
-        """Photos in all."""
-        return self.database + self.queries
-
-
-Spec = TrainSpec | TestSpec
 
 
 class Shot(NamedTuple):
@@ -96,17 +46,6 @@ class Shot(NamedTuple):
     panoid: str
 
 
-def dump(spec: Spec) -> str:
-    """Write a spec as JSON."""
-    return json.dumps(asdict(spec), sort_keys=True)
-
-
-def parse(text: str) -> Spec:
-    """Read a spec from JSON."""
-    fields: dict[str, Any] = json.loads(text)
-    return TrainSpec(**fields) if fields["part"] == "train" else TestSpec(**fields)
-
-
 @lru_cache(maxsize=4)
 def city(seed: int, town: int, spacing: float, wanted: int) -> City:
     """Lay out a town; its facades follow from (seed, town)."""
@@ -115,13 +54,17 @@ def city(seed: int, town: int, spacing: float, wanted: int) -> City:
 
 def shots(spec: Spec) -> list[Shot]:
     """List all photos of a spec in the order in which they are drawn."""
-    return list(_training(spec) if isinstance(spec, TrainSpec) else _testing(spec))
+    if isinstance(spec, TrainSpec):
+        return list(_training(spec))
+    return list(_testing(spec) if isinstance(spec, TestSpec) else _panoramas(spec))
 
 
 def city_of(spec: Spec, town: int) -> City:
     """Give the map on which a shot is taken."""
     if isinstance(spec, TestSpec):
         return city(spec.seed, 2, TEST_SPACING, spec.database)
+    if isinstance(spec, PanoramaSpec):
+        return city(spec.seed, 2, PANORAMA_SPACING, spec.panoramas)
     return city(spec.seed, town, TRAIN_SPACING, (spec.places + 1 - town) // 2)
 
 
@@ -151,6 +94,24 @@ def _testing(spec: TestSpec) -> Iterator[Shot]:
         name = _QUERY_NAMES[int(rng.integers(len(_QUERY_NAMES)))]
         view = take(chart, places[place], name, _QUERY_JITTER, SIZE, (spec.seed, 2, int(place), 1 + i))
         yield _shot(2, "queries", int(place), view)
+
+
+def _panoramas(spec: PanoramaSpec) -> Iterator[Shot]:
+    """Cut-outs of a panorama share place, position, weather and passers-by; queries are upright or wide photos."""
+    places = spots(city_of(spec, 2), PANORAMA_SPACING, spec.panoramas)
+    for place, spot in enumerate(places):
+        seed = (spec.seed, 2, place, 0)
+        name = str(np.random.default_rng(seed).choice(["sunny", "overcast"]))
+        view = take(city_of(spec, 2), spot, name, _DATABASE_JITTER, SIZE, seed)
+        for cutout in range(CUTOUTS):
+            north = cutout * 360 / CUTOUTS
+            yield _shot(2, "database", place, turned(view, (north - TOWNS[2][3]) % 360))
+    for i in range(spec.queries):
+        place = i * len(places) // spec.queries
+        name = _QUERY_NAMES[i % len(_QUERY_NAMES)]
+        size = SIZE if i % 5 else SIZE[::-1]
+        view = take(city_of(spec, 2), places[place], name, _ANYWHERE_JITTER, size, (spec.seed, 2, place, 1 + i))
+        yield _shot(2, "queries", place, view)
 
 
 def _shot(town: int, role: str, place: int, view: View) -> Shot:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -45,6 +46,11 @@ def take(
         round(size[0] * SUPERSAMPLE),
     )
     return View(spot[0], camera, visit(name, rng), seed)
+
+
+def turned(view: View, heading: float) -> View:
+    """Give the same visit with the camera turned to a heading in degrees of the map."""
+    return view._replace(camera=replace(view.camera, heading=heading))
 
 
 def heading(street: Street) -> float:

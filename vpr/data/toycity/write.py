@@ -13,9 +13,10 @@ import pandas as pd
 import simplejpeg
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from vpr.data.toycity.plan import TOWNS, ZONE, Shot, Spec, TrainSpec, city_of, dump, parse, shots
+from vpr.data.toycity.plan import TOWNS, ZONE, Shot, city_of, shots
 from vpr.data.toycity.scene import draw
 from vpr.data.toycity.sensor import develop
+from vpr.data.toycity.specs import Spec, TrainSpec, dump, parse
 from vpr.errors import DataError
 
 _WORTH_WORKERS = 64  # photos; fewer are drawn sooner than a worker starts
