@@ -1,4 +1,4 @@
-"""The drawn city as a training source and as a test set; both draw it first where it is absent."""
+"""The drawn city as a training source and as a test set; unless `draw` is false, both draw it where it is absent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from vpr.data.toycity.ensure import ensure_city
-from vpr.data.toycity.plan import TOWNS, TestSpec, TrainSpec
+from vpr.data.toycity.plan import TOWNS
+from vpr.data.toycity.specs import TestSpec, TrainSpec
 from vpr.types import Protocol
 
 if TYPE_CHECKING:
@@ -25,16 +26,22 @@ def train_places(
     images_per_place: int = 6,
     min_images_per_place: int = 4,
     workers: int | None = None,
+    draw: bool = True,
 ) -> Places:
     """Return the training places of the two training cities, drawn into `<root>/train` in the GSV-Cities layout."""
     from vpr.data.formats import gsv_cities
 
-    folder = ensure_city(root, TrainSpec(seed, places, images_per_place), workers)
+    folder = ensure_city(root, TrainSpec(seed, places, images_per_place), workers, draw)
     return gsv_cities.read(folder, [name for name, *_ in TOWNS[:2]], min_images_per_place=min_images_per_place)
 
 
 def test_set(
-    root: str | Path, seed: int = 0, database: int = 600, queries: int = 500, workers: int | None = None
+    root: str | Path,
+    seed: int = 0,
+    database: int = 600,
+    queries: int = 500,
+    workers: int | None = None,
+    draw: bool = True,
 ) -> RetrievalSet:
     """Return the test set: another city, drawn into `<root>/test`; positives are the database images within 25 m.
 
@@ -44,7 +51,7 @@ def test_set(
     from vpr.data.retrieval_set import RetrievalSet
 
     spec = TestSpec(seed, database, queries)
-    folder = ensure_city(root, spec, workers)
+    folder = ensure_city(root, spec, workers, draw)
     index = pd.read_csv(folder / "index.csv")
     positions = index[["utm_east", "utm_north"]].to_numpy()
     asked = (index["role"] == "query").to_numpy()

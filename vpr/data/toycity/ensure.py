@@ -9,21 +9,24 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from vpr.data.toycity.plan import Spec
-from vpr.errors import DataError
+from vpr.data.toycity.specs import Spec
+from vpr.errors import DataAbsent, DataError
 
 SPEC_FILE = "city.json"
 
 
-def ensure_city(root: str | Path, spec: Spec, workers: int | None = None) -> Path:
+def ensure_city(root: str | Path, spec: Spec, workers: int | None = None, draw: bool = True) -> Path:
     """Return `<root>/<spec.part>`, drawn first if it is absent.
 
     Several processes may call this at once: one draws, the others wait. An unfinished drawing is never taken for one.
-    DataError if the folder holds something else, or a city of another spec.
+    DataError if the folder holds something else, or a city of another spec; DataAbsent if it is absent and `draw` is
+    false.
     """
     folder = Path(root).expanduser().absolute() / spec.part
     if _is_drawn(folder, spec):
         return folder
+    if not draw:
+        raise DataAbsent(f"There is no folder {folder}. It must hold the drawn city; draw=true draws it.")
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f".{spec.part}.lock")):
         if _is_drawn(folder, spec):
