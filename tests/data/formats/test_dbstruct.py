@@ -163,7 +163,9 @@ def test_a_folder_that_may_not_be_listed_is_named(tmp_path: Path, monkeypatch: p
 
     make(tmp_path)
     monkeypatch.setattr(os, "listdir", refuse)
-    with pytest.raises(DataError, match=r"queries_real/001 cannot be read: Permission denied\. Give"):
+    with pytest.raises(
+        DataError, match=r"queries_real/001 cannot be read: Permission denied\. Look at its permissions"
+    ):
         read(tmp_path, "x.mat", TOY)
 
 

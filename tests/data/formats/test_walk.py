@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vpr.data.formats.walk import natural, require_sides, walk_images
+from vpr.data.formats.layout import natural
+from vpr.data.formats.walk import require_sides, walk_images
 from vpr.errors import DataAbsent, DataError
 
 
@@ -36,7 +37,7 @@ def test_links_are_followed_but_never_in_circles(tmp_path: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_a_folder_that_cannot_be_read_as_a_user(tmp_path: Path) -> None:
     (tmp_path / "locked").mkdir(mode=0)
-    with pytest.raises(DataError, match="locked cannot be read .Permission denied"):
+    with pytest.raises(DataError, match="locked cannot be read: Permission denied"):
         walk_images(tmp_path)
 
 
@@ -45,7 +46,7 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(os, "scandir", refuse)
-    with pytest.raises(DataError, match=f"{tmp_path} cannot be read .Permission denied.*permissions"):
+    with pytest.raises(DataError, match=f"{tmp_path} cannot be read: Permission denied.*permissions"):
         walk_images(tmp_path)
 
 

@@ -12,8 +12,9 @@ import pandas as pd
 from vpr.data.formats.layout import absolute, require_folder
 from vpr.data.formats.mat import read_mat
 from vpr.data.formats.name_parts import name_parts
-from vpr.data.formats.sides import find_sides, readable
+from vpr.data.formats.sides import find_sides
 from vpr.data.positioned import Positioned, near
+from vpr.data.readable import readable
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataAbsent
 from vpr.types import Protocol
@@ -65,10 +66,9 @@ def read(
     if panorama is not None:
         cuts = pd.factorize(np.array(name_parts(split.database.files, panorama, "panorama")))[0].astype(np.int64)
     positives = near(split.database, split.queries, split.radius if radius is None else radius)
-    with readable():
-        return RetrievalSet(
-            protocol, split.database.paths, split.queries.paths, positives, cuts, query_short_side
-        ).present(missing)
+    return RetrievalSet(protocol, split.database.paths, split.queries.paths, positives, cuts, query_short_side).present(
+        missing
+    )
 
 
 def photos(
@@ -103,7 +103,7 @@ def read_split(root: str | Path, mat: str, layouts: Sequence[Sequence[str]], sou
     folders = [" and ".join(dict.fromkeys(HERE if f in ("", ".") else f for f in pair)) for pair in layouts]
     layout = f"{mat} (or datasets/{mat}) and the images in {', or in '.join(folders)}"
     root = require_folder(root, layout, source)
-    with readable():
+    with readable(root):
         found = [root / folder / mat for folder in MAT_FOLDERS if (root / folder / mat).is_file()]
         if not found:
             raise DataAbsent(f"There is no {mat} in {absolute(root)}. It must hold {layout}. {source}".strip())

@@ -30,7 +30,7 @@ def list_frames(
     """
     if names is not None:
         return [root / folders[0] / name for name in read_lines(root / names)]
-    paths = [path for folder in folders for path in _images(root / folder)]
+    paths = [root / folder / name for folder in folders for name in list_images(root / folder)]
     if expected is None or len(paths) == expected:
         return paths
     numbers = [_number(path) for path in paths]
@@ -58,13 +58,6 @@ def read_lines(path: Path) -> list[str]:
     if not lines:
         raise DataError(f"{absolute(path)} is empty; expected one file name a line.")
     return lines
-
-
-def _images(folder: Path) -> list[Path]:
-    try:
-        return [folder / name for name in list_images(folder)]
-    except OSError as error:
-        raise DataError(f"{absolute(folder)} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
 def _number(path: Path) -> int:

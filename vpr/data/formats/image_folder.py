@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from vpr.data.formats.exif import read_fixes
-from vpr.data.formats.layout import IMAGE_SUFFIXES, absolute, require_folder
+from vpr.data.formats.layout import IMAGE_SUFFIXES, absolute, natural, require_folder
 from vpr.data.formats.rows import read_rows
-from vpr.data.formats.walk import natural, require_sides, walk_images
+from vpr.data.formats.walk import require_sides, walk_images
 from vpr.data.geo import check_degrees, to_earth
 from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet, as_found

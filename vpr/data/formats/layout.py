@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+from vpr.data.readable import readable
 from vpr.errors import DataAbsent, DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
@@ -43,12 +44,13 @@ def list_images(folder: Path) -> list[str]:
     """Names of the images in a folder, numbers in natural order (2.jpg before 10.jpg).
 
     Raises:
-        DataError: the folder is missing or holds no image.
+        DataError: the folder is missing, cannot be read, or holds no image.
     """
-    names = [entry.name for entry in folder.iterdir() if is_image(entry.name)] if folder.is_dir() else []
+    with readable(folder):
+        names = [entry.name for entry in folder.iterdir() if is_image(entry.name)] if folder.is_dir() else []
     if not names:
         raise DataError(f"There are no images in {absolute(folder)} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return sorted(names, key=_natural)
+    return sorted(names, key=natural)
 
 
 def is_image(name: str) -> bool:
@@ -56,5 +58,6 @@ def is_image(name: str) -> bool:
     return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
-def _natural(name: str) -> list[tuple[int, int | str]]:
-    return [(0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part]
+def natural(name: str) -> list[str | int]:
+    """Sort key by which 2.jpg comes before 10.jpg, and text and numbers never meet."""
+    return [int(part) if odd % 2 else part for odd, part in enumerate(re.split(r"(\d+)", name))]

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
-
-from vpr.errors import DataError
 
 BASES = ("", "raw")  # OpenIBL and WAKD keep everything below raw/
 SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
@@ -63,14 +60,3 @@ def _named(folder: str, names: Sequence[str], suffix: str | None) -> list[str]:
 
 def _renamed(name: str, suffix: str) -> str:
     return os.path.splitext(name)[0] + suffix if suffix else name
-
-
-@contextmanager
-def readable() -> Iterator[None]:
-    """Turn a folder that may not be listed into a DataError that names it."""
-    try:
-        yield
-    except PermissionError as error:
-        raise DataError(
-            f"{error.filename} cannot be read: {error.strerror}. Give this user the right to read and list it."
-        ) from error

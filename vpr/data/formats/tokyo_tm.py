@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from vpr.data.formats import dbstruct
-from vpr.data.formats.sides import readable
 from vpr.data.positioned import Positioned
 from vpr.data.positives import positives_within
 from vpr.data.retrieval_set import RetrievalSet
@@ -46,8 +45,7 @@ def read(
     asked = held_out([file.rpartition("/")[0] for file in images.files], seed)
     database, queries = ([path for path, q in zip(images.paths, asked, strict=True) if q == side] for side in (0, 1))
     positives = positives_within(images.positions[~asked], images.positions[asked], radius)
-    with readable():
-        return RetrievalSet(protocol, database, queries, positives).present(missing)
+    return RetrievalSet(protocol, database, queries, positives).present(missing)
 
 
 def photos(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from vpr.data.formats.layout import IMAGE_SUFFIXES, absolute, require_folder
+from vpr.data.readable import readable
 from vpr.errors import DataError
 
 
@@ -39,13 +39,8 @@ def walk_images(folder: Path) -> list[str]:
     return names
 
 
-def natural(name: str) -> list[str | int]:
-    """Sort key by which 2.jpg comes before 10.jpg, and text and numbers never meet."""
-    return [int(part) if odd % 2 else part for odd, part in enumerate(re.split(r"(\d+)", name))]
-
-
 def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: list[str]) -> None:
-    try:
+    with readable(folder):
         status = os.stat(folder)
         here = (status.st_dev, status.st_ino)
         if here in above:
@@ -62,9 +57,5 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: l
                     names.append(prefix + name)
                 elif entry.is_symlink() and entry.is_dir():
                     folders.append(name)
-    except OSError as error:
-        raise DataError(
-            f"{absolute(Path(folder))} cannot be read ({error.strerror}). Mend its permissions, or remove the link."
-        ) from error
     for name in folders:
         _walk(f"{folder}/{name}", f"{prefix}{name}/", (*above, here), names)
