@@ -91,7 +91,7 @@ def what_is_measured_has_a_truth(cfg: DictConfig) -> None:
 
 def a_teacher_for_the_terms(cfg: DictConfig) -> None:
     teacher, terms = cfg.distillation.teacher, cfg.distillation.terms
-    given = teacher.ckpt or teacher.backbone
+    given = teacher.ckpt or teacher.backbone or teacher.hub
     if terms and not given:
         raise ConfigError(
             f"distillation: nobody teaches the terms ({', '.join(terms)}). Train a teacher, for example "
@@ -108,8 +108,11 @@ def a_teacher_for_the_terms(cfg: DictConfig) -> None:
 
 def one_kind_of_teacher(cfg: DictConfig) -> None:
     teacher = cfg.distillation.teacher
-    if teacher.ckpt and teacher.backbone:
-        raise ConfigError("distillation.teacher has a ckpt and a backbone, and can be only one of them. Leave one out.")
+    kinds = [kind for kind in ("ckpt", "backbone", "hub") if teacher[kind]]
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"distillation.teacher has a {' and a '.join(kinds)}, and can be only one of them. Leave the rest out."
+        )
     if isinstance(teacher.backbone, str):
         raise ConfigError(
             f"distillation.teacher.backbone={teacher.backbone}: it is a whole group. "

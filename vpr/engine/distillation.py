@@ -9,9 +9,11 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torch import nn
 
 from vpr import checkpoint
 from vpr.distill.distiller import Distiller
+from vpr.distill.hub import load_hub
 from vpr.distill.outputs import Shape
 from vpr.distill.teacher import Teacher
 from vpr.engine.build import plain
@@ -51,8 +53,8 @@ def make_teachers(cfg: DictConfig) -> list[Teacher]:
     ]
 
 
-def _networks(node: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[Describer, str, str]]:
-    """Yield (describer, name, digest) of each teacher."""
+def _networks(node: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[nn.Module, str, str]]:
+    """Yield (network, name, digest) of each teacher."""
     paths = [node["ckpt"]] if isinstance(node["ckpt"], str) else node["ckpt"]
     for path in paths or ():
         content = checkpoint.read(path)
@@ -63,6 +65,11 @@ def _networks(node: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[Des
         describer = build_describer(node["backbone"], node["agg"], image)
         content = checkpoint.pack(describer, {"backbone": node["backbone"], "agg": node["agg"]})
         yield describer, str(node["backbone"].get("name", node["backbone"]["_target_"])), checkpoint.digest(content)
+    if node["hub"]:
+        network = load_hub(node["hub"])
+        source = network.source
+        content = checkpoint.pack(network, {"backbone": {"hub": source.name, "args": source.args}, "agg": {}})
+        yield network, source.name, checkpoint.digest(content)
 
 
 def keep_projection(distiller: Distiller, describer: Describer, agg: dict[str, Any], seed: int) -> dict[str, Any]:
@@ -97,6 +104,9 @@ def record(node: DictConfig, distiller: Distiller) -> dict[str, Any]:
     Where this machine keeps a teacher's file is no part of it.
     """
     found = plain(node)
+    hub = found["teacher"]["hub"]
+    if hub:
+        found["teacher"]["hub"] = {**hub, "repo": "/".join(Path(hub["repo"]).parts[-2:])}
     teachers = [
         {"name": "/".join(Path(t.name).parts[-2:]), "share": t.share, "digest": t.digest} for t in distiller.teachers
     ]
