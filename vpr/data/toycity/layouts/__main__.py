@@ -1,0 +1,32 @@
+"""python -m vpr.data.toycity.layouts OUT_DIR: draw a small city and write it in the layouts of published sets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from vpr.data.toycity.layouts.write import LAYOUTS, write_all
+from vpr.errors import VPRError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write them, say where; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m vpr.data.toycity.layouts", description=__doc__)
+    parser.add_argument("out", metavar="OUT_DIR", help="what paths.data will be; not the folder of real sets")
+    out = parser.parse_args(arguments).out
+    try:
+        album = write_all(out)
+    except VPRError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    counts = f"{len(album.database)} database images and {len(album.queries)} queries"
+    print(f"{counts} in {out}/{{{','.join(['toycity/panoramas', *LAYOUTS])}}}")
+    print(f"e.g. python evaluate.py ckpt=best.ckpt paths.data={out} dataset=tokyo247 \\")
+    protocol = "dataset.eval.tokyo247.protocol"
+    sizes = f"{protocol}.database={len(album.database)} {protocol}.queries={len(album.queries)}"
+    print(f"    {protocol}.id=toycity-tokyo@25m-nms {sizes}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

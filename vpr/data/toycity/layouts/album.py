@@ -1,0 +1,71 @@
+"""The drawn panoramas and queries as tables, and the one way in which layouts put a photo somewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from vpr.data.positives import positives_within
+from vpr.data.toycity.dataset import RADIUS
+
+POSITION = ["utm_east", "utm_north"]
+
+
+class Album(NamedTuple):
+    """A drawn part on disk: its folder and the rows of its index.csv, in the order in which they were drawn."""
+
+    folder: Path
+    database: pd.DataFrame
+    queries: pd.DataFrame
+
+    @property
+    def positives(self) -> list[np.ndarray]:
+        """One sorted array of database rows per query: those within 25 m."""
+        return positives_within(self.database[POSITION].to_numpy(), self.queries[POSITION].to_numpy(), RADIUS)
+
+    def put(self, rows: pd.DataFrame, folder: Path, names: Sequence[str]) -> None:
+        """Let the photos of `rows` appear below `folder` under other names."""
+        for path, name in zip(rows.path, names, strict=True):
+            link(self.folder / path, folder / name)
+
+
+def open_album(folder: Path) -> Album:
+    """Read what `ensure_city` drew for a PanoramaSpec."""
+    index = pd.read_csv(folder / "index.csv", float_precision="round_trip")
+    asked = index.role == "query"
+    return Album(folder, index[~asked].reset_index(drop=True), index[asked].reset_index(drop=True))
+
+
+def link(source: Path, target: Path) -> None:
+    """Let the file appear a second time; where the disk cannot, copy it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def numbered(rows: pd.DataFrame, pattern: str) -> list[str]:
+    """Name photos by their row, e.g. by `{:07d}.jpg`."""
+    return [pattern.format(row) for row in range(len(rows))]
+
+
+def cutouts(rows: pd.DataFrame) -> list[str]:
+    """Tell views of one place apart: panorama and yaw, e.g. `k3x..._030`; queries are views of their own."""
+    return [f"{panoid}_{yaw:03d}" for panoid, yaw in zip(rows.panoid, yaws(rows), strict=True)]
+
+
+def yaws(rows: pd.DataFrame) -> list[int]:
+    """Whole degrees of heading, 0 to 359."""
+    return [int(heading) % 360 for heading in rows.heading]
+
+
+def stamps(rows: pd.DataFrame) -> np.ndarray:
+    """When the photos were taken, as year * 100 + month."""
+    return rows.year.to_numpy() * 100 + rows.month.to_numpy()
