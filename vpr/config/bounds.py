@@ -19,6 +19,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "trainer.matmul_precision": ("highest", "high", "medium"),
     "trainer.sync_batchnorm": ("auto", True, False),
     "dataset.on_bad_image": ("raise", "skip"),
+    "distillation.cache": (False, True),
     "distillation.teacher.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
     "precision": ("32-true", "16-mixed", "bf16-mixed"),
     "dtype": ("float16", "float32"),
@@ -36,6 +37,7 @@ AT_LEAST = {
     "trainer.early_stop": 1,
     "trainer.checkpoint_every.steps": 1,
     "distillation.task_weight": 0,
+    "distillation.cache_pca": 1,
     "batch_size": 1,
     "num_workers": -1,
 }

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from vpr.distill.cache import CachedTeacher
 from vpr.distill.outputs import Outputs, Shape
 from vpr.distill.teacher import Teacher
 from vpr.distill.terms.base import Term
@@ -29,7 +30,7 @@ class Distiller(nn.Module):
     def __init__(
         self,
         terms: Mapping[str, Term] | None = None,
-        teachers: Sequence[Teacher] = (),
+        teachers: Sequence[Teacher | CachedTeacher] = (),
         task_weight: float = 1.0,
     ) -> None:
         super().__init__()
@@ -65,7 +66,7 @@ class Distiller(nn.Module):
         """Return {term: unweighted scalar} for the student's features and descriptors (n, D) of this rank's batch."""
         if not self.terms:
             return {}
-        targets = [teacher(batch.images) for teacher in self.teachers]
+        targets = [teacher.targets(batch) for teacher in self.teachers]
         with torch.autocast(descriptors.device.type, enabled=False):
             student = Outputs(gather_rows(descriptors.float()), features.map.float())
             targets = [t._replace(descriptors=gather_rows(t.descriptors)) for t in targets]

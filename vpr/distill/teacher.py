@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from vpr.distill.outputs import Outputs, Shape
 from vpr.models.describer import Describer
-from vpr.types import Preprocess
+from vpr.types import PlaceBatch, Preprocess
 
 
 class Teacher(nn.Module):
@@ -54,6 +54,10 @@ class Teacher(nn.Module):
     def train(self, mode: bool = True) -> Teacher:
         """Stay in evaluation mode, whatever is asked."""
         return super().train(False)
+
+    def targets(self, batch: PlaceBatch) -> Outputs:
+        """Return the outputs for this rank's batch."""
+        return self(batch.images)
 
     def prepare(self, images: Tensor) -> Tensor:
         """Bring uint8 images (n, 3, H, W) to the teacher's size and normalisation, on their device."""

@@ -12,10 +12,12 @@ from omegaconf import DictConfig
 from torch import nn
 
 from vpr import checkpoint
+from vpr.distill.cache import CachedTeacher
 from vpr.distill.distiller import Distiller
 from vpr.distill.hub import load_hub
 from vpr.distill.outputs import Shape
 from vpr.distill.teacher import Teacher
+from vpr.distill.terms.base import Term
 from vpr.engine.build import plain
 from vpr.engine.trainer import resolve_precision
 from vpr.errors import ConfigError
@@ -31,13 +33,27 @@ def make_distiller(cfg: DictConfig) -> Distiller:
     Raises:
         CheckpointError: a teacher's file is missing, damaged or from elsewhere.
         WeightsUnavailable: the weights of a teacher's network cannot be had.
+        ConfigError: a term needs more than a cache of descriptors.
     """
     node = cfg.distillation
+    terms = {name: instantiate(term, _convert_="all") for name, term in node.terms.items()}
+    if node.cache:
+        _check_cached(terms)
     # The student's initial weights are the same with a teacher as without.
     with torch.random.fork_rng(devices=[]):
-        teachers = make_teachers(cfg)
-    terms = {name: instantiate(term, _convert_="all") for name, term in node.terms.items()}
-    return Distiller(terms, teachers, node.task_weight)
+        teachers: list[Teacher] = make_teachers(cfg)
+    kept = [CachedTeacher(teacher, node.cache_pca) for teacher in teachers] if node.cache else teachers
+    return Distiller(terms, kept, node.task_weight)
+
+
+def _check_cached(terms: Mapping[str, Term]) -> None:
+    mapped = [name for name, term in terms.items() if term.needs_map]
+    if mapped:
+        raise ConfigError(
+            f"distillation.cache=true keeps the teacher's descriptors alone, and {', '.join(mapped)} compares feature "
+            "maps. Type distillation.cache=false, or choose terms that need descriptors only: similarity, rkd, rank, "
+            "descriptor, logit, or wakd with distillation.terms.wakd.maps=0."
+        )
 
 
 def make_teachers(cfg: DictConfig) -> list[Teacher]:
@@ -133,5 +149,7 @@ def _what_counts(run: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "terms": run.get("terms", {}),
         "task_weight": run.get("task_weight", 1.0),
+        "cache": run.get("cache", False),
+        "cache_pca": run.get("cache_pca"),
         "teachers": [(t["digest"], t["share"]) for t in run.get("teachers", ())],  # their files may have moved
     }

@@ -14,10 +14,11 @@ from omegaconf import DictConfig
 from vpr import checkpoint
 from vpr.data.transforms import TrainTransform
 from vpr.data.workers import loader_workers
+from vpr.distill.cache import CachedTeacher
 from vpr.engine.bad_images import BadImages
 from vpr.engine.build import evaluation_sets, make_describer, plain, training_places
 from vpr.engine.datamodule import PlacesDataModule
-from vpr.engine.distillation import check_same_distillation, connect, keep_projection, make_distiller, record
+from vpr.engine.distillation import check_same_distillation, connect, make_distiller, record
 from vpr.engine.last import LastCheckpoint
 from vpr.engine.loggers import finish
 from vpr.engine.module import TrainingModule
@@ -25,6 +26,7 @@ from vpr.engine.recall import Recall
 from vpr.engine.resume import check_same_run, find_checkpoint
 from vpr.engine.speed import Speed
 from vpr.engine.summary import print_summary
+from vpr.engine.targets import TeacherTargets
 from vpr.engine.top import TopCheckpoints
 from vpr.engine.trainer import device_count, make_trainer, resolve_precision
 from vpr.losses.objective import PlacesObjective
@@ -48,7 +50,6 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
     sources, sets = training_places(cfg.dataset), evaluation_sets(cfg.dataset)
     describer, parts = make_describer(cfg)
-    parts["agg"] = keep_projection(distiller, describer, parts["agg"], cfg.seed)
     connect(distiller, describer, cfg.seed)
     parts["distillation"] = record(cfg.distillation, distiller)
     if resume:
@@ -105,9 +106,18 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
             "progress": False,
         },
     )
+    targets = TeacherTargets(
+        [teacher for teacher in distiller.teachers if isinstance(teacher, CachedTeacher)],
+        data.dataset,
+        Path(cfg.paths.runs) / "teacher_targets",
+        batch_size=cfg.trainer.eval_batch_size,
+        num_workers=workers,
+    )
     last = LastCheckpoint(directory, lambda: checkpoint.pack(describer, config), **cfg.trainer.checkpoint_every)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
-    trainer = make_trainer(cfg.trainer, directory, [BadImages(), last, recall, Speed()], loggers, data.steps_per_epoch)
+    trainer = make_trainer(
+        cfg.trainer, directory, [BadImages(), targets, last, recall, Speed()], loggers, data.steps_per_epoch
+    )
     try:
         for logger in trainer.loggers:
             logger.log_hyperparams(config)

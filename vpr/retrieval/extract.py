@@ -23,13 +23,15 @@ def image_loader(
     batch_size: int = 32,
     num_workers: int = 0,
     short_side: int | None = None,
+    rows: np.ndarray | None = None,
 ) -> DataLoader:
     """Load this rank's share of `paths`: every world-size-th batch. `short_side` is that of `EvalTransform`.
 
-    Whole batches are dealt out, so that each image is described in the same company, and to the same last bit, as by
-    one process; no row is padded or repeated.
+    `rows` (int64) are the paths to load; None: all. Whole batches are dealt out, so that each image is described in the
+    same company, and to the same last bit, as by one process; no row is padded or repeated.
     """
-    batches = [list(range(start, min(start + batch_size, len(paths)))) for start in range(0, len(paths), batch_size)]
+    wanted = list(range(len(paths))) if rows is None else rows.tolist()
+    batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
     return DataLoader(
         ImageDataset(paths, preprocess, short_side),
         batch_sampler=batches[ranks.rank() :: ranks.world()],

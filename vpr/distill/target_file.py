@@ -1,0 +1,121 @@
+"""A teacher's descriptors on disk: one mapped row for each photo, and a JSON that says whose they are."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpr.errors import DataError
+
+log = logging.getLogger(__name__)
+
+BLOCK = 4096
+# float16 moves the norm of a row by less than 2^-11.
+UNIT = 1e-3
+
+
+class TargetFile:
+    """`<name>.npy` of (rows, dim) float16, filled by row number in any order, and its label `<name>.json`.
+
+    A described row has unit norm. One that has not is still to be described: so an interrupted build needs no book of
+    what is done, and rows that a crash of the machine has lost are found, too.
+
+    Args:
+        identity: plain values that decide the rows; a file of another identity is never used.
+    """
+
+    def __init__(self, folder: Path, name: str, identity: Mapping[str, Any], rows: int, dim: int) -> None:
+        self.values, self.label = folder / f"{name}.npy", folder / f"{name}.json"
+        self.identity = json.loads(json.dumps(identity))
+        self.shape = (rows, dim)
+
+    def begin(self) -> bool:
+        """Return whether all rows are there and sound; if not, make the file ready to be filled, or filled on.
+
+        A file that is damaged or not what its label says is begun anew, with a warning.
+
+        Raises:
+            DataError: the disk is too small.
+        """
+        if self.values.exists() or self.label.exists():
+            try:
+                label = self._checked_label()
+                return label["complete"]
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                log.warning("%s is not used but made again: %s.", self.values, error)
+        self._create()
+        return False
+
+    def attach(self, mode: str = "r+") -> np.memmap:
+        """Map the file of `begin`: `r+` to write rows, `r` to read them."""
+        return np.lib.format.open_memmap(self.values, mode)
+
+    def missing(self) -> np.ndarray:
+        """Return the rows (int64, rising) that are still to be described."""
+        found = [np.abs(np.linalg.norm(block.astype(np.float32), axis=1) - 1) < UNIT for block in self._blocks()]
+        return np.flatnonzero(~np.concatenate([np.empty(0, bool), *found]))
+
+    def seal(self, bad: Mapping[int, str]) -> None:
+        """Say that the file is complete but for the rows of `bad`: {row: why its photo has no target}."""
+        self._write_label(complete=True, bad={str(row): why for row, why in bad.items()}, crc32=self._checksum())
+
+    def bad(self) -> dict[int, str]:
+        """Return the rows without a target of a complete file, and why."""
+        return {int(row): why for row, why in json.loads(self.label.read_text(encoding="utf-8"))["bad"].items()}
+
+    def delete(self) -> None:
+        """Remove it."""
+        self.label.unlink(missing_ok=True)
+        self.values.unlink(missing_ok=True)
+
+    def _checked_label(self) -> dict[str, Any]:
+        """Return the label of a sound file; any of the errors that `begin` knows otherwise."""
+        label = json.loads(self.label.read_text(encoding="utf-8"))
+        theirs = dict(label["identity"])
+        if theirs != self.identity:
+            other = [key for key in self.identity | theirs if theirs.get(key) != self.identity.get(key)]
+            raise ValueError(f"it is of another {', '.join(other)}")
+        values = self.attach("r")
+        if values.shape != self.shape or values.dtype != np.float16:
+            raise ValueError(f"it holds {values.shape} numbers of {values.dtype} instead of {self.shape} of float16")
+        if label["complete"] and label["crc32"] != self._checksum():
+            raise ValueError("its checksum is not the one that it was written with")
+        return label
+
+    def _create(self) -> None:
+        folder = self.values.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        self.delete()
+        needed, free = 2 * self.shape[0] * self.shape[1], shutil.disk_usage(folder).free
+        if needed > free:  # a mapped file that outgrows its disk would end the process without a word
+            raise DataError(
+                f"The teacher's descriptors of {self.shape[0]:,} photos need {needed / 1e9:,.1f} GB; {folder} has "
+                f"{free / 1e9:,.1f} GB free. Free some, point paths.runs to a larger disk, or keep fewer numbers of "
+                "each: distillation.cache_pca=512."
+            )
+        np.lib.format.open_memmap(self.values, "w+", np.float16, self.shape)
+        self._write_label(complete=False)
+
+    def _write_label(self, **content: Any) -> None:
+        temporary = self.label.with_suffix(f".{os.getpid()}.tmp")
+        temporary.write_text(json.dumps({"identity": self.identity, **content}, indent=1) + "\n", encoding="utf-8")
+        os.replace(temporary, self.label)
+
+    def _blocks(self) -> Iterator[np.ndarray]:
+        values = self.attach("r")
+        for start in range(0, len(values), BLOCK):
+            yield values[start : start + BLOCK]
+
+    def _checksum(self) -> int:
+        crc = 0
+        for block in self._blocks():
+            crc = zlib.crc32(block.data, crc)
+        return crc
