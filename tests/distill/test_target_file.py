@@ -1,4 +1,4 @@
-"""A teacher's descriptors on disk: filled in any order, gone on with, and never used when they are of something else."""
+"""A teacher's descriptors on disk: filled in any order, gone on with, and never used when they are of others."""
 
 from __future__ import annotations
 
