@@ -41,7 +41,7 @@ class HubModel:
 
     @classmethod
     def of(cls, node: Mapping[str, Any]) -> HubModel:
-        """Read a config node; ConfigError where a key is unknown or lacking."""
+        """Read a config node, where null is as good as nothing; ConfigError where a key is unknown or lacking."""
         known = [each.name for each in fields(cls)]
         unknown = [str(key) for key in node if key not in known]
         if unknown:
@@ -49,8 +49,8 @@ class HubModel:
         lacking = [key for key in ("repo", "model", "size") if not node.get(key)]
         if lacking:
             raise ConfigError(f"{NODE}.{lacking[0]}: no value given. Add {NODE}.{lacking[0]}=VALUE to the command.")
-        lists = {key: tuple(node[key]) for key in ("size", "mean", "std") if key in node}
-        return cls(**{**node, **lists})
+        given = {key: value for key, value in node.items() if value is not None}
+        return cls(**given | {key: tuple(given[key]) for key in ("size", "mean", "std") if key in given})
 
     @property
     def name(self) -> str:
