@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,9 +145,10 @@ class RetrievalSet:
             ("queries", self.queries, bad_queries),
         ):
             if bad:
+                skip = "" if len(bad) == len(paths) else ", or pass dataset.on_bad_image=skip"
                 raise DataError(
                     f"{len(bad):,} of {len(paths):,} {what} of {self.protocol.id} are missing (first: "
-                    f"{paths[bad[0]]}). Extract the archive again, or pass dataset.on_bad_image=skip."
+                    f"{os.path.abspath(paths[bad[0]])}). Extract the archive again{skip}."
                 )
         return self
 

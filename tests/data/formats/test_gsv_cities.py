@@ -10,7 +10,7 @@ import pytest
 
 from vpr.data.formats.gsv_cities import read
 from vpr.data.places import Places
-from vpr.errors import DataError
+from vpr.errors import DataAbsent, DataError
 
 HEADER = "place_id,year,month,northdeg,city_id,lat,lon,panoid\n"
 ROWS = {
@@ -120,5 +120,6 @@ def test_what_is_missing_is_named(tmp_path: Path, broken, message: str) -> None:
 
 
 def test_a_city_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no file .*Atlantis\.csv"):
+    with pytest.raises(DataError, match=r"no file .*Atlantis\.csv, but those of 2 other cities are there") as caught:
         read(make(tmp_path), ["Rome", "Atlantis"])
+    assert not isinstance(caught.value, DataAbsent)

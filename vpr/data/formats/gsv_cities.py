@@ -45,7 +45,14 @@ def read(root: str | Path, cities: Sequence[str] | None = None, min_images_per_p
 
 def _read_city(root: Path, city: str, number: int) -> pd.DataFrame:
     """Files, place ids and city number of one csv, latest images first (by year, month, latitude)."""
-    csv = require_file(root / "Dataframes" / f"{city}.csv", LAYOUT, SOURCE)
+    csv = root / "Dataframes" / f"{city}.csv"
+    others = len(list(csv.parent.glob("*.csv")))
+    if others and not csv.is_file():
+        raise DataError(
+            f"There is no file {absolute(csv)}, but those of {others} other cities are there. "
+            f"Extract the archive again, or choose cities: dataset.train.gsv_cities.cities=[...]. {SOURCE}"
+        )
+    require_file(csv, LAYOUT, SOURCE)
     rows = read_rows(csv, COLUMNS, text=["city_id", "lat", "lon", "panoid"])
     try:
         # Python's own float() is exact in every version of pandas; the file names show each digit.
