@@ -13,7 +13,7 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.search import Neighbours
 from vpr.types import Protocol
-from vpr.viz_examples import choose, thumbnail
+from vpr.retrieval.examples import choose, thumbnail
 
 HITS, MISSES, LEFT_OUT = 5, 3, 2
 DATABASE = 6

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from vpr.retrieval.evaluate import Evaluation
-from vpr.viz_examples import Example, choose, thumbnail
+from vpr.retrieval.examples import Example, choose, thumbnail
 from vpr.viz_page import page
 
 COLOURS = {True: "#1a7f37", False: "#cf222e", None: "#6e7781"}

@@ -8,7 +8,7 @@ from html import escape
 import simplejpeg
 
 from vpr.retrieval.evaluate import Evaluation
-from vpr.viz_examples import Example, Shot, thumbnail
+from vpr.retrieval.examples import Example, Shot, thumbnail
 
 STYLE = """
 :root { color-scheme: light; --right: #1a7f37; --wrong: #cf222e; --line: #d0d7de; --soft: #57606a; }

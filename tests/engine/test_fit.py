@@ -164,7 +164,7 @@ def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: 
     assert fit(tiny(["evaluate_first=true", "ckpt_path=last"]), second) == expected_score
     assert evaluated == list(range(cut, 3))
     assert losses == expected
-    ours, theirs = (json.loads((run / "summary.json").read_text()) for run in (second, tmp_path / "straight"))
+    ours, theirs = (json.loads((run / "summary.json").read_text())["sets"] for run in (second, tmp_path / "straight"))
     assert ours == theirs, "what was measured before the interruption is still known"
 
 

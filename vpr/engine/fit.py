@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from vpr.engine.module import TrainingModule
 from vpr.engine.recall import Recall
 from vpr.engine.resume import check_same_run, find_checkpoint
 from vpr.engine.speed import Speed
-from vpr.engine.summary import print_summary
+from vpr.engine.summary import finish_run
 from vpr.engine.targets import TeacherTargets
 from vpr.engine.top import TopCheckpoints
 from vpr.engine.trainer import device_count, make_trainer, resolve_precision
@@ -41,6 +42,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         cfg: a checked configuration of `train.py`.
         directory: the run's folder; gets `best.ckpt`, `last.ckpt`, the best few describers and the logs.
     """
+    began = time.monotonic()
     resume = find_checkpoint(cfg.ckpt_path, Path(cfg.paths.runs) / cfg.name)
     if resume:
         check_same_run(cfg, resume)
@@ -123,7 +125,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         for logger in trainer.loggers:
             logger.log_hyperparams(config)
         _run(trainer, module, data, resume, last)
-        return print_summary(trainer, recall, config) if trainer.is_global_zero else None
+        return finish_run(trainer, recall, config, began) if trainer.is_global_zero else None
     finally:
         finish()
 

@@ -1,54 +1,75 @@
-"""What a run prints when it ends, and keeps as summary.json."""
+"""What a run leaves when it ends: a table on the screen, summary.json, hits.npz, and the same in W&B."""
 
 from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from rich.console import Console
 from rich.table import Table
 
+from vpr import checkpoint
 from vpr.engine.measured import Measured
 from vpr.engine.recall import Recall
+from vpr.engine.wandb_summary import summarise_in_wandb
+from vpr.models.costs import measure
 from vpr.retrieval.metrics import paired_interval
 
 log = logging.getLogger(__name__)
 
 
-def print_summary(trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any]) -> float | None:
-    """Print one table of recalls and the path of the best checkpoint; return its recall@1 (0..1).
+def finish_run(trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any], began: float) -> float | None:
+    """Write summary.json and hits.npz beside best.ckpt, and print a table; return the best recall@1 (0..1).
 
-    Where the untrained model was measured, too, its recall stands beside, and the gain with a 95 % interval from a
-    bootstrap over pairs: the same query before and after.
+    summary.json: `config`, `digest` of best.ckpt, `seconds` since `began` (of time.monotonic), `epochs`, `monitor` (id
+    of the protocol that decided), `sets` = {protocol id: recalls of the best epoch and counts}, and `costs`
+    (vpr.models.costs). hits.npz: {protocol id: (Q,) bool}, whether the first neighbour of each counted query is right.
     """
-    best = recall.top.best
+    folder, best = recall.top.directory, recall.top.best
+    seconds = time.monotonic() - began
+    if (folder / "best.ckpt").is_file():
+        summary = _summary(folder, trainer, recall, config) | {"seconds": round(seconds, 1)}
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        hits: dict[str, Any] = {result.protocol: result.hits.numpy() for result in recall.best.values()}
+        if hits:
+            np.savez_compressed(folder / "hits.npz", **hits)
+        summarise_in_wandb(trainer.loggers, summary, recall.best.values())
     if best is None or not recall.best:
-        log.info("Describer: %s", recall.top.directory / "best.ckpt")
+        log.info("Describer: %s", folder / "best.ckpt")
         return best.score if best else None
-    rows = [summarise(result, recall.before.get(name)) for name, result in recall.best.items()]
-    (recall.top.directory / "summary.json").write_text(json.dumps(rows, indent=2) + "\n")
-    table = Table(title=f"{config['name']}: best of {trainer.current_epoch} epochs by R@1 on {recall.monitor}")
-    table.add_column("protocol")
-    for heading in ("R@1", "R@5", "R@10", *(("R@1 before", "gain [95 %]") if recall.before else ())):
-        table.add_column(heading, justify="right")
-    for row in rows:
-        cells = [f"{100 * row['after'][k]:.1f}" for k in ("R@1", "R@5", "R@10")]
-        if "before" in row:
-            low, high = row["gain_interval"]
-            gain = f"{100 * row['gain']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
-            cells += [f"{100 * row['before']['R@1']:.1f}", gain]
-        table.add_row(row["protocol"], *cells)
-    Console().print(table)
+    title = f"{config['name']}: best of {trainer.current_epoch} epochs by R@1 on {recall.monitor}"
+    Console().print(_table(title, summary["sets"]))
     log.info("Best checkpoint: %s", best.path)
     return best.score
 
 
+def _summary(folder: Path, trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any]) -> dict[str, Any]:
+    content = checkpoint.read(folder / "best.ckpt")
+    # Read again, not taken from the training: that may be compiled, or in another layout.
+    costs = measure(checkpoint.unpack(content), trainer.strategy.root_device)
+    monitored = recall.best.get(recall.monitor or "")
+    return {
+        "config": dict(config),
+        "digest": checkpoint.digest(content),
+        "epochs": trainer.current_epoch,
+        "monitor": monitored.protocol if monitored else None,
+        "sets": {r.protocol: summarise(r, recall.before.get(name)) for name, r in recall.best.items()},
+        "costs": costs.plain(),
+    }
+
+
 def summarise(after: Measured, before: Measured | None) -> dict[str, Any]:
-    """Return the recalls of one set, and the gain in recall@1 where there is a measurement before training."""
-    row: dict[str, Any] = {"protocol": after.protocol, "counts": after.counts, "after": after.metrics}
+    """Return the recalls of one set, and the gain in recall@1 where there is a measurement before training.
+
+    The gain stands with a 95 % interval from a bootstrap over pairs: the same query before and after.
+    """
+    row: dict[str, Any] = {"recalls": after.metrics, "counts": after.counts}
     if before is not None:
         row |= {
             "before": before.metrics,
@@ -56,3 +77,19 @@ def summarise(after: Measured, before: Measured | None) -> dict[str, Any]:
             "gain_interval": list(paired_interval(before.hits.numpy(), after.hits.numpy())),
         }
     return row
+
+
+def _table(title: str, sets: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(title=title)
+    table.add_column("protocol")
+    compared = any("before" in row for row in sets.values())
+    for heading in ("R@1", "R@5", "R@10", *(("R@1 before", "gain [95 %]") if compared else ())):
+        table.add_column(heading, justify="right")
+    for protocol, row in sets.items():
+        cells = [f"{100 * row['recalls'][k]:.1f}" for k in ("R@1", "R@5", "R@10")]
+        if "before" in row:
+            low, high = row["gain_interval"]
+            gain = f"{100 * row['gain']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+            cells += [f"{100 * row['before']['R@1']:.1f}", gain]
+        table.add_row(protocol, *cells)
+    return table

@@ -1,4 +1,4 @@
-"""The queries that a page of hits and misses shows, and their thumbnails."""
+"""A few queries of an evaluation to be looked at, and their thumbnails."""
 
 from __future__ import annotations
 

@@ -1,0 +1,84 @@
+"""Costs of a describer: counts by hand, latency by a clock."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from vpr.models import costs
+from vpr.models.build import build_describer
+from vpr.models.describer import Describer
+
+GEM = {"_target_": "vpr.models.aggregators.gem.GeM"}
+
+
+def describer(target: str, name: str, size: list[int], agg: dict | None = None) -> Describer:
+    backbone = {"_target_": f"vpr.models.backbones.{target}", "name": name, "weights": "none"}
+    return build_describer(backbone, agg or GEM, {"size": size})
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "millions", "gmacs"),
+    [
+        # As torchvision publishes them for 224x224, classifier included: 11.69 M and 1.81, 3.50 M and 0.30.
+        # Without it: - 513 * 1000 and - 1281 * 1000 parameters; GeM adds its exponent.
+        ("resnet.ResNet", "resnet18", 11.689512 - 0.513 + 1e-6, 1.814 - 512e-6),
+        ("mobilenet_v2.MobileNetV2", "mobilenet_v2", 3.504872 - 1.281 + 1e-6, 0.301 - 1280e-6),
+    ],
+)
+def test_published_networks(target: str, name: str, millions: float, gmacs: float):
+    found = costs.measure(describer(target, name, [224, 224]), "cpu", runs=1)
+    assert found.parameters / 1e6 == pytest.approx(millions, abs=1e-9)
+    assert found.gmacs == pytest.approx(gmacs, abs=6e-4)
+    assert found.image_size == (224, 224) and found.threads == torch.get_num_threads()
+
+
+def test_attention_counts():
+    """ViT-S/14 at 28x28: 4 patches and the class token, 12 blocks of 384 channels, by hand."""
+    model = describer("dinov2.DINOv2", "vit_small_patch14_dinov2.lvd142m", [28, 28])
+    n, d = 5, 384
+    patches = 4 * 3 * 14 * 14 * d
+    block = n * d * 3 * d + 2 * n * n * d + n * d * d + 2 * n * d * 4 * d  # qkv, two products, projection, MLP
+    found = costs.measure(model, "cpu", runs=1)
+    assert found.gmacs == pytest.approx((patches + 12 * block) / 1e9, abs=1e-6)
+    assert found.descriptor_bytes == 4 * 384
+
+
+def test_a_network_of_fixed_size_is_measured_at_it():
+    mixer = {"_target_": "vpr.models.aggregators.mixvpr.MixVPR", "out_channels": 8, "out_rows": 2, "mix_depth": 1}
+    found = costs.measure(describer("resnet.ResNet", "resnet18", [64, 96], mixer), "cpu", runs=1)
+    assert found.image_size == (64, 96) and found.descriptor_bytes == 4 * 16
+
+
+class Sleeper(nn.Module):
+    """Takes 20 ms a call, and 200 ms for the first two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def __call__(self) -> None:
+        self.calls += 1
+        time.sleep(0.2 if self.calls <= 2 else 0.02)
+
+
+def test_latency_is_taken_after_a_warm_up():
+    times = costs._times(Sleeper(), torch.device("cpu"), runs=4, seconds=60)
+    assert len(times) == 4 and all(0.02 <= t < 0.2 for t in times)
+
+
+def test_a_slow_device_ends_early():
+    run = Sleeper()
+    times = costs._times(run, torch.device("cpu"), runs=1000, seconds=0.1)
+    assert len(times) == 1 and run.calls == 1
+
+
+def test_it_is_left_in_evaluation_mode_and_its_statistics_do_not_move():
+    model = describer("resnet.ResNet", "resnet18", [32, 32]).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    found = costs.measure(model, "cpu")
+    assert found.latency_ms > 0 and found.latency_runs == 30
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

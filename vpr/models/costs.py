@@ -1,0 +1,106 @@
+"""What a describer costs: parameters, multiply-accumulates, latency, bytes of a descriptor."""
+
+from __future__ import annotations
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from vpr.models.describer import Describer
+
+
+class Costs(NamedTuple):
+    """What one image of `image_size` = (height, width) costs.
+
+    Attributes:
+        parameters: of the describer, frozen ones included.
+        gmacs: multiply-accumulates of one forward pass in 10^9 (half of torch's count of FLOPs); convolutions,
+            matrix products and attention, without activations and normalisation.
+        descriptor_bytes: of one descriptor in float32.
+        latency_ms: median wall time of one image, uint8 on the device to descriptor, float32, synchronised.
+        latency_runs: over how many runs, after a warm-up.
+        threads: of torch on the CPU.
+        device: what it ran on.
+    """
+
+    parameters: int
+    gmacs: float
+    descriptor_bytes: int
+    latency_ms: float
+    latency_runs: int
+    threads: int
+    device: str
+    image_size: tuple[int, int]
+
+    def plain(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {**self._asdict(), "image_size": list(self.image_size)}
+
+
+def measure(describer: Describer, device: torch.device | str, runs: int = 30, seconds: float = 10.0) -> Costs:
+    """Measure a describer at its own image size, on a device, in evaluation mode.
+
+    Args:
+        describer: ends on `device`, and in evaluation mode.
+        runs: how many times the latency is taken; its median counts.
+        seconds: on a slow device the runs end after this time, as many as there are.
+    """
+    device = torch.device(device)
+    describer = describer.to(device).eval()
+    size = describer.preprocess.size
+    images = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    images = images.to(device)
+    gmacs = _gmacs(describer, images)  # in passing the first warm-up
+    times = _times(lambda: describer(describer.normalise(images)), device, runs, seconds)
+    return Costs(
+        parameters=sum(p.numel() for p in describer.parameters()),
+        gmacs=round(gmacs, 6),
+        descriptor_bytes=4 * describer.dim,
+        latency_ms=round(1000 * statistics.median(times), 4),
+        latency_runs=len(times),
+        threads=torch.get_num_threads(),
+        device=device_name(device),
+        image_size=(size[0], size[1]),
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """Name the hardware as well as torch knows it."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()})"
+
+
+def _gmacs(describer: Describer, images: torch.Tensor) -> float:
+    """Count with attention as the matrix products that it is: not every fused kernel has a formula."""
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:
+        describer(describer.normalise(images))
+    return counter.get_total_flops() / 2e9
+
+
+def _times(run: Callable[[], object], device: torch.device, runs: int, seconds: float, warm_up: int = 5) -> list[float]:
+    """Return the wall times of `runs` calls in seconds; fewer, but one, where all of them would take too long."""
+    times: list[float] = []
+    deadline = time.perf_counter() + seconds
+    with torch.inference_mode():
+        while len(times) < warm_up + runs and (not times or time.perf_counter() < deadline):
+            _synchronise(device)
+            began = time.perf_counter()
+            run()
+            _synchronise(device)
+            times.append(time.perf_counter() - began)
+    return times[warm_up:] or times[-1:]
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
