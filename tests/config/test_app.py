@@ -67,46 +67,6 @@ def test_other_error_keeps_its_traceback_and_is_1(launch: Launch, capfd: pytest.
     assert err.count("ZeroDivisionError: a bug") == 2  # once as the headline, once under its traceback
 
 
-@pytest.mark.parametrize(("failing", "code"), [({}, 0), ({2: DataError}, 2), ({1: ValueError}, 1)])
-def test_sweep_goes_on_after_a_failed_job(launch: Launch, failing: dict[int, type[Exception]], code: int) -> None:
-    seeds = []
-
-    def job(cfg: DictConfig) -> None:
-        seeds.append(cfg.seed)
-        if cfg.seed in failing:
-            raise failing[cfg.seed]("failed")
-
-    assert launch(job, "-m", "seed=1,2,3") == code
-    assert seeds == [1, 2, 3]
-
-
-def test_sweep_over_paths(launch: Launch) -> None:
-    seen = []
-    assert launch(lambda cfg: seen.append(cfg.ckpt_path), "-m", "ckpt_path=a=1(2,3).ckpt,b.ckpt") == 0
-    assert seen == ["a=1(2,3).ckpt", "b.ckpt"]
-
-
-def test_a_job_of_a_sweep_gets_one_device(launch: Launch, capfd: pytest.CaptureFixture[str]) -> None:
-    seen: list[DictConfig] = []
-    assert launch(seen.append, "-m", "seed=1,2") == 0
-    assert [cfg.trainer.devices for cfg in seen] == [1, 1]
-    assert "trainer.devices=auto: each job of a sweep trains on one device." in "".join(capfd.readouterr())
-    assert launch(seen.append, "-m", "trainer.devices=[1]") == 0
-    assert launch(seen.append) == 0  # no sweep: Lightning counts
-    assert launch(seen.append, "trainer=ddp_cpu") == 0
-    assert [cfg.trainer.devices for cfg in seen[2:]] == [[1], "auto", 2]
-
-
-@pytest.mark.parametrize("devices", ["2", "[0,1]", "-1"])
-def test_a_sweep_over_several_devices_is_refused(
-    launch: Launch, capfd: pytest.CaptureFixture[str], devices: str
-) -> None:
-    called: list[DictConfig] = []
-    assert launch(called.append, "-m", "seed=1,2", f"trainer.devices={devices}") == 2
-    assert "in a sweep (-m): each job trains on one device. Type trainer.devices=1, or" in capfd.readouterr().err
-    assert called == []
-
-
 def test_a_check_that_fails_comes_before_the_function(launch: Launch, capfd: pytest.CaptureFixture[str]) -> None:
     called: list[DictConfig] = []
     assert launch(called.append, "+agg.otu_channels=3") == 2
@@ -117,15 +77,11 @@ def test_a_check_that_fails_comes_before_the_function(launch: Launch, capfd: pyt
     assert called == []
 
 
-def test_ctrl_c_is_130_and_ends_a_sweep(launch: Launch) -> None:
-    seeds = []
-
-    def job(cfg: DictConfig) -> None:
-        seeds.append(cfg.seed)
+def test_ctrl_c_is_130(launch: Launch) -> None:
+    def interrupt(cfg: DictConfig) -> None:
         raise KeyboardInterrupt
 
-    assert launch(job, "-m", "seed=1,2") == 130
-    assert seeds == [1]
+    assert launch(interrupt) == 130
 
 
 def test_ctrl_c_behind_a_sys_exit_is_130(launch: Launch) -> None:

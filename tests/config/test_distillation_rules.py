@@ -28,6 +28,9 @@ NETWORK = "backbone@distillation.teacher.backbone=resnet50"
         (["distillation=rkd", "distillation.teacher.ckpt=a.ckpt", "distillation.teacher.share=[0]"], "above 0"),
         (["distillation=rkd", NETWORK, "distillation.teacher.precision=fp16"], "it must be one of auto, 32-true"),
         (["distillation=rkd", NETWORK, "distillation.task_weight=-1"], "the least is 0"),
+        (["distillation=rkd", NETWORK, "distillation.cache_pca=512"], "Type distillation.cache=true as well"),
+        (["distillation=rkd", NETWORK, "distillation.cache=true", "distillation.cache_pca=0"], "the least is 1"),
+        (["distillation=rkd", NETWORK, "distillation.cache=yse"], "cache=yse: it must be one of false, true"),
     ],
 )
 def test_rule(overrides: list[str], message: str) -> None:
@@ -43,6 +46,7 @@ def test_rule(overrides: list[str], message: str) -> None:
         ["distillation=similarity", NETWORK, "agg@distillation.teacher.agg=mixvpr", "agg=avg"],
         ["distillation=wakd", "distillation.teacher.ckpt=[a.ckpt,b.ckpt]", "distillation.teacher.share=[1,2]"],
         ["distillation=rank", "distillation.teacher.ckpt=a.ckpt", "distillation.task_weight=0"],
+        ["distillation=rkd", NETWORK, "distillation.cache=true", "distillation.cache_pca=512"],
     ],
 )
 def test_what_can_be(overrides: list[str]) -> None:
@@ -56,7 +60,7 @@ def test_terms_add_up_and_the_teachers_parts_are_its_own() -> None:
     assert list(cfg.distillation.terms) == ["similarity", "wakd"]
     assert cfg.distillation.teacher.agg._target_.endswith("ConvAP") and cfg.agg._target_.endswith("MixVPR")
     assert cfg.distillation.teacher.backbone.name == "resnet50" and cfg.backbone.name == "resnet18"
-    assert cfg.name == "resnet18-mixvpr"
+    assert cfg.name == "resnet50-to-resnet18-mixvpr"
 
 
 def test_a_misspelt_argument_of_a_term() -> None:

@@ -22,10 +22,11 @@ from omegaconf.errors import OmegaConfBaseException
 from vpr.config.check_present import check_present
 from vpr.config.check_rules import check_rules
 from vpr.config.compose import CONF
-from vpr.config.devices import one_device_in_a_sweep
 from vpr.config.escape import escape_paths
 from vpr.config.hints import sentences
+from vpr.config.jobs import JobFailed
 from vpr.config.schema import register
+from vpr.config.sweep import Sweep, failures, how_to_go_on, list_failures, run_job_of_a_sweep
 from vpr.errors import DataAbsent, VPRError
 
 log = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ FAILED, MISUSED, INTERRUPTED = 1, 2, 130
 def app(config_name: str) -> Callable[[Script], Callable[[], NoReturn]]:
     """Make a script of `main(cfg)`, configured by `conf/<config_name>.yaml` beside the script.
 
-    The exit code is 0; 2 if the user can mend what went wrong; 130 after Ctrl-C; else 1. A sweep goes on after a
-    job that failed.
+    The exit code is 0; 2 if the user can mend what went wrong; 130 after Ctrl-C; else 1. Each job of a sweep is a
+    process of its own; a sweep goes on after a job that failed, and its exit code is the worst of theirs.
     """
 
     def decorate(function: Script) -> Callable[[], NoReturn]:
@@ -58,13 +59,15 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
     What the function returns goes to Hydra: a float is what a sweeper optimises.
     """
     register()
-    failures: list[BaseException] = []
+    Sweep.folder = None
+    errors: list[BaseException] = []
+    path = Path(argv[0]).absolute()
 
     @functools.wraps(function)
     def job(cfg: DictConfig) -> Any:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            return run_job_of_a_sweep(path, cfg)
         try:
-            if HydraConfig.get().mode is RunMode.MULTIRUN:
-                one_device_in_a_sweep(cfg)
             return checked(function)(cfg)
         except Exception as error:
             sentence = user_error(error)
@@ -73,7 +76,7 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
                 log.debug("It was raised here:", exc_info=True)  # shown with hydra.verbose=true
             else:
                 log.exception("%s: %s", type(error).__name__, error)
-            failures.append(error)
+            errors.append(error)
             raise  # so that Hydra and its sweepers know
 
     main = hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)
@@ -81,18 +84,26 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
         with command_line(sweep_flag_first(escape_paths(argv))):
             main()
     except KeyboardInterrupt:
+        if Sweep.folder:
+            print(f"Interrupted. {how_to_go_on()}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as error:
         # Lightning turns Ctrl-C into sys.exit(1) once it has saved what it can.
         return INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _code(error)
     except (HydraException, OmegaConfBaseException) as error:
-        if not failures:
+        if not errors:
             print(sentences(error), file=sys.stderr)
             return MISUSED
+    except JobFailed as error:
+        errors.append(error)  # the first one; all are listed below
     except Exception:
-        if not failures:
+        if not errors:
             raise
-    return max((MISUSED if user_error(failure) else FAILED for failure in failures), default=0)
+    failed = failures()
+    if failed:
+        list_failures(failed)
+        return max(MISUSED if job and job.code == MISUSED else FAILED for job in failed.values())
+    return max((MISUSED if user_error(error) else FAILED for error in errors), default=0)
 
 
 def checked(function: Script) -> Script:

@@ -11,6 +11,7 @@ from vpr.config.bounds import known_choices, known_keys, large_enough
 from vpr.config.devices import a_place_for_each_device, devices_can_be_counted
 from vpr.config.hints import did_you_mean
 from vpr.config.merged import image_size_is_known
+from vpr.config.teacher import has_teacher, how_to_get_a_teacher
 from vpr.errors import ConfigError
 
 Rule = Callable[[DictConfig], None]
@@ -91,14 +92,9 @@ def what_is_measured_has_a_truth(cfg: DictConfig) -> None:
 
 def a_teacher_for_the_terms(cfg: DictConfig) -> None:
     teacher, terms = cfg.distillation.teacher, cfg.distillation.terms
-    given = teacher.ckpt or teacher.backbone or teacher.hub
-    if terms and not given:
-        raise ConfigError(
-            f"distillation: nobody teaches the terms ({', '.join(terms)}). Train a teacher, for example "
-            "python train.py backbone=resnet50 name=teacher, and add its checkpoint: "
-            "distillation.teacher.ckpt=runs/teacher/.../best.ckpt. A network with the weights that it comes with "
-            "teaches, too: backbone@distillation.teacher.backbone=resnet50."
-        )
+    given = has_teacher(cfg)
+    if terms and not given and not (teacher.make and teacher.recipe):
+        raise ConfigError(f"distillation: nobody teaches the terms ({', '.join(terms)}). {how_to_get_a_teacher(cfg)}")
     if given and not terms:
         raise ConfigError(
             "distillation=none has a teacher, and would learn nothing from it. Type distillation=similarity "
@@ -124,6 +120,14 @@ def one_kind_of_teacher(cfg: DictConfig) -> None:
         raise ConfigError(
             f"distillation.teacher.share={share}: it takes one number above 0 for each of the {teachers} teachers. "
             "Type distillation.teacher.share=null for equal shares."
+        )
+
+
+def components_of_a_cache(cfg: DictConfig) -> None:
+    if cfg.distillation.cache_pca and not cfg.distillation.cache:
+        raise ConfigError(
+            f"distillation.cache_pca={cfg.distillation.cache_pca}: it shortens the descriptors that a cache keeps, and "
+            "there is none. Type distillation.cache=true as well, or distillation.cache_pca=null."
         )
 
 
@@ -156,5 +160,6 @@ TRAIN_RULES: tuple[Rule, ...] = (
     early_stop_is_measured,
     one_kind_of_teacher,
     a_teacher_for_the_terms,
+    components_of_a_cache,
 )
 EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_are_ranks)

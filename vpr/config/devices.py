@@ -1,15 +1,12 @@
-"""How many devices a run takes, and what that has to do with its batches and with sweeps."""
+"""How many devices a run takes, and what that has to do with its batches."""
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.errors import ConfigError
-
-log = logging.getLogger(__name__)
 
 
 def devices_can_be_counted(cfg: DictConfig) -> None:
@@ -37,25 +34,6 @@ def a_place_for_each_device(cfg: DictConfig) -> None:
         raise ConfigError(
             f"batch.places={cfg.batch.places} with trainer.devices={devices}: the places of a step are shared out over "
             f"{count} devices, and some would have none. Type batch.places={2 * count}, or fewer devices."
-        )
-
-
-def one_device_in_a_sweep(cfg: DictConfig) -> None:
-    """Give each job of a sweep one device: `auto` becomes 1.
-
-    Lightning starts the processes of further devices with the whole command line, so each would sweep again.
-
-    Raises:
-        ConfigError: several devices are asked for.
-    """
-    devices = OmegaConf.select(cfg, "trainer.devices", default=1)
-    if devices == "auto":
-        log.info("trainer.devices=auto: each job of a sweep trains on one device.")
-        cfg.trainer.devices = 1
-    elif not (devices == 1 or OmegaConf.is_list(devices) and len(devices) == 1):
-        raise ConfigError(
-            f"trainer.devices={devices} in a sweep (-m): each job trains on one device. "
-            "Type trainer.devices=1, or start one run a value, without -m."
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
+import vpr.config.labels  # noqa: F401 - its `${label:}` stands in conf/
 from vpr.config.merged import common_image_size
 
 
@@ -21,6 +22,16 @@ class PathsConfig:
 
     data: str = MISSING
     runs: str = MISSING
+
+
+@dataclass
+class LabelsConfig:
+    """What runs are told apart by, see `vpr.config.labels`."""
+
+    student: str = MISSING
+    teacher: str | None = MISSING
+    term: str = MISSING
+    dataset: str = MISSING
 
 
 @dataclass
@@ -90,6 +101,7 @@ class TrainConfig:
     """Root of `train.py`."""
 
     name: str = MISSING
+    labels: LabelsConfig = field(default_factory=LabelsConfig)
     seed: int = MISSING
     ckpt_path: str | None = MISSING
     evaluate_first: bool = MISSING
@@ -114,6 +126,7 @@ class EvaluateConfig:
     """Root of `evaluate.py`."""
 
     ckpt: str = MISSING
+    gallery_ckpt: str | None = MISSING
     seed: int = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     dataset: Any = MISSING

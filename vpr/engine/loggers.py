@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 log = logging.getLogger(__name__)
+
+LONGEST_TAG = 64  # characters; W&B refuses more
 
 
 def csv(directory: str) -> Logger:
@@ -30,12 +32,17 @@ def wandb(
     name: str | None = None,
     entity: str | None = None,
     group: str | None = None,
+    labels: Mapping[str, str | None] | None = None,
     tags: Sequence[str] = (),
     mode: str = "auto",
 ) -> Logger:
     """Return a W&B logger.
 
     Args:
+        group: runs that differ in their seed alone.
+        labels: what runs are told apart by; each becomes a tag, such as `teacher:vgg16`. The job type is `distil` where
+            there is a teacher, else `train`.
+        tags: more of them.
         mode: `online`, `offline`, `disabled`, or `auto` = what WANDB_MODE says, else online if there is an API key,
             else offline. It never prompts; an offline run can be sent later with `wandb sync`.
     """
@@ -48,7 +55,14 @@ def wandb(
         )
     os.environ.setdefault("WANDB_SILENT", "true")
     Path(directory).mkdir(parents=True, exist_ok=True)
-    settings: dict[str, Any] = {"mode": mode, "group": group, "tags": list(tags), "entity": entity, "dir": directory}
+    settings: dict[str, Any] = {
+        "mode": mode,
+        "group": group,
+        "job_type": "distil" if labels and labels.get("teacher") else "train",
+        "tags": [f"{what}:{value}"[:LONGEST_TAG] for what, value in (labels or {}).items() if value] + list(tags),
+        "entity": entity,
+        "dir": directory,
+    }
     return WandbLogger(project=project, name=name, save_dir=directory, log_model=False, **settings)
 
 

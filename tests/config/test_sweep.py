@@ -1,0 +1,132 @@
+"""Sweeps: each job a process of its own, whatever launcher starts it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from vpr.config.compose import CONF
+
+# train.py with another main, and without the checks that import torch.
+SCRIPT = """
+import os, signal, sys, time
+from pathlib import Path
+import vpr.config.app
+vpr.config.app.checked = lambda function: function
+
+@vpr.config.app.app(config_name="train")
+def main(cfg):
+    folder = Path(vpr.config.app.HydraConfig.get().runtime.output_dir)
+    (folder / "pid").write_text(f"{os.getpid()} {cfg.seed} {cfg.ckpt_path} {cfg.name}")
+    if (folder / "mended").exists():
+        return cfg.seed / 10
+    if cfg.seed == 1:
+        sys.exit(3)
+    if cfg.seed == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if cfg.seed == 3:
+        raise vpr.config.app.VPRError("mend it")
+    if cfg.seed == 9:
+        (folder / "last.ckpt").touch()
+        time.sleep(60)
+    return cfg.seed / 10
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "conf").symlink_to(CONF)
+    return tmp_path / "train.py"
+
+
+def sweep(script: Path, *overrides: str, python: str = "") -> subprocess.Popen[str]:
+    command = [sys.executable, str(script), "-m", "logger=none", "hydra.sweep.dir=sweep", *overrides]
+    root = str(CONF.parent)
+    return subprocess.Popen(
+        command,
+        cwd=script.parent,
+        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{python}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def said(script: Path) -> dict[str, tuple[str, ...]]:
+    """Return {seed: (pid, seed, ckpt_path, name)} of the jobs."""
+    words = [tuple(path.read_text().split()) for path in (script.parent / "sweep").glob("*/pid")]
+    return {seed: (pid, seed, *rest) for pid, seed, *rest in words}
+
+
+def codes(script: Path) -> dict[str, int | None]:
+    records = [json.loads(path.read_text()) for path in (script.parent / "sweep").glob("*/job.json")]
+    return {next(w for w in job["overrides"] if w.startswith("seed=")): job["code"] for job in records}
+
+
+@pytest.mark.slow
+def test_a_sweep_survives_its_jobs_and_runs_again_what_failed(script: Path) -> None:
+    process = sweep(script, "seed=0,1,2,3")
+    out, _ = process.communicate(timeout=100)
+    assert codes(script) == {"seed=0": 0, "seed=1": 3, "seed=2": -signal.SIGKILL, "seed=3": 2}
+    assert process.returncode == 2
+    assert "3 jobs of this sweep failed:" in out
+    assert re.search(r"-seed1-\w{6} ended with exit code 3\n.*-seed2-\w{6} was ended by SIGKILL\n.*-seed3-", out)
+    assert "VPRError: mend it" in out
+    pids = {pid for pid, *_ in said(script).values()}
+    assert len(pids) == 4 and str(process.pid) not in pids
+
+    for folder in (script.parent / "sweep").glob("*-seed[123]-*"):
+        (folder / "mended").touch()
+    before = said(script)
+    again = sweep(script, "seed=0,1,2,3,4")
+    out, _ = again.communicate(timeout=100)
+    assert again.returncode == 0, out
+    assert out.count("Finished before: ") == 1
+    assert set(codes(script).values()) == {0} and len(codes(script)) == 5
+    assert [seed for seed, told in before.items() if said(script)[seed] == told] == ["0"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_job_and_sweep_and_the_job_goes_on_later(script: Path) -> None:
+    process = sweep(script, "seed=9,4")
+    deadline = time.monotonic() + 60
+    while not list((script.parent / "sweep").glob("*/last.ckpt")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Interrupted. The same command with hydra.sweep.dir=sweep goes on" in out
+    assert "Traceback" not in out
+    assert not Path("/proc", said(script)["9"][0]).exists()
+    assert set(said(script)) == {"9"}  # the other one never began
+
+    next((script.parent / "sweep").glob("*-seed9-*")).joinpath("mended").touch()
+    again = sweep(script, "seed=9,4")
+    assert (again.communicate(timeout=60), again.returncode)[1] == 0
+    assert said(script)["9"][2].endswith("/last.ckpt") and said(script)["4"][2] == "None"
+
+
+@pytest.mark.slow
+def test_a_sweep_file_sweeps_without_m(script: Path) -> None:
+    """The pairs x terms x seeds of conf/sweep/pairs.yaml, but for what is typed; equal undistilled runs are one."""
+    pairs = "vgg16_mobilenet_v3_large,resnet50_mobilenet_v3_large"
+    command = [sys.executable, str(script), "sweep=pairs", f"pair={pairs}", "distillation=none,rkd", "seed=0"]
+    environment = {**os.environ, "PYTHONPATH": str(CONF.parent)}
+    subprocess.run([*command, "logger=none", "hydra.sweep.dir=sweep"], cwd=script.parent, env=environment, check=True)
+    names = sorted(path.read_text().split()[3] for path in (script.parent / "sweep").glob("*/pid"))
+    student = "mobilenet_v3_large-mixvpr"
+    assert names == [student, f"resnet50-to-{student}", f"vgg16-to-{student}"]

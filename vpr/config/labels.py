@@ -1,0 +1,106 @@
+"""What runs are told apart by: student, teacher, term and dataset, in words that may stand in a folder's name."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable
+from pathlib import PurePath
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+LONGEST = 120  # characters of a name, so that a folder's name stays below 255
+_SAYS_NOTHING = re.compile(r"best|last|\d+|\d{4}-\d\d-\d\d(_\d\d-\d\d-\d\d)?")
+
+
+def teacher_label(cfg: Any) -> str | None:
+    """Return what the teachers of a run are called, None where nobody teaches."""
+    teacher = OmegaConf.select(cfg, "distillation.teacher")
+    if teacher is None or not cfg.distillation.get("terms"):
+        return None
+    if teacher.get("name"):
+        return safe(teacher.name)
+    if teacher.get("ckpt"):
+        return several(map(checkpoint_label, [teacher.ckpt] if isinstance(teacher.ckpt, str) else teacher.ckpt))
+    network = teacher.get("backbone") or teacher.get("hub")
+    names = [network.get(key) for key in ("name", "model")] if OmegaConf.is_dict(network) else []
+    return safe(next((name for name in names if name), "teacher"))
+
+
+def term_label(cfg: Any) -> str:
+    """Return the distillation terms of a run, `none` for plain training."""
+    return several(OmegaConf.select(cfg, "distillation.terms") or ["none"])
+
+
+def dataset_label(cfg: Any) -> str:
+    """Return the training sets of a run."""
+    return several(OmegaConf.select(cfg, "dataset.train") or ["none"])
+
+
+def run_label(cfg: Any) -> str:
+    """Return the name of a run: its pair, or its student where nobody teaches."""
+    teacher, student = teacher_label(cfg), safe(cfg.labels.student)
+    return f"{teacher}-to-{student}" if teacher else student
+
+
+def job_label(cfg: Any) -> str:
+    """Return the folder of a job of a sweep: the same for the same configuration, whatever else is swept over."""
+    return f"{safe(cfg.name)}-{term_label(cfg)}-seed{cfg.seed}-{identity(cfg)[:6]}"
+
+
+LABELS = {
+    "teacher": teacher_label,
+    "term": term_label,
+    "dataset": dataset_label,
+    "run": run_label,
+    "job": job_label,
+}
+
+
+def identity(cfg: Any) -> str:
+    """Return a SHA-256 of a configuration as it is written, before it is resolved.
+
+    Hydra's own part does not count, and neither does a teacher that nobody listens to: the undistilled runs of two
+    pairs with one student are the same run.
+    """
+    content: Any = OmegaConf.to_container(cfg, resolve=False)
+    content.pop("hydra", None)
+    distillation = content.get("distillation")
+    if isinstance(distillation, dict) and not distillation.get("terms"):
+        del content["distillation"]
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def checkpoint_label(path: str) -> str:
+    """Return what tells a checkpoint from others: its file's name, or the folder's that it was trained into.
+
+    >>> checkpoint_label("models/vgg16.ckpt"), checkpoint_label("runs/resnet50-mixvpr/2026-01-31_12-00-00/best.ckpt")
+    ('vgg16', 'resnet50-mixvpr')
+    """
+    names = [PurePath(path).stem, *reversed(PurePath(path).parent.parts)]
+    return safe(next((name for name in names if not _SAYS_NOTHING.fullmatch(name)), names[0]))
+
+
+def several(names: Iterable[Any]) -> str:
+    """Return names joined by `+`."""
+    return safe("+".join(map(str, names)))
+
+
+def safe(name: str) -> str:
+    """Return a name with nothing that a shell, a file system or W&B reads as something else.
+
+    >>> safe("R1[0.91]/epoch=3 (best)")
+    'R1-0.91-epoch-3-best'
+    """
+    return re.sub(r"[^\w.+]+", "-", name, flags=re.ASCII).strip("-.")[:LONGEST] or "unnamed"
+
+
+def label(what: str, *, _root_: DictConfig) -> str | None:
+    """Stand in conf/ as `${label:teacher}` and so on."""
+    return LABELS[what](_root_)
+
+
+# When it is imported, not by `schema.register`: launchers unpickle jobs in processes that never came by there.
+OmegaConf.register_new_resolver("label", label, replace=True)

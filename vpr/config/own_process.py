@@ -1,0 +1,86 @@
+"""Run a command in a process group of its own, and leave nothing of it behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+GRACE = 5.0  # seconds that processes get to end by themselves
+
+
+def run_in_own_group(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+    """Run a command to its end and return its exit code, negative for the signal that ended it.
+
+    Ctrl-C, SIGTERM and SIGHUP here reach the command, all its processes included, as one Ctrl-C each; KeyboardInterrupt
+    follows when it has ended. Processes that it leaves behind are ended: a second rank that waits for a dead first one
+    would hold its GPU, and meet the next job.
+    """
+    # In a group of its own, because a terminal's Ctrl-C would come twice; without the terminal, which it does not own.
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+    with _forwarded_to(process.pid) as received:
+        code = process.wait()
+        end_group(process.pid)
+    if received:
+        raise KeyboardInterrupt
+    return code
+
+
+@contextmanager
+def _forwarded_to(group: int) -> Iterator[list[int]]:
+    """Send SIGINT to the group for each signal that asks this process to end; yield the list of what came."""
+    received: list[int] = []
+
+    def forward(number: int, frame: Any) -> None:
+        received.append(number)
+        _send(group, signal.SIGINT)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # signals go to the main thread
+        return
+    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def end_group(group: int, grace: float = GRACE) -> None:
+    """End what is left of a process group, by force if it must be."""
+    for number in (0, signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + grace
+        _send(group, number)
+        while _members(group):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _send(group: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
+
+
+def _members(group: int) -> list[int]:
+    """Return the processes of a group that still run, from Linux's /proc; zombies have ended."""
+    if not sys.platform.startswith("linux"):
+        return []
+    members = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, its_group, *_ = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended meanwhile
+            continue
+        if int(its_group) == group and state not in "ZX":
+            members.append(int(path.parent.name))
+    return members
