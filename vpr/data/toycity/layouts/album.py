@@ -37,7 +37,7 @@ class Album(NamedTuple):
 
 def open_album(folder: Path) -> Album:
     """Read what `ensure_city` drew for a PanoramaSpec."""
-    index = pd.read_csv(folder / "index.csv", float_precision="round_trip")
+    index = pd.read_csv(folder / "index.csv")
     asked = index.role == "query"
     return Album(folder, index[~asked].reset_index(drop=True), index[asked].reset_index(drop=True))
 

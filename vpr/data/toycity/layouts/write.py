@@ -36,7 +36,7 @@ LAYOUTS: dict[str, tuple[Callable[[Album, Path], None], ...]] = {
 """Folder below `paths.data`, by which conf/dataset finds the set, and what is written there."""
 
 
-def write_all(out: str | Path, spec: PanoramaSpec | None = None) -> Album:
+def write_all(out: str | Path, spec: PanoramaSpec | None = None, workers: int | None = None) -> Album:
     """Draw the city into `<out>/toycity/panoramas` if it is not there, and write all layouts beside `toycity`.
 
     Raises:
@@ -46,7 +46,7 @@ def write_all(out: str | Path, spec: PanoramaSpec | None = None) -> Album:
     there = [out / name for name in LAYOUTS if (out / name).exists()]
     if there:
         raise DataError(f"{there[0]} is there already. Nothing was written: give a folder of which this is not true.")
-    album = open_album(ensure_city(out / "toycity", spec or PanoramaSpec()))
+    album = open_album(ensure_city(out / "toycity", spec or PanoramaSpec(), workers))
     for name, writers in LAYOUTS.items():
         for write in writers:
             write(album, out / name)
