@@ -1,6 +1,7 @@
 """Measure a checkpoint: image -> backbone -> features -> aggregator -> descriptor -> index -> neighbours -> recall.
 
 python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts250k
+python evaluate.py ckpt=runs/student/best.ckpt gallery_ckpt=runs/teacher/best.ckpt (the teacher describes the database)
 torchrun --nproc_per_node=2 evaluate.py ckpt=runs/x/best.ckpt dataset=[pitts30k,msls_val]
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +31,7 @@ def main(cfg: DictConfig) -> None:
     from vpr import checkpoint, report, viz
     from vpr.data.workers import loader_workers
     from vpr.engine.build import evaluation_sets
+    from vpr.engine.gallery import load_gallery, model_name
     from vpr.retrieval.describe import describe_fn
     from vpr.retrieval.evaluate import evaluate
 
@@ -36,6 +39,9 @@ def main(cfg: DictConfig) -> None:
         content = checkpoint.read(cfg.ckpt)
         describer = checkpoint.unpack(content, cfg.ckpt).to(device)
         describe = describe_fn(describer, device, cfg.precision)
+        gallery = None
+        if cfg.gallery_ckpt:
+            gallery = load_gallery(cfg.gallery_ckpt, content, cfg.ckpt, describer.dim, device, cfg.precision)
         sets = evaluation_sets(cfg.dataset)  # all, before hours go into the first
         results = [
             evaluate(
@@ -51,12 +57,16 @@ def main(cfg: DictConfig) -> None:
                 fixed_size=describer.fixed_size,
                 seed=cfg.seed,
                 model=checkpoint.digest(content),
+                gallery=gallery,
             )
             for retrieval_set in sets.values()
         ]
     if int(os.environ.get("RANK", "0")) == 0:
         out, console = Path(cfg.out), Console()
-        settings = {key: cfg[key] for key in ("ckpt", "batch_size", "precision", "dtype", "seed")}
+        queries = f"{model_name(content, cfg.ckpt)} {checkpoint.digest(content)[:12]}"
+        models = {"queries": queries, "database": f"{gallery.name} {gallery.model[:12]}" if gallery else queries}
+        results = [replace(result, models=models) for result in results]
+        settings = {key: cfg[key] for key in ("ckpt", "gallery_ckpt", "batch_size", "precision", "dtype", "seed")}
         report.write(results, out, settings | {"device": str(device), "ranks": RANKS})
         for result in results:
             console.print(report.table(result))

@@ -30,7 +30,10 @@ def table(result: Evaluation) -> Table:
         f"{counts['database']:,} database images, {queries}, {result.mean_positives:,.1f} positives a query, "
         f"D = {result.dim:,}, {sum(result.seconds.values()):,.1f} s{speed}"
     )
-    grid = Table(title=escape(result.protocol), caption=caption, title_justify="left", caption_justify="left")
+    models = result.models
+    if models.get("database") != models.get("queries"):
+        caption += f"\nqueries described by {models['queries']}, database by {models['database']}"
+    grid = Table(title=escape(result.protocol), caption=escape(caption), title_justify="left", caption_justify="left")
     for k in result.recalls:
         grid.add_column(f"R@{k}", justify="right", no_wrap=True)
     if not result.recalls:
@@ -44,7 +47,7 @@ def table(result: Evaluation) -> Table:
 def write(results: Sequence[Evaluation], folder: Path, settings: Mapping[str, Any]) -> None:
     """Write `metrics.json` and `predictions.csv` into `folder`; `settings` are how it was measured, plain values.
 
-    metrics.json: `sets` = {protocol id: recalls and intervals (0..1), counts, dim, seconds, images_per_second,
+    metrics.json: `sets` = {protocol id: recalls and intervals (0..1), counts, dim, models, seconds, images_per_second,
     bad_images}, `settings`, `versions`.
     """
     import faiss  # by now loaded; vpr.retrieval has told its loader to be quiet
@@ -67,6 +70,7 @@ def summary(result: Evaluation) -> dict[str, Any]:
         "counts": result.counts | {"mean_positives": round(result.mean_positives, 3)},
         "no_positives": result.retrieval_set.protocol.no_positives,
         "dim": result.dim,
+        "models": dict(result.models),
         "seconds": {phase: round(value, 3) for phase, value in result.seconds.items()},
         "images_per_second": round(result.images_per_second, 1),
         "bad_images": list(result.bad.values()),

@@ -10,7 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-PATH_KEYS = {"ckpt", "ckpt_path", "weights", "root", "out", "dir", "path", "csv", "database", "query", "queries"}
+CHECKPOINTS = {"ckpt", "gallery_ckpt", "ckpt_path", "weights"}
+PATH_KEYS = CHECKPOINTS | {"root", "out", "dir", "path", "csv", "database", "query", "queries"}
 PATH_NODES = {"paths", "path"}
 _PLAIN = re.compile(r"[\w/\-+.%*@?|:$\\]*", re.ASCII)
 _GRAMMAR = re.compile(

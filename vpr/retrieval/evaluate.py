@@ -18,6 +18,7 @@ from vpr.errors import ConfigError, DataError
 from vpr.retrieval import metrics, ranks, store
 from vpr.retrieval.describe import Describe
 from vpr.retrieval.extract import extract, image_loader
+from vpr.retrieval.gallery import Gallery, described_by
 from vpr.retrieval.progress import image_progress
 from vpr.retrieval.score import KS, Evaluation, check_ks, score
 from vpr.types import Preprocess
@@ -43,6 +44,7 @@ def evaluate(
     progress: bool = True,
     seed: int = 0,
     model: str = "",
+    gallery: Gallery | None = None,
 ) -> Evaluation:
     """Measure recall@k of `describe: (B, 3, H, W) uint8 -> (B, dim)` on one set; every rank gets the same result.
 
@@ -55,15 +57,19 @@ def evaluate(
         progress: show a bar (on rank 0).
         seed: of the bootstrap.
         model: digest of the model, kept in schema.json.
+        gallery: describes the database instead, and the id says so; `describe` and what belongs to it are then for the
+            queries alone.
 
     Raises:
-        ConfigError: a choice is unknown, or a k is below 1.
+        ConfigError: a choice is unknown, a k is below 1, or the gallery's descriptors have another length.
         DataError: unreadable images under `raise`, NaN descriptors, no query with a positive.
     """
     _check(ks, dtype, on_bad_image)
     metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)  # before hours go into descriptors
     if fixed_size and retrieval_set.query_short_side is not None:
         retrieval_set = _at_own_size(retrieval_set, preprocess)
+    if gallery is not None:
+        retrieval_set, model = described_by(gallery, retrieval_set, dim), f"{model}, gallery {gallery.model}"
     images = len(retrieval_set.database) + len(retrieval_set.queries)
     with _folder(workdir) as folder:
         began = time.perf_counter()
@@ -71,7 +77,7 @@ def evaluate(
             store.create(folder, images, dim, dtype)
         ranks.gather(None)
         descriptors = store.attach(folder)
-        bad = _describe(describe, preprocess, retrieval_set, descriptors, batch_size, num_workers, progress)
+        bad = _describe(describe, preprocess, gallery, retrieval_set, descriptors, batch_size, num_workers, progress)
         used = _without(retrieval_set, bad, on_bad_image)
         seconds = {"extract": time.perf_counter() - began}
         if ranks.rank() == 0:
@@ -87,6 +93,7 @@ def evaluate(
 def _describe(
     describe: Describe,
     preprocess: Preprocess,
+    gallery: Gallery | None,
     retrieval_set: RetrievalSet,
     out: np.ndarray,
     batch_size: int,
@@ -96,14 +103,15 @@ def _describe(
     """Fill `out` with the database's descriptors and then the queries'; return the bad images by row."""
     database, queries, side = retrieval_set.database, retrieval_set.queries, retrieval_set.query_short_side
     split = len(database)
-    bad: dict[int, str] = {}
     with image_progress(retrieval_set.protocol.id, len(out), progress) as advance:
-        if side is None:
+        if side is None and gallery is None:
             loader = image_loader([*database, *queries], preprocess, batch_size, num_workers)
             return extract(describe, loader, out, advance)
         # The queries come first: where the model does not take their shape, that shows before hours go into the rest.
-        loader = image_loader(queries, preprocess, 1, num_workers, side)
+        loader = image_loader(queries, preprocess, batch_size if side is None else 1, num_workers, side)
         bad_queries = extract(describe, loader, out[split:], advance)
+        if gallery is not None:
+            describe, preprocess = gallery.describe, gallery.preprocess
         bad = extract(describe, image_loader(database, preprocess, batch_size, num_workers), out[:split], advance)
     return bad | {split + row: error for row, error in bad_queries.items()}
 

@@ -29,6 +29,7 @@ class Evaluation:
         neighbours: those that the recalls count: of each panorama the nearest cut-out alone, where the set says so.
         bad: sentence per unreadable image, by its row in the database followed by the queries.
         seconds: wall time of `search` and, where images were described, of `extract`.
+        models: who described the `queries` and the `database`, where that is known: name and digest.
     """
 
     retrieval_set: RetrievalSet
@@ -40,6 +41,7 @@ class Evaluation:
     bad: dict[int, str]
     dim: int
     seconds: dict[str, float] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
 
     @property
     def protocol(self) -> str:
