@@ -8,10 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from vpr import checkpoint
+from vpr.data.formats.place_folder import read
+from vpr.distill.cache import CachedTeacher
+from vpr.distill.teacher import Teacher
+from vpr.engine.photos import Photos
+from vpr.engine.targets import Build
 from vpr.models.build import build_describer
 
 REPO = Path(__file__).parents[2]
@@ -56,12 +62,15 @@ def test_a_sweep_over_teachers_and_students(photos: Path, tmp_path: Path, teache
         *("-m", "distillation=similarity", f"distillation.teacher.ckpt={teachers[0]},{teachers[1]}"),
         *("backbone=mobilenet_v3_large,resnet18", f"hydra.sweep.dir={tmp_path}"),
     )
-    pairs = set()
-    for run in sorted(tmp_path.glob("[0-9]")):
-        config = checkpoint.read(run / "best.ckpt")["config"]
+    pairs, names = set(), set()
+    for path in tmp_path.glob("*/best.ckpt"):
+        config = checkpoint.read(path)["config"]
+        names.add(config["name"])
         pairs.add((config["distillation"]["teachers"][0]["digest"], config["backbone"]["_target_"].rpartition(".")[2]))
     digests = [checkpoint.digest(checkpoint.read(path)) for path in teachers]
     assert pairs == {(digest, student) for digest in digests for student in ("MobileNetV3", "ResNet")}
+    students = ("mobilenet_v3_large-gem", "resnet18-gem")
+    assert names == {f"teacher-{teacher}-to-{student}" for teacher in range(2) for student in students}
 
 
 @pytest.mark.slow
@@ -77,3 +86,19 @@ def test_two_processes_distil(photos: Path, tmp_path: Path, teachers: list[Path]
     state = torch.load(next(tmp_path.glob("pair/*/last.ckpt")), weights_only=True)["state_dict"]
     assert {name.split(".")[2] for name in state if name.startswith("distiller.")} == {"descriptor", "feature"}
     assert not [name for name in state if "teacher" in name]
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work_of_caching(photos: Path, tmp_path: Path, teachers: list[Path]):
+    """48 photos in batches of 7; what they write is what one process writes, and a run of one process uses it."""
+    by = ["distillation=[similarity,descriptor]", "distillation.cache=true", f"distillation.teacher.ckpt={teachers[0]}"]
+    by += ["backbone=resnet18", "backbone.crop=[3,4]", "trainer.eval_batch_size=7", f"hydra.run.dir={tmp_path}/run"]
+    pair = train(photos, *by, f"paths.runs={tmp_path}/pair", "trainer=ddp_cpu", "trainer.devices=2")
+    assert pair.count("describes 48 of 48 photos") == 1
+    assert "describes" not in train(photos, *by, f"paths.runs={tmp_path}/pair")
+    files = Photos([read(photos / "train")])
+    alone = CachedTeacher(Teacher(checkpoint.load(teachers[0]), "alone", digest="alone"))
+    Build(alone, files, files.digest(), torch.device("cpu"), batch_size=7).run(tmp_path / "alone")
+    shared = np.load(next(tmp_path.glob("pair/teacher_targets/*/targets.npy")))
+    assert shared.shape == (48, 512) and alone.rows is not None
+    np.testing.assert_allclose(shared, alone.rows, rtol=2**-10, atol=1e-7)
