@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
-from vpr.config.jobs import Job, JobFailed, ending, keep_objective, quoted, read_job, run_once
+from vpr.config.jobs import Job, JobFailed, ending, is_running, keep_objective, quoted, read_job, run_once
 
 # Keeps the words it was started with, one line a start; ends as its first word says.
 SCRIPT = """
@@ -111,3 +113,25 @@ def test_words() -> None:
         "did not end by itself",
     ]
     assert quoted("it's") == "'it\\'s'"
+
+
+def test_two_sweeps_in_one_folder_share_the_jobs(script: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    folder.mkdir()
+    held, done = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with FileLock(folder / ".lock"):
+            held.set()
+            done.wait(30)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert held.wait(30)
+    assert is_running(folder)
+    assert run_once(script, (), ["code=0"], "identity", folder, wait=False) is None
+    assert not (tmp_path / "started").exists()
+    threading.Timer(0.3, done.set).start()
+    run_once(script, (), ["code=0"], "identity", folder, wait=True)
+    thread.join()
+    assert not is_running(folder) and len(started(script)) == 1

@@ -23,7 +23,7 @@ from vpr.config.check_present import check_present
 from vpr.config.check_rules import check_rules
 from vpr.config.compose import CONF
 from vpr.config.escape import escape_paths
-from vpr.config.hints import sentences
+from vpr.config.hints import missing_launcher, sentences
 from vpr.config.jobs import JobFailed
 from vpr.config.schema import register
 from vpr.config.sweep import Sweep, failures, how_to_go_on, list_failures, run_job_of_a_sweep
@@ -96,9 +96,12 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
             return MISUSED
     except JobFailed as error:
         errors.append(error)  # the first one; all are listed below
-    except Exception:
+    except Exception as error:
         if not errors:
-            raise
+            if not missing_launcher(error):
+                raise
+            print(missing_launcher(error), file=sys.stderr)
+            return MISUSED
     failed = failures()
     if failed:
         list_failures(failed)

@@ -21,6 +21,16 @@ def did_you_mean(word: str, words: Iterable[object]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
+EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm", "hydra_ray_launcher": "ray"}
+
+
+def missing_launcher(error: BaseException) -> str:
+    """Return what to install where Hydra does not know the launcher of a sweep; empty for any other error."""
+    found = re.search(r"Unknown plugin class : 'hydra_plugins\.(\w+)", str(error))
+    extra = EXTRAS.get(found[1]) if found else None
+    return f'hydra/launcher={extra}: it is not installed. Type pip install -e ".[{extra}]".' if extra else ""
+
+
 def sentences(error: BaseException) -> str:
     """Return what an error of composing says, its cause included, and what may have been meant."""
     lines: list[str] = []

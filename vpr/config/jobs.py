@@ -11,18 +11,19 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from vpr.config.own_process import run_in_own_group
 
 log = logging.getLogger(__name__)
 
-RECORD, OBJECTIVE = "job.json", "objective.json"
+RECORD, OBJECTIVE, LOCK = "job.json", "objective.json", ".lock"
 
 
 class JobFailed(RuntimeError):
@@ -59,10 +60,12 @@ def read_job(directory: Path) -> Job | None:
         return None
 
 
-def run_once(script: Path, flags: Sequence[str], overrides: Sequence[str], identity: str, directory: Path) -> Any:
+def run_once(
+    script: Path, flags: Sequence[str], overrides: Sequence[str], identity: str, directory: Path, wait: bool = True
+) -> Any:
     """Run a script in a process of its own, unless this very run is finished, and return its objective.
 
-    An interrupted run goes on from its `last.ckpt`. Another process that is at the same run is waited for.
+    An interrupted run goes on from its `last.ckpt`.
 
     Args:
         script: `train.py`, for example.
@@ -70,13 +73,16 @@ def run_once(script: Path, flags: Sequence[str], overrides: Sequence[str], ident
         overrides: of its configuration, in Hydra's grammar.
         identity: of its configuration.
         directory: the run's folder.
+        wait: for another process that is at the same run; else the run is left to it.
 
     Raises:
         JobFailed: it ended with an exit code other than 0.
         KeyboardInterrupt: Ctrl-C ended it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with FileLock(directory / ".lock"):
+    with _alone_at(directory, wait) as alone:
+        if not alone:
+            return None
         before = read_job(directory)
         same = before is not None and before.identity == identity
         if before is not None and same and is_finished(before, directory):
@@ -96,6 +102,32 @@ def run_once(script: Path, flags: Sequence[str], overrides: Sequence[str], ident
         if code:
             raise JobFailed(f"{directory} {ending(code)}")
         return _objective(directory)
+
+
+@contextmanager
+def _alone_at(directory: Path, wait: bool) -> Iterator[bool]:
+    lock = FileLock(directory / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info("Another process is at %s", directory)
+        if not wait:
+            yield False
+            return
+        lock.acquire()
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_running(directory: Path) -> bool:
+    """Tell whether a process is at the run of a folder."""
+    try:
+        with FileLock(directory / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def is_finished(job: Job, directory: Path) -> bool:

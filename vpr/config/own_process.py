@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 GRACE = 5.0  # seconds that processes get to end by themselves
+TO_SAVE = 120.0  # seconds that a run gets to write its last checkpoint
 
 
 def run_in_own_group(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
@@ -26,8 +27,15 @@ def run_in_own_group(command: Sequence[str], environment: Mapping[str, str] | No
     # In a group of its own, because a terminal's Ctrl-C would come twice; without the terminal, which it does not own.
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
     with _forwarded_to(process.pid) as received:
-        code = process.wait()
-        end_group(process.pid)
+        try:
+            code = process.wait()
+        except BaseException:  # a signal handler of a launcher wants to leave: SLURM's time is over
+            _send(process.pid, signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(TO_SAVE)
+            raise
+        finally:
+            end_group(process.pid)
     if received:
         raise KeyboardInterrupt
     return code

@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from vpr.config.jobs import RECORD, Job, ending, keep_objective, read_job, run_once
+from vpr.config.jobs import RECORD, Job, ending, is_running, keep_objective, read_job, run_once
 from vpr.config.labels import identity
 
 log = logging.getLogger(__name__)
@@ -43,13 +43,16 @@ class Sweep(Callback):
 
 
 def run_job_of_a_sweep(script: Path, cfg: DictConfig) -> Any:
-    """Run the job that Hydra has just configured in a process of its own, and return its objective."""
+    """Run the job that Hydra has just configured in a process of its own, and return its objective.
+
+    A job that another process is at is left to it: sweeps in one folder share the work.
+    """
     hydra = HydraConfig.get()
     flags = [f"--config-name={hydra.job.config_name}"]
     flags += [f"--config-dir={s.path}" for s in hydra.runtime.config_sources if s.provider == "command-line"]
     settings = [word for word in hydra.overrides.hydra if not word.lstrip("+~").startswith(OF_THE_SWEEP)]
     overrides = [*hydra.overrides.task, *settings]
-    return run_once(script, flags, overrides, identity(cfg), Path(hydra.runtime.output_dir))
+    return run_once(script, flags, overrides, identity(cfg), Path(hydra.runtime.output_dir), wait=False)
 
 
 def failures() -> dict[Path, Job | None]:
@@ -57,7 +60,8 @@ def failures() -> dict[Path, Job | None]:
     if Sweep.folder is None:
         return {}
     begun = {path: job for path, job in _jobs(Sweep.folder).items() if job != Sweep.before.get(path)}
-    return {path: job for path, job in begun.items() if job is None or job.code != 0}
+    ended_badly = {path: job for path, job in begun.items() if job is None or job.code != 0}
+    return {path: job for path, job in ended_badly.items() if not is_running(path)}
 
 
 def list_failures(failed: dict[Path, Job | None]) -> None:
