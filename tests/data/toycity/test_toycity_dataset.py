@@ -15,7 +15,7 @@ import simplejpeg
 
 from vpr.data.toycity import dataset, write
 from vpr.data.toycity.ensure import ensure_city
-from vpr.data.toycity.specs import TestSpec, TrainSpec, dump, parse
+from vpr.data.toycity.specs import PanoramaSpec, TestSpec, TrainSpec, dump, parse
 from vpr.errors import DataError
 
 TRAIN, TEST = TrainSpec(5, 6, 4), TestSpec(5, 12, 8)
@@ -189,5 +189,6 @@ def test_two_processes_at_once_draw_one_city(tmp_path: Path) -> None:
 
 
 def test_specs_survive_json() -> None:
-    assert parse(dump(TRAIN)) == TRAIN and parse(dump(TEST)) == TEST
+    for spec in (TRAIN, TEST, PanoramaSpec(5, 2, 3)):
+        assert parse(dump(spec)) == spec
     assert json.loads(dump(TEST))["part"] == "test"

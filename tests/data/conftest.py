@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hydra.utils import instantiate
-from omegaconf import open_dict
+from omegaconf import DictConfig, open_dict
 
 from vpr.config.compose import compose
 from vpr.data.toycity.layouts.album import Album
@@ -29,7 +31,7 @@ class Written:
 
         `settings` replace those of the reader; the counts of the protocol are those of this city.
         """
-        node = compose("evaluate", [f"dataset={dataset}", f"paths.data={self.root}"]).dataset.eval[dataset]
+        node = deepcopy(composed(dataset, self.root))
         with open_dict(node):
             if folder is not None:
                 node.root = str(self.root / folder)
@@ -40,6 +42,11 @@ class Written:
     def copy(self, folder: str, target: Path) -> Path:
         """Give a copy of a layout whose files may be changed."""
         return Path(shutil.copytree(self.root / folder, target))
+
+
+@cache
+def composed(dataset: str, root: Path) -> DictConfig:
+    return compose("evaluate", [f"dataset={dataset}", f"paths.data={root}"]).dataset.eval[dataset]
 
 
 @pytest.fixture(scope="session")
