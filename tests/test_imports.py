@@ -25,8 +25,8 @@ FLOORS = {
     "interop": 5,
     **dict.fromkeys(["viz", "report"], 6),
 }
-# What engine and distill build on, though they share a floor.
-NEIGHBOURS = {("engine", "checkpoint"), ("distill", "losses")}
+# What engine, distill and report build on, though they share a floor.
+NEIGHBOURS = {("engine", "checkpoint"), ("distill", "losses"), ("report", "viz")}
 # Third-party packages and the only rooms that may import them.
 ONLY = {
     "pytorch_lightning": {"engine"},

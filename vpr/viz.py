@@ -12,7 +12,10 @@ from matplotlib.figure import Figure
 
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.examples import Example, choose, thumbnail
+from vpr.viz_compare import compare
 from vpr.viz_page import page
+
+__all__ = ["compare", "draw", "page", "write"]
 
 COLOURS = {True: "#1a7f37", False: "#cf222e", None: "#6e7781"}
 

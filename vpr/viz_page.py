@@ -45,6 +45,19 @@ def page(result: Evaluation, columns: dict[str, list[Example]]) -> str:
         f"<li>R@{k}<b>{100 * value:.1f}</b><span class=soft>{100 * low:.1f} – {100 * high:.1f}</span></li>"
         for (k, value), (low, high) in zip(result.recalls.items(), result.intervals.values(), strict=True)
     )
+    note = f"""Recall in %, with the 95 % bootstrap interval over {counts["counted_queries"]:,} queries;
+{counts["database"]:,} database images, descriptors of {result.dim:,} numbers. Misses and hits go by the first match,
+and are drawn at random. Green frame ✓: right, red frame ✗: wrong; the number is the similarity (cosine, at most 1)."""
+    return document(result.protocol, recalls, note, columns)
+
+
+def document(title: str, recalls: str, note: str, columns: dict[str, list[Example]]) -> str:
+    """Return a page of columns of examples.
+
+    Args:
+        title: plain text.
+        recalls, note: HTML, the items of the list on top and the paragraph below it.
+    """
     body = "".join(
         f"<section><h2>{escape(name)}</h2>{''.join(map(_article, examples)) or '<p class=soft>none</p>'}</section>"
         for name, examples in columns.items()
@@ -54,15 +67,13 @@ def page(result: Evaluation, columns: dict[str, list[Example]]) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(result.protocol)}</title>
+<title>{escape(title)}</title>
 <style>{STYLE}</style>
 </head>
 <body>
-<h1>{escape(result.protocol)}</h1>
+<h1>{escape(title)}</h1>
 <ul class="recalls">{recalls}</ul>
-<p class="soft">Recall in %, with the 95 % bootstrap interval over {counts["counted_queries"]:,} queries;
-{counts["database"]:,} database images, descriptors of {result.dim:,} numbers. Misses and hits go by the first match,
-and are drawn at random. Green frame ✓: right, red frame ✗: wrong; the number is the similarity (cosine, at most 1).</p>
+<p class="soft">{note}</p>
 <main class="columns">{body}</main>
 </body>
 </html>

@@ -1,0 +1,164 @@
+"""Runs in folders: what finished ones measured, and how others ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from vpr.errors import DataError
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: of best.ckpt, summary.json and the rest.
+        summary: as vpr.engine.summary writes it: `config`, `costs`, `seconds`, `digest`, `monitor`.
+        recalls: {protocol id: {"R@1": 0..1, ...}} of best.ckpt, those of later evaluations included.
+        hits: {protocol id: (Q,) bool}, whether the first neighbour of each counted query is right, where it is known.
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    recalls: dict[str, dict[str, float]]
+    hits: dict[str, np.ndarray]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        return self.summary["config"]
+
+    @property
+    def costs(self) -> dict[str, Any]:
+        return self.summary["costs"]
+
+    @property
+    def seed(self) -> int:
+        return self.config["seed"]
+
+    @property
+    def student(self) -> str:
+        return self._label("student") or self.config["name"]
+
+    @property
+    def teacher(self) -> str:
+        """What its teachers are called; empty where nobody taught."""
+        return self._label("teacher") if self.config.get("distillation", {}).get("terms") else ""
+
+    @property
+    def term(self) -> str:
+        return "+".join(self.config.get("distillation", {}).get("terms") or {})
+
+    @property
+    def dataset(self) -> str:
+        return self._label("dataset") or "+".join(self.config["dataset"].get("train") or {})
+
+    @property
+    def label(self) -> str:
+        """Student, and who taught it what."""
+        return f"{self.student} ← {self.teacher}, {self.term}" if self.teacher else self.student
+
+    def _label(self, what: str) -> str:
+        return (self.config.get("labels") or {}).get(what) or ""
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run without a summary: `ending` says how far it came, `line` is the last that it said."""
+
+    folder: Path
+    overrides: list[str]
+    ending: str
+    line: str
+
+
+def find(folders: Iterable[Path]) -> tuple[list[Run], list[Unfinished]]:
+    """Find all runs in the folders and below them.
+
+    Raises:
+        DataError: a folder does not exist, there is no run in any, or a summary is damaged.
+    """
+    folders = list(folders)
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"{folder}: there is no such folder. Name folders of runs: runs/NAME, multirun/DATE.")
+    runs = {path.parent.resolve(): _read(path) for path in _below(folders, "summary.json")}
+    began = {path.parent for name in ("job.json", "train.log") for path in _below(folders, name)}
+    unfinished = [_unfinished(folder) for folder in sorted(began) if folder.resolve() not in runs]
+    if not runs and not unfinished:
+        raise DataError(
+            f"There is no run in {', '.join(map(str, folders))}: no summary.json and no train.log. Runs are written by "
+            "`python train.py`, into runs/NAME/DATE, and those of a sweep into multirun/DATE/JOB."
+        )
+    for path in _below(folders, "metrics.json"):
+        _add_evaluation(path, runs)
+    return list(runs.values()), unfinished
+
+
+def _below(folders: Iterable[Path], name: str) -> Iterator[Path]:
+    yield from dict.fromkeys(path for folder in folders for path in sorted(folder.rglob(name)))
+
+
+def _read(path: Path) -> Run:
+    try:
+        summary = json.loads(path.read_text("utf-8"))
+        recalls = {protocol: dict(row["recalls"]) for protocol, row in summary["sets"].items()}
+        hits = path.with_name("hits.npz")
+        run = Run(path.parent, summary, recalls, dict(np.load(hits)) if hits.is_file() else {})
+        _ = run.label, run.seed, run.costs["gmacs"]
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        raise DataError(
+            f"{path} is not a summary that train.py wrote ({type(error).__name__}: {error}). Remove the file or "
+            "run that training again."
+        ) from error
+    return run
+
+
+def _unfinished(folder: Path) -> Unfinished:
+    try:
+        job = json.loads((folder / "job.json").read_text())
+    except (OSError, ValueError):
+        job = {}
+    code = job.get("code")
+    ending = "not finished" if code is None else f"exit code {code}"
+    lines = [line for path in sorted(folder.glob("*.log")) for line in path.read_text("utf-8", "replace").splitlines()]
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "said nothing")
+    return Unfinished(folder, job.get("overrides") or _overrides(folder), ending, last)
+
+
+def _overrides(folder: Path) -> list[str]:
+    """Return what Hydra noted down: a YAML list, one string a line."""
+    path = folder / ".hydra" / "overrides.yaml"
+    lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+    return [line.removeprefix("- ").strip("'\"") for line in lines if line.startswith("- ")]
+
+
+def _add_evaluation(path: Path, runs: dict[Path, Run]) -> None:
+    """Give a run what evaluate.py measured of its best.ckpt; an evaluation of another file is none of ours."""
+    content = json.loads(path.read_text("utf-8"))
+    settings = content.get("settings") or {}
+    ckpt = Path(settings.get("ckpt") or "")
+    run = runs.get(ckpt.parent.resolve())
+    if run is None or ckpt.name != "best.ckpt" or settings.get("gallery_ckpt"):
+        return
+    hits = _first_hits(path.with_name("predictions.csv"))
+    for protocol, row in content["sets"].items():
+        if row["recalls"]:
+            run.recalls.setdefault(protocol, row["recalls"])
+            if protocol in hits:
+                run.hits.setdefault(protocol, hits[protocol])
+
+
+def _first_hits(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    table = pd.read_csv(path, usecols=["protocol", "rank", "correct"])
+    first = table[(table["rank"] == 1) & table["correct"].notna()]
+    right = first["correct"].astype(str).eq("True").groupby(first["protocol"])
+    return {str(name): rows.to_numpy() for name, rows in right}
