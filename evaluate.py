@@ -32,6 +32,7 @@ def main(cfg: DictConfig) -> None:
     from vpr.data.workers import loader_workers
     from vpr.engine.build import evaluation_sets
     from vpr.engine.gallery import load_gallery, model_name
+    from vpr.models.costs import measure
     from vpr.retrieval.describe import describe_fn
     from vpr.retrieval.evaluate import evaluate
 
@@ -67,10 +68,12 @@ def main(cfg: DictConfig) -> None:
         models = {"queries": queries, "database": f"{gallery.name} {gallery.model[:12]}" if gallery else queries}
         results = [replace(result, models=models) for result in results]
         settings = {key: cfg[key] for key in ("ckpt", "gallery_ckpt", "batch_size", "precision", "dtype", "seed")}
-        report.write(results, out, settings | {"device": str(device), "ranks": RANKS})
+        costs = measure(describer, device)
+        report.write(results, out, settings | {"device": str(device), "ranks": RANKS}, costs)
         for result in results:
             console.print(report.table(result))
             viz.write(result, out, cfg.seed)
+        console.print(costs.sentence(), highlight=False, soft_wrap=True)
         console.print(f"metrics.json, predictions.csv and pictures of hits and misses are in {out}", soft_wrap=True)
 
 

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from vpr import report
 from vpr.data.retrieval_set import RetrievalSet
+from vpr.models.costs import Costs
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.search import Neighbours
 from vpr.types import Protocol
@@ -49,7 +50,8 @@ def test_no_more_than_the_ranks_asked_for(result: Evaluation) -> None:
 
 
 def test_files(result: Evaluation, tmp_path: Path) -> None:
-    report.write([result], tmp_path / "out", {"ckpt": "best.ckpt"})
+    costs = Costs(2_500_000, 0.3, 32, 7.5, 30, 2, "cpu (x86_64)", (48, 64))
+    report.write([result], tmp_path / "out", {"ckpt": "best.ckpt"}, costs)
     content = json.loads((tmp_path / "out/metrics.json").read_text())
     numbers = content["sets"]["drawn@0[1of2db]"]
     assert numbers["recalls"] == {"R@1": 0.5, "R@5": 1.0} and numbers["intervals"]["R@1"] == [0, 1]
@@ -59,6 +61,10 @@ def test_files(result: Evaluation, tmp_path: Path) -> None:
     assert numbers["images_per_second"] == 10 and numbers["dim"] == 8 and numbers["seconds"]["search"] == 0.25
     assert numbers["bad_images"] == ["x.jpg: truncated"]
     assert content["settings"] == {"ckpt": "best.ckpt"}
+    assert content["costs"] == {
+        **{"parameters": 2_500_000, "gmacs": 0.3, "descriptor_bytes": 32, "latency_ms": 7.5, "latency_runs": 30},
+        **{"threads": 2, "device": "cpu (x86_64)", "image_size": [48, 64]},
+    }
     assert {"vpr", "torch", "faiss", "numpy"} <= set(content["versions"])
     table = pd.read_csv(tmp_path / "out/predictions.csv")
     assert table["protocol"].eq("drawn@0[1of2db]").all() and len(table) == 5

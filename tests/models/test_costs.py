@@ -53,6 +53,14 @@ def test_a_network_of_fixed_size_is_measured_at_it():
     assert found.image_size == (64, 96) and found.descriptor_bytes == 4 * 16
 
 
+def test_sentence():
+    found = costs.Costs(2_500_000, 0.0312, 2048, 7.512, 30, 2, "cpu (x86_64)", (48, 64))
+    assert found.sentence() == (
+        "2.50 M parameters, 0.0312 GMACs, 7.51 ms an image of 48x64 (median of 30 on cpu (x86_64), 2 threads, "
+        "float32), 2,048 bytes a descriptor"
+    )
+
+
 class Sleeper(nn.Module):
     """Takes 20 ms a call, and 200 ms for the first two."""
 

@@ -42,6 +42,15 @@ class Costs(NamedTuple):
         """Return it for JSON."""
         return {**self._asdict(), "image_size": list(self.image_size)}
 
+    def sentence(self) -> str:
+        """Return it for the screen."""
+        height, width = self.image_size
+        return (
+            f"{self.parameters / 1e6:,.2f} M parameters, {self.gmacs:,.3g} GMACs, {self.latency_ms:,.3g} ms an image "
+            f"of {height}x{width} (median of {self.latency_runs} on {self.device}, {self.threads} threads, float32), "
+            f"{self.descriptor_bytes:,} bytes a descriptor"
+        )
+
 
 def measure(describer: Describer, device: torch.device | str, runs: int = 30, seconds: float = 10.0) -> Costs:
     """Measure a describer at its own image size, on a device, in evaluation mode.

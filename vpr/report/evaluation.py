@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vpr.checkpoint import versions
+from vpr.models.costs import Costs
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.metrics import correct
 
@@ -44,11 +45,11 @@ def table(result: Evaluation) -> Table:
     return grid
 
 
-def write(results: Sequence[Evaluation], folder: Path, settings: Mapping[str, Any]) -> None:
+def write(results: Sequence[Evaluation], folder: Path, settings: Mapping[str, Any], costs: Costs | None = None) -> None:
     """Write `metrics.json` and `predictions.csv` into `folder`; `settings` are how it was measured, plain values.
 
     metrics.json: `sets` = {protocol id: recalls and intervals (0..1), counts, dim, models, seconds, images_per_second,
-    bad_images}, `settings`, `versions`.
+    bad_images}, `settings`, `costs` of the model that describes the queries (vpr.models.costs), `versions`.
     """
     import faiss  # by now loaded; vpr.retrieval has told its loader to be quiet
 
@@ -56,6 +57,7 @@ def write(results: Sequence[Evaluation], folder: Path, settings: Mapping[str, An
     content = {
         "sets": {result.protocol: summary(result) for result in results},
         "settings": dict(settings),
+        **({"costs": costs.plain()} if costs else {}),
         "versions": versions() | {"faiss": faiss.__version__, "numpy": np.__version__},
     }
     (folder / "metrics.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
