@@ -17,7 +17,7 @@ from vpr.data.formats.place_folder import read
 from vpr.distill.cache import CachedTeacher
 from vpr.distill.teacher import Teacher
 from vpr.engine.photos import Photos
-from vpr.engine.targets import Build
+from vpr.engine.target_build import TargetBuild
 from vpr.models.build import build_describer
 
 REPO = Path(__file__).parents[2]
@@ -98,7 +98,7 @@ def test_two_processes_share_the_work_of_caching(photos: Path, tmp_path: Path, t
     assert "describes" not in train(photos, *by, f"paths.runs={tmp_path}/pair")
     files = Photos([read(photos / "train")])
     alone = CachedTeacher(Teacher(checkpoint.load(teachers[0]), "alone", digest="alone"))
-    Build(alone, files, files.digest(), torch.device("cpu"), batch_size=7).run(tmp_path / "alone")
+    TargetBuild(alone, files, files.digest(), tmp_path / "alone", batch_size=7).run(torch.device("cpu"))
     shared = np.load(next(tmp_path.glob("pair/teacher_targets/*/targets.npy")))
     assert shared.shape == (48, 512) and alone.rows is not None
     np.testing.assert_allclose(shared, alone.rows, rtol=2**-10, atol=1e-7)

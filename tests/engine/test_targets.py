@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor
 
-import vpr.engine.targets as targets_module
+import vpr.engine.alone as alone_module
+import vpr.engine.target_build as build_module
 from vpr.data.formats.place_folder import read
 from vpr.data.places import PlacesDataset, collate_places
 from vpr.data.retrieval_set import ImageDataset, collate_images
@@ -25,7 +26,8 @@ from vpr.data.transforms import EvalTransform
 from vpr.distill.cache import CachedTeacher
 from vpr.distill.teacher import Teacher
 from vpr.engine.photos import Photos
-from vpr.engine.targets import Build, TeacherTargets
+from vpr.engine.target_build import TargetBuild
+from vpr.engine.targets import TeacherTargets
 from vpr.errors import ConfigError, DataError
 from vpr.models.build import build_describer
 from vpr.types import Draw, PlaceBatch
@@ -55,7 +57,7 @@ def build(folder: Path, teacher: Teacher | None = None, pca: int | None = None, 
     """Return the opened teacher, and the photos without target."""
     cached = CachedTeacher(teacher or make_teacher(), pca)
     photos = Photos([read(folder)])
-    bad = Build(cached, photos, photos.digest(), torch.device("cpu"), batch).run(folder.parent / "cache")
+    bad = TargetBuild(cached, photos, photos.digest(), folder.parent / "cache", batch).run(torch.device("cpu"))
     return cached, bad
 
 
@@ -102,7 +104,7 @@ def test_rows_belong_to_the_views_of_a_training_batch(folder: Path):
     data = PlacesDataset(sources, 2, "random", EvalTransform(live.preprocess), seed=0, min_size=live.preprocess.size)
     photos = Photos(sources)
     teacher = CachedTeacher(make_teacher())
-    Build(teacher, photos, photos.digest(), torch.device("cpu")).run(folder.parent / "cache")
+    TargetBuild(teacher, photos, photos.digest(), folder.parent / "cache").run(torch.device("cpu"))
     batch = collate_places([data[Draw(place, 3)] for place in (20, 3, 15)])
     found, expected = teacher.targets(batch).descriptors, live.targets(batch).descriptors
     torch.testing.assert_close(found, expected, rtol=2**-10, atol=1e-5)
@@ -121,14 +123,14 @@ def test_a_second_run_asks_nobody(folder: Path, asked: list[int]):
 @pytest.mark.parametrize("pca", [None, 6])
 def test_an_interrupted_build_goes_on(folder: Path, asked: list[int], monkeypatch: pytest.MonkeyPatch, pca):
     """Ctrl-C in each batch: all of them together describe each photo once, and the result is that of a whole build."""
-    monkeypatch.setattr(targets_module, "SAMPLE", 20)
+    monkeypatch.setattr(build_module, "SAMPLE", 20)
     whole, _ = build(folder, pca=pca)
     one_go = [sum(asked), whole.targets(batch_of(*range(48))).descriptors]
     assert one_go[0] == 48
     (folder.parent / "cache").rename(folder.parent / "whole")
     if pca:  # the directions of a whole build; those of another one may point the other way
         (kept,) = (folder.parent / "whole").glob("*/whitening.pt")
-        monkeypatch.setattr(targets_module, "fit", lambda *args, **options: targets_module.load_whitening(kept))
+        monkeypatch.setattr(build_module, "fit", lambda *args, **options: build_module.load_whitening(kept))
     asked.clear()
     real = CachedTeacher.describe
     left = [1]
@@ -212,11 +214,11 @@ def test_principal_components(folder: Path, monkeypatch: pytest.MonkeyPatch):
     torch.testing.assert_close(found @ found.T, expected @ expected.T, rtol=0, atol=2e-2)
     (kept,) = (folder.parent / "cache").glob("*/whitening.pt")
     assert not list(kept.parent.glob("sample*"))
-    whitened = targets_module.load_whitening(kept)(rows.float())
+    whitened = build_module.load_whitening(kept)(rows.float())
     torch.testing.assert_close(whitened, found, rtol=0, atol=2e-2)
     kept.write_bytes(b"x")
     with pytest.raises(DataError, match="whitening.pt is damaged"):
-        targets_module.load_whitening(kept)
+        build_module.load_whitening(kept)
 
 
 def test_more_components_than_there_are(folder: Path):
@@ -258,7 +260,7 @@ def test_the_network_is_let_go(folder: Path):
     held = weakref.ref(network.network)
     teacher = CachedTeacher(network)
     photos = Photos([read(folder)])
-    Build(teacher, photos, photos.digest(), torch.device("cpu")).run(folder.parent / "cache")
+    TargetBuild(teacher, photos, photos.digest(), folder.parent / "cache").run(torch.device("cpu"))
     del network
     gc.collect()
     assert teacher.network is None and held() is None
@@ -266,7 +268,7 @@ def test_the_network_is_let_go(folder: Path):
 
 def test_a_run_waits_for_another_one(folder: Path, asked: list[int], monkeypatch, caplog: pytest.LogCaptureFixture):
     """Two builds at once, one of them held up: each photo is described once."""
-    monkeypatch.setattr(targets_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(alone_module, "PATIENCE", 0.05)
     begun, go_on = threading.Event(), threading.Event()
     real = CachedTeacher.describe
 
