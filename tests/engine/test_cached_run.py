@@ -180,3 +180,23 @@ def test_a_photo_that_was_bad_when_described(tiny: Tiny, tmp_path: Path, photos:
     watched(tiny([*options, "trainer.eval_every=0", "batch.images_per_place=3"]), tmp_path)
     assert 3 * 4 + 2 not in seen and {12, 13, 15} <= set(seen)
     assert len(seen) == 3 * 12 * 3
+
+
+def test_ctrl_c_while_the_teacher_describes(tiny: Tiny, tmp_path: Path, ckpts, asked, monkeypatch, caplog):
+    """The same command goes on: all in all each photo is described once."""
+    options = ["distillation=similarity", "distillation.cache=true", f"distillation.teacher.ckpt={ckpts[0]}"]
+    options += ["trainer.eval_batch_size=10", "trainer.max_epochs=1", "trainer.eval_every=0"]
+    real = CachedTeacher.describe
+
+    def interrupted(self, images, *rest):
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return real(self, images, *rest)
+
+    with monkeypatch.context() as patch, caplog.at_level("INFO"):
+        patch.setattr(CachedTeacher, "describe", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny(options), tmp_path / "first")
+    assert caplog.messages[-1] == "Interrupted. Go on with the same command."
+    fit(tiny(options), tmp_path / "second")
+    assert asked == [10, 10, 10, 10, 8]

@@ -135,6 +135,8 @@ def _run(trainer: pl.Trainer, module: Any, data: Any, resume: Path | None, last:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit:
         if last.interrupted:
-            log.info("Interrupted. Go on with the same command and: 'ckpt_path=%s'", last.path)
+            # Before the first step there is none; cached targets that were being made go on by themselves.
+            more = f" and: 'ckpt_path={last.path}'" if last.path.exists() else "."
+            log.info("Interrupted. Go on with the same command%s", more)
             raise KeyboardInterrupt from None
         raise
