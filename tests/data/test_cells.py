@@ -85,6 +85,10 @@ def test_sizes_that_make_no_cells(options: dict[str, float]) -> None:
         cells.read(photos([[0, 0]]), **options)
 
 
+def test_degrees_that_are_no_whole_numbers() -> None:
+    assert cut(photos([[0, 0]] * 3, [0, 7.1, 7.3]), angle=7.2) == [[0, 1], [2]]  # 360 % 7.2 is not 0
+
+
 def test_the_most_photographed_place_keeps_its_distance() -> None:
     """Cells of a street with 1, 2, 3, 2, 1, 2 photos: 3 wins over its neighbours, then 2 over the 1 beside it."""
     east = [5.0, 15, 15, 25, 25, 25, 35, 35, 45, 55, 55]

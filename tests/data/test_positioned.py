@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from vpr.data.file_names import FileNames
 from vpr.data.positioned import Positioned, near
 
 NAN = float("nan")
@@ -38,6 +40,15 @@ def test_equal_coordinates_of_two_cities_are_not_near() -> None:
 def test_paths_and_known() -> None:
     found = photos([[0, 0], [NAN, 1]])
     assert found.paths == [Path("root/0.jpg"), Path("root/1.jpg")] and found.known.tolist() == [True, False]
+
+
+@pytest.mark.parametrize("kind", [list, FileNames])
+def test_rows_are_taken_in_their_order(kind: type) -> None:
+    found = photos([[0, 0], [1, 0], [2, 0]], [5, 6, 7])
+    taken = replace(found, files=kind(found.files)).take([2, 0])
+    assert isinstance(taken.files, kind) and list(taken.files) == ["2.jpg", "0.jpg"]
+    assert taken.positions.tolist() == [[2, 0], [0, 0]] and taken.groups.tolist() == [7, 5]
+    assert len(taken) == 2 and len(found.take([])) == 0
 
 
 @pytest.mark.parametrize("positions", [np.zeros((1, 2)), np.zeros((2, 4)), np.zeros(2)])

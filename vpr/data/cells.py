@@ -49,7 +49,7 @@ def read(
         DataError: no photo with a position (and a heading), or no place with enough images.
     """
     angle = 360.0 if angle is None else float(angle)
-    if cell <= 0 or apart < 0 or not 0 < angle <= 360 or 360 % angle:
+    if cell <= 0 or apart < 0 or not 0 < angle <= 360 or not (360 / angle).is_integer():
         raise ConfigError(
             f"cell={cell}, angle={angle:g}, apart={apart}: cell is above 0 metres, apart 0 or more, and angle divides "
             "360 degrees into whole parts."
@@ -71,9 +71,8 @@ def read(
             "%s: %d of %d places are left: their photos are %g m apart or more.", photos.name, kept.sum(), enough, apart
         )
     chosen = kept[place] if kept.any() else np.ones(len(rows), bool)
-    rows, place = rows[chosen], place[chosen]
-    files = [photos.files[row] for row in rows]
-    return group_by_place(name or photos.name, photos.root, files, place, photos.groups[rows], min_images_per_place)
+    cut = photos.take(rows[chosen])
+    return group_by_place(name or photos.name, cut.root, cut.files, place[chosen], cut.groups, min_images_per_place)
 
 
 def _usable(photos: Positioned, angle: float) -> np.ndarray:

@@ -11,14 +11,27 @@ import numpy as np
 
 
 class FileNames(Sequence[str]):
-    """N names as an array of bytes; millions take a tenth of what as many strings and paths do."""
+    """N names as an array of bytes; millions take a tenth of what as many strings and paths do.
 
-    def __init__(self, names: Sequence[str]) -> None:
-        width = max((len(os.fsencode(name)) for name in names), default=1)
-        self._bytes = np.fromiter(map(os.fsencode, names), f"S{width}", len(names))
+    Args:
+        names: strings, or (N,) bytes, which are taken as they are.
+
+    Attributes:
+        bytes: (N,) of numpy's type S.
+    """
+
+    def __init__(self, names: Sequence[str] | np.ndarray) -> None:
+        if isinstance(names, np.ndarray):
+            self.bytes = names
+        else:
+            width = max((len(os.fsencode(name)) for name in names), default=1)
+            self.bytes = np.fromiter(map(os.fsencode, names), f"S{width}", len(names))
 
     def __len__(self) -> int:
-        return len(self._bytes)
+        return len(self.bytes)
+
+    def take(self, rows: np.ndarray) -> FileNames:
+        return FileNames(self.bytes[rows])
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -26,8 +39,8 @@ class FileNames(Sequence[str]):
     def __getitem__(self, index: slice) -> list[str]: ...
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
-            return [os.fsdecode(name) for name in self._bytes[index]]
-        return os.fsdecode(self._bytes[index])
+            return [os.fsdecode(name) for name in self.bytes[index]]
+        return os.fsdecode(self.bytes[index])
 
 
 class FilePaths(Sequence[Path]):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from vpr.data.file_names import FileNames
 from vpr.data.places import Places
 from vpr.errors import DataError
 
@@ -57,13 +57,13 @@ def group_by_place(
             len(kept),
             min_images_per_place,
         )
-    encoded = np.array([os.fsencode(file) for file in files])
+    names = files if isinstance(files, FileNames) else FileNames(files)
     codes = unique[kept] % len(place_names)
     integers = np.issubdtype(np.asarray(place_names).dtype, np.integer)
     return Places(
         name=name,
         root=root,
-        files=encoded[order[np.repeat(kept, counts)]],
+        files=names.bytes[order[np.repeat(kept, counts)]],
         starts=np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int64),
         ids=np.asarray(place_names)[codes].astype(np.int64) if integers else codes.astype(np.int64),
         groups=(unique[kept] // len(place_names)).astype(np.int64),

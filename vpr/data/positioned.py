@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from vpr.data.file_names import FileNames
 from vpr.data.positives import positives_within
 
 
@@ -47,6 +48,14 @@ class Positioned:
     def paths(self) -> list[Path]:
         """The files below root."""
         return [self.root / file for file in self.files]
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Positioned:
+        """Give the photos of these rows, in their order."""
+        rows = np.asarray(rows, np.int64)
+        files = self.files.take(rows) if isinstance(self.files, FileNames) else [self.files[row] for row in rows]
+        return replace(
+            self, files=files, positions=self.positions[rows], headings=self.headings[rows], groups=self.groups[rows]
+        )
 
     @property
     def known(self) -> np.ndarray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -82,13 +82,7 @@ def read(
     dropped = len(queries) - len(kept)
     if dropped:
         log.info("%s: %d of %d queries have no positive and are left out.", queries.name, dropped, len(queries))
-    chosen = replace(
-        queries,
-        files=[queries.files[query] for query in kept],
-        positions=queries.positions[kept],
-        headings=queries.headings[kept],
-        groups=queries.groups[kept],
-    )
+    chosen = queries.take(kept)
     return WeakSet(
         queries=chosen,
         gallery=gallery,

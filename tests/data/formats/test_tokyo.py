@@ -16,6 +16,7 @@ from vpr.config.compose import compose
 from vpr.data.formats import tokyo_tm
 from vpr.data.formats.mat import read_mat
 from vpr.data.retrieval_set import RetrievalSet
+from vpr.errors import DataError
 from vpr.types import Protocol
 
 
@@ -112,6 +113,15 @@ def test_tokyo_tm_val_searches_for_one_time_of_each_place(shared: Path) -> None:
     assert all(stamp.parent in others for stamp in queries)
     counts = np.array([len(rows) for rows in found.positives])
     assert counts.min() >= 12 and round(counts.mean(), 2) == 152.13
+
+
+def test_places_with_one_time_alone_leave_nothing_to_search_for(tmp_path: Path) -> None:
+    names = np.array([f"{n}/_200901/{n}.jpg" for n in range(3)], object)
+    content = {"dbImageFns": names, "utmDb": np.zeros((2, 3)), "numImages": 3, "qImageFns": names[1:]}
+    content |= {"utmQ": np.zeros((2, 2)), "numQueries": 2, "posDistThr": 25, "dbTimeStamp": 1, "qTimeStamp": 1}
+    savemat(tmp_path / "x.mat", {"dbStruct": content})
+    with pytest.raises(DataError, match="toy@25m has no queries"):
+        tokyo_tm.read(tmp_path, "x.mat", Protocol("toy@25m"), missing="ignore")
 
 
 def test_folders_of_tokyo_tm_are_place_and_time_stamp(shared: Path) -> None:

@@ -93,9 +93,8 @@ def photos(
     files = [file for part in chosen for file in part.files]
     # TokyoTM takes its queries from its database.
     first = {file: row for row, file in reversed(list(enumerate(files)))}
-    rows = sorted(first.values())
-    positions = np.concatenate([part.positions for part in chosen])[rows]
-    return _positioned(mat, split.database.root, [files[row] for row in rows], positions)
+    positions = np.concatenate([part.positions for part in chosen])
+    return _positioned(mat, split.database.root, files, positions).take(sorted(first.values()))
 
 
 def read_split(root: str | Path, mat: str, layouts: Sequence[Sequence[str]], source: str) -> Split:

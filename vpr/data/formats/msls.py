@@ -57,9 +57,8 @@ def read(
     database, queries = (photos(root, cities, side, subtask, source) for side in SIDES)
     positives = near(database, queries, radius)
     kept = [query for query, rows in enumerate(positives) if keep_unmatched or len(rows)]
-    paths = queries.paths
     return RetrievalSet(
-        protocol, database.paths, [paths[query] for query in kept], [positives[query] for query in kept]
+        protocol, database.paths, queries.take(kept).paths, [positives[query] for query in kept]
     ).present(missing)
 
 

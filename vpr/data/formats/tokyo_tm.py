@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr.data.formats import dbstruct
-from vpr.data.positioned import Positioned
-from vpr.data.positives import positives_within
+from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.types import Protocol
 
@@ -43,9 +42,8 @@ def read(
     """
     images = photos(root, mat, "both", layouts, source)
     asked = held_out([file.rpartition("/")[0] for file in images.files], seed)
-    database, queries = ([path for path, q in zip(images.paths, asked, strict=True) if q == side] for side in (0, 1))
-    positives = positives_within(images.positions[~asked], images.positions[asked], radius)
-    return RetrievalSet(protocol, database, queries, positives).present(missing)
+    database, queries = images.take(np.flatnonzero(~asked)), images.take(np.flatnonzero(asked))
+    return RetrievalSet(protocol, database.paths, queries.paths, near(database, queries, radius)).present(missing)
 
 
 def photos(
