@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hydra.utils import instantiate
 
+from vpr.config.compose import compose
 from vpr.engine import loggers
 from vpr.engine.fit import fit
 
@@ -36,6 +38,29 @@ def test_wandb_is_online_only_where_the_user_is_logged_in(
     if variable:
         monkeypatch.setenv("WANDB_MODE", variable)
     assert loggers.wandb(str(tmp_path))._wandb_init["mode"] == expected
+
+
+def test_wandb_knows_the_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loggers, "_api_key", lambda: None)
+    overrides = ["pair=vgg16_mobilenet_v3_large", "distillation=similarity", "seed=3", "logger.wandb.tags=[mine]"]
+    pair, alone = compose("train", overrides), compose("train", ["dataset=[gsv_cities,msls_val]", "agg=gem"])
+    for cfg in (pair, alone):
+        cfg.logger.wandb.directory = str(tmp_path)
+    settings = instantiate(pair.logger.wandb)._wandb_init
+    assert settings["tags"] == [
+        *("student:mobilenet_v3_large-mixvpr", "teacher:vgg16", "term:similarity", "dataset:toycity", "mine"),
+    ]
+    assert (settings["job_type"], settings["group"]) == ("distil", "vgg16-to-mobilenet_v3_large-mixvpr-similarity")
+    assert settings["name"] == "vgg16-to-mobilenet_v3_large-mixvpr-similarity-seed3"
+    settings = instantiate(alone.logger.wandb)._wandb_init
+    assert settings["tags"] == ["student:resnet18-gem", "term:none", "dataset:gsv_cities"]
+    assert (settings["job_type"], settings["group"]) == ("train", "resnet18-gem-none")
+
+
+def test_a_long_tag_is_cut_as_wandb_would_refuse_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(loggers, "_api_key", lambda: None)
+    logger = loggers.wandb(str(tmp_path), labels={"dataset": "x" * 100, "teacher": None})
+    assert logger._wandb_init["tags"] == ["dataset:" + "x" * 56]
 
 
 @pytest.mark.slow
