@@ -166,7 +166,7 @@ def test_names_with_spaces_unicode_and_upper_case_suffixes_are_read(tmp_path: Pa
     [
         ("path,season,frame\na.png,summer,1\nb.png,winter", "Line 3 of .* has no frame"),
         ('path,season,frame\na.png,summer,1\n"b.png,winter', "cannot be read as csv"),
-        ("path,season,frame\na.png,summer,1\n", "No row of .* passes the filter {'season': 'winter'}"),
+        ("path,season,frame\na.png,summer,1\n", "has no row that passes the filter {'season': 'winter'}"),
         ("path,season,frame\na.png,summer,one\nb.png,winter,1\n", "'one' is no frame number .image a.png"),
         ("path;season;frame\na.png;summer;1\n", "no column path, frame, season; it has path;season;frame"),
         ("path,season\na.png,summer\n", "has no column frame"),

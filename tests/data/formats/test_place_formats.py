@@ -73,7 +73,7 @@ def test_csv_columns_and_filters(tmp_path: Path, options: dict, expected: list) 
     ("where", "columns", "error", "message"),
     [
         ({"colour": 1}, ["path"], DataError, "has no column colour; it has path, place_id, city, year"),
-        ({"city": "z"}, ["path"], DataError, "No row of .* passes the filter"),
+        ({"city": "z"}, ["path"], DataError, "index.csv has no row that passes the filter"),
         ({"year": {"below": 3}}, ["path"], ConfigError, r"where\.year\.below is unknown: choose lt, le, gt, ge, ne"),
         ({}, ["path", "year"], DataError, "Line 6 of .* has no year"),
     ],
@@ -87,7 +87,8 @@ def test_rows_that_cannot_be_read_say_why(
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(None, "no file"), (b"", "cannot be read as csv"), (b"\xff\xfe\x00", "csv")]
+    ("content", "message"),
+    [(None, "no file"), (b"", "cannot be read as csv"), (b"\xff\xfe\x00", "csv"), (b"path\n", "a header and no rows")],
 )
 def test_broken_csv_files_are_named(tmp_path: Path, content: bytes | None, message: str) -> None:
     if content is not None:

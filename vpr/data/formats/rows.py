@@ -50,7 +50,8 @@ def read_rows(
         except TypeError as error:  # text and number
             raise DataError(f"Column {column} of {csv} cannot be compared with {wanted}: {error}.") from error
     if frame.empty:
-        raise DataError(f"No row of {csv} passes the filter {dict(where)}.")
+        left = f"no row that passes the filter {dict(where)}" if where else "a header and no rows"
+        raise DataError(f"{absolute(csv)} has {left}.")
     empty = frame[list(columns)].isna().to_numpy()
     if empty.any():
         row, column = np.argwhere(empty)[0]
