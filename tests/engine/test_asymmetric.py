@@ -126,7 +126,7 @@ def evaluate(photos: Path, out: Path, *arguments: str) -> subprocess.CompletedPr
 @pytest.mark.slow
 def test_as_typed(tiny: Tiny, photos: Path, tmp_path: Path, teacher: Path) -> None:
     """The photos are those that it was trained with: another view of each place is looked for in the first ones."""
-    steady = ["trainer.max_epochs=8", "trainer.eval_every=8", "augment=none", "optimizer.lr=1e-3"]
+    steady = ["trainer.max_epochs=12", "trainer.eval_every=12", "augment=none", "optimizer.lr=1e-3"]
     options = [*KEEP, "distillation.task_weight=0", "schedule=constant", f"distillation.teacher.ckpt={teacher}"]
     student = train_student(tiny([*options, *steady]), tmp_path)
     for part, view in (("database", 0), ("queries", 1)):
