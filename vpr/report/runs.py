@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vpr.config.jobs import ending, read_job
 from vpr.errors import DataError
 
 
@@ -121,15 +123,15 @@ def _read(path: Path) -> Run:
 
 
 def _unfinished(folder: Path) -> Unfinished:
-    try:
-        job = json.loads((folder / "job.json").read_text())
-    except (OSError, ValueError):
-        job = {}
-    code = job.get("code")
-    ending = "not finished" if code is None else f"exit code {code}"
+    job = read_job(folder)
     lines = [line for path in sorted(folder.glob("*.log")) for line in path.read_text("utf-8", "replace").splitlines()]
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "said nothing")
-    return Unfinished(folder, job.get("overrides") or _overrides(folder), ending, last)
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return Unfinished(
+        folder,
+        job.overrides if job else _overrides(folder),
+        ending(job.code) if job else "did not end, as far as is known",
+        re.sub(r"^(\[[^]]*\])+ - ", "", last),  # the time and the logger's name
+    )
 
 
 def _overrides(folder: Path) -> list[str]:
