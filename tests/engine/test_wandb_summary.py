@@ -33,7 +33,7 @@ def test_names_are_such_that_wandb_can_sort_by_them():
         **{"parameters_M": 2.5, "gmacs": 0.3, "latency_ms": 7.5, "latency_runs": 30, "threads": 2},
         **{"device": "cpu (x86_64)", "descriptor_bytes": 2048, "train_seconds": 61.5},
         **{"best_R1": 0.5, "best_R10": 0.9, "best_R1_msls_val_740_25m": 0.5, "best_R10_msls_val_740_25m": 0.9},
-        **{"best_R1_tokyo247_25m_nms_q64x64_": 0.25, "best_R10_tokyo247_25m_nms_q64x64_": 0.75},
+        **{"best_R1_tokyo247_25m_nms_q64x64": 0.25, "best_R10_tokyo247_25m_nms_q64x64": 0.75},
     }
 
 

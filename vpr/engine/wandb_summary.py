@@ -26,20 +26,25 @@ def summarise_in_wandb(loggers: Iterable[Logger], summary: Mapping[str, Any], re
 
 
 def summary_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `parameters_M`, the costs, `best_R1` ... of the monitored set and `best_R1_<protocol>` ... of each.
-
-    W&B sorts and filters by names of letters, digits and underscores only, so other signs of a protocol become
-    underscores.
-    """
+    """Return `parameters_M`, the costs, `best_R1` ... of the monitored set and `best_R1_<protocol_name>` ... of each."""
     costs = summary["costs"]
     values = {"parameters_M": costs["parameters"] / 1e6, "train_seconds": summary["seconds"]}
     values |= {name: costs[name] for name in COSTS}
     for protocol, row in summary["sets"].items():
         recalls = {f"best_R{name.partition('@')[2]}": value for name, value in row["recalls"].items()}
-        values |= {f"{name}_{re.sub(r'[^A-Za-z0-9]+', '_', protocol)}": value for name, value in recalls.items()}
+        values |= {f"{name}_{protocol_name(protocol)}": value for name, value in recalls.items()}
         if protocol == summary["monitor"]:
             values |= recalls
     return values
+
+
+def protocol_name(protocol: str) -> str:
+    """Return a protocol's id in signs that W&B can sort and filter by: letters, digits and underscores.
+
+    >>> protocol_name("tokyo247@25m-nms[q64x64]")
+    'tokyo247_25m_nms_q64x64'
+    """
+    return re.sub(r"[^A-Za-z0-9]+", "_", protocol).strip("_")
 
 
 def _rows(result: Measured) -> list[list[Any]]:
