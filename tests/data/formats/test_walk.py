@@ -50,6 +50,15 @@ def test_a_folder_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.Monkey
         walk_images(tmp_path)
 
 
+def test_a_folder_that_may_not_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(folder: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "is_dir", refuse)
+    with pytest.raises(DataError, match=f"{tmp_path} cannot be read: Permission denied"):
+        require_sides(tmp_path, "database", "queries", "two things")
+
+
 def test_natural_order() -> None:
     names = ["10.jpg", "2.jpg", "a10b.jpg", "a9b.jpg", "a.jpg", "1/20.jpg", "1/3.jpg", "²3.jpg"]
     assert sorted(names, key=natural) == [

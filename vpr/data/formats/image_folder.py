@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vpr.data.formats.exif import read_fixes
-from vpr.data.formats.layout import IMAGE_SUFFIXES, absolute, natural, require_folder
+from vpr.data.formats.layout import absolute, natural, require_folder
 from vpr.data.formats.rows import read_rows
 from vpr.data.formats.walk import require_sides, walk_images
 from vpr.data.geo import check_degrees, to_earth
@@ -52,8 +52,6 @@ def photos(
     root = require_folder(root, "images, in sub-folders or not")
     below = require_folder(root / folder, "images, in sub-folders or not")
     files = sorted(walk_images(below), key=natural)
-    if not files:
-        raise DataError(f"There are no images in {absolute(below)} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
     if csv is None:
         table = _from_exif(below, files)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from vpr.data.readable import readable
@@ -20,19 +21,39 @@ def require_folder(root: str | Path, layout: str, source: str = "") -> Path:
         source: who published the set, and where.
 
     Raises:
-        DataAbsent: there is no such folder.
+        DataAbsent: there is no such folder; DataError: it may not be looked at.
     """
     folder = Path(root).expanduser()
-    if not folder.is_dir():
+    with readable(folder):
+        found = folder.is_dir()
+    if not found:
         raise DataAbsent(f"There is no folder {absolute(folder)}. It must hold {layout}. {source}".strip())
     return folder
 
 
 def require_file(path: Path, layout: str, source: str) -> Path:
     """Give the path; raises DataAbsent, with the layout and source as above, if it is no file."""
-    if not path.is_file():
+    with readable(path):
+        found = path.is_file()
+    if not found:
         raise DataAbsent(f"There is no file {absolute(path)}. The set must hold {layout}. {source}".strip())
     return path
+
+
+def require_lists(
+    root: str | Path, lists: str | Path | None, files: Sequence[str], source: str = ""
+) -> tuple[Path, Path]:
+    """Give `root` and the folder of the lists, which is `root` where `lists` is None, as Paths.
+
+    Raises:
+        DataAbsent: no such folder, or none of the files in that of the lists.
+    """
+    listed = ", ".join(files)
+    root = require_folder(root, f"{listed} and the images they name", source)
+    folder = root if lists is None else require_folder(lists, listed, source)
+    if not any(os.path.isfile(folder / name) for name in files):
+        raise DataAbsent(f"None of {listed} can be found in {absolute(folder)}, which must hold them. {source}".strip())
+    return root, folder
 
 
 def absolute(path: Path) -> str:
@@ -49,13 +70,17 @@ def list_images(folder: Path) -> list[str]:
     with readable(folder):
         names = [entry.name for entry in folder.iterdir() if is_image(entry.name)] if folder.is_dir() else []
     if not names:
-        raise DataError(f"There are no images in {absolute(folder)} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
+        raise no_images(folder)
     return sorted(names, key=natural)
+
+
+def no_images(folder: Path) -> DataError:
+    return DataError(f"There are no images in {absolute(folder)} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
 
 
 def is_image(name: str) -> bool:
     """Tell by the suffix; hidden files, such as those macOS leaves in archives, are no images."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not name.startswith(".")
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def natural(name: str) -> list[str | int]:

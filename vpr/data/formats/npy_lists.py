@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from vpr.data.formats.ground_truth import load_npy, read_positives
-from vpr.data.formats.layout import absolute, require_folder
+from vpr.data.formats.layout import absolute, require_lists
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.errors import DataAbsent, DataError
+from vpr.errors import DataError
 from vpr.types import Protocol
 
 
@@ -38,12 +37,8 @@ def read(
     Raises:
         DataError: missing or damaged files, lists that do not fit together, or counts other than the protocol's.
     """
-    names = [name for name in (database, queries, query_rows, positives) if name]
-    files = ", ".join(names)
-    root = require_folder(root, f"{files} and the images they name", source)
-    folder = root if lists is None else require_folder(lists, files, source)
-    if not any(os.path.isfile(folder / name) for name in names):
-        raise DataAbsent(f"None of {files} can be found in {absolute(folder)}, which must hold them. {source}".strip())
+    files = [name for name in (database, queries, query_rows, positives) if name]
+    root, folder = require_lists(root, lists, files, source)
     database_names = load_names(folder / database)
     query_names = load_names(folder / queries)
     if query_rows is not None:

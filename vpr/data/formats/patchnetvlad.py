@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from vpr.data.formats.frames import read_lines
-from vpr.data.formats.layout import absolute, require_folder
+from vpr.data.formats.layout import absolute, require_lists
 from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.errors import DataAbsent, DataError
+from vpr.errors import DataError
 from vpr.types import Protocol
 
 DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
@@ -71,7 +69,7 @@ def read(
     Raises:
         DataError: missing or damaged files, lists that do not fit together, or counts other than the protocol's.
     """
-    root, folder = _folders(root, lists, (database, queries, ground_truth), source)
+    root, folder = require_lists(root, lists, (database, queries, ground_truth), source)
     truth = read_npz(folder / ground_truth)
     there = _positioned(root, folder / database, truth.database, prefix)
     asked = _positioned(root, folder / queries, truth.queries, prefix)
@@ -88,17 +86,8 @@ def photos(
     source: str = "",
 ) -> Positioned:
     """Read the database photos with their positions; arguments and errors as for `read`. Headings are unknown."""
-    root, folder = _folders(root, lists, (database, ground_truth), source)
+    root, folder = require_lists(root, lists, (database, ground_truth), source)
     return _positioned(root, folder / database, read_npz(folder / ground_truth).database, prefix)
-
-
-def _folders(root: str | Path, lists: str | Path | None, files: Sequence[str], source: str) -> tuple[Path, Path]:
-    listed = ", ".join(files)
-    root = require_folder(root, f"{listed} and the images they name", source)
-    folder = root if lists is None else require_folder(lists, listed, source)
-    if not any(os.path.isfile(folder / name) for name in files):
-        raise DataAbsent(f"None of {listed} can be found in {absolute(folder)}, which must hold them. {source}".strip())
-    return root, folder
 
 
 def _positioned(root: Path, names: Path, positions: np.ndarray, prefix: str) -> Positioned:

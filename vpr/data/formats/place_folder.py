@@ -7,6 +7,7 @@ from pathlib import Path
 from vpr.data.formats.layout import absolute, list_images, require_folder
 from vpr.data.grouping import group_by_place
 from vpr.data.places import Places
+from vpr.data.readable import readable
 from vpr.errors import DataError
 
 LAYOUT = "one sub-folder a place, with its images in it"
@@ -19,7 +20,8 @@ def read(root: str | Path, min_images_per_place: int = 2, name: str = "places") 
         DataError: no such folder, no sub-folders, an empty sub-folder, or no place with enough images.
     """
     root = require_folder(root, LAYOUT)
-    folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    with readable(root):
+        folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not folders:
         raise DataError(f"There are no sub-folders in {absolute(root)}. It must hold {LAYOUT}.")
     rows = [(folder, image) for folder in folders for image in list_images(root / folder)]

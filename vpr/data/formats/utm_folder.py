@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr.data.file_names import FileNames, FilePaths
-from vpr.data.formats.layout import IMAGE_SUFFIXES, absolute, require_folder
+from vpr.data.formats.layout import require_folder
 from vpr.data.formats.walk import require_sides, walk_images
 from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet, as_found
@@ -43,8 +43,6 @@ def photos(root: str | Path, folder: str = "", name: str = "photos", source: str
     root = require_folder(root, f"{LAYOUT} {folder or 'it, or in its sub-folders'}", source)
     below = require_folder(root / folder, f"{LAYOUT} it, or in its sub-folders", source)
     names = sorted(walk_images(below))
-    if not names:
-        raise DataError(f"There are no images in {absolute(below)} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
     east, north, headings, zones = array("d"), array("d"), array("d"), array("q")
     for file in names:
         fields = file[file.rfind("/") + 1 :].split("@")

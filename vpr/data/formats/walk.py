@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from vpr.data.formats.layout import IMAGE_SUFFIXES, absolute, require_folder
+from vpr.data.formats.layout import absolute, is_image, no_images, require_folder
 from vpr.data.readable import readable
 from vpr.errors import DataError
 
@@ -17,7 +17,8 @@ def require_sides(root: str | Path, database: str, queries: str, layout: str, so
         DataAbsent: none of the folders is there; DataError: only one is.
     """
     root = require_folder(root, layout, source)
-    absent = [side for side in (database, queries) if not (root / side).is_dir()]
+    with readable(root):
+        absent = [side for side in (database, queries) if not (root / side).is_dir()]
     if len(absent) == 2:
         require_folder(root / database, f"{layout}, below {absolute(root)}", source)
     if absent:
@@ -32,10 +33,12 @@ def walk_images(folder: Path) -> list[str]:
     of an image is taken for one without a look at the file.
 
     Raises:
-        DataError: a folder cannot be read.
+        DataError: a folder cannot be read, or there is no image.
     """
     names: list[str] = []
     _walk(os.fspath(folder), "", (), names)
+    if not names:
+        raise no_images(folder)
     return names
 
 
@@ -53,7 +56,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: l
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     folders.append(name)
-                elif os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                elif is_image(name):
                     names.append(prefix + name)
                 elif entry.is_symlink() and entry.is_dir():
                     folders.append(name)
