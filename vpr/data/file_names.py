@@ -1,13 +1,16 @@
-"""Long lists of files in one block of memory, which loader processes share."""
+"""Long lists of files: in one block of memory, which loader processes share; numbered by a part of their names."""
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import overload
 
 import numpy as np
+
+from vpr.errors import ConfigError, DataError
 
 
 class FileNames(Sequence[str]):
@@ -41,6 +44,35 @@ class FileNames(Sequence[str]):
         if isinstance(index, slice):
             return [os.fsdecode(name) for name in self.bytes[index]]
         return os.fsdecode(self.bytes[index])
+
+
+def number_by_name(files: Sequence[str], pattern: str, what: str) -> np.ndarray:
+    r"""Number files by the part of their names, from its start, that a regular expression matches.
+
+    >>> number_by_name(["a/7_pitch1.jpg", "a/8_pitch1.jpg", "a/7_pitch2.jpg"], r".+(?=_pitch)", "capture")
+    array([0, 1, 0])
+
+    Args:
+        what: name of the setting, for messages.
+
+    Returns:
+        (N,) int64, equal where the parts are.
+
+    Raises:
+        ConfigError: no regular expression; DataError: a name that it does not match.
+    """
+    try:
+        match = re.compile(pattern).match
+    except re.error as error:
+        raise ConfigError(f"{what}={pattern} is no regular expression: {error}.") from error
+    numbers: dict[str, int] = {}
+    rows = np.empty(len(files), np.int64)
+    for row, file in enumerate(files):
+        found = match(file)
+        if not found:
+            raise DataError(f"{what}={pattern} does not match the file name {file}. Change it, or the list of files.")
+        rows[row] = numbers.setdefault(found.group(), len(numbers))
+    return rows
 
 
 class FilePaths(Sequence[Path]):

@@ -11,9 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from vpr.data.formats.name_parts import name_parts
+from vpr.data.file_names import number_by_name
 from vpr.data.positioned import Positioned, near
 from vpr.errors import ConfigError, DataError
 
@@ -68,8 +67,7 @@ def read(
             f"positive_radius={positive_radius:g}, negative_radius={negative_radius:g}: a positive cannot be farther "
             "than a negative. Published: 10 and 25 metres."
         )
-    parts = name_parts([*queries.files, *gallery.files], capture, "capture")
-    captures = pd.factorize(np.array(parts))[0].astype(np.int64)
+    captures = number_by_name([*queries.files, *gallery.files], capture, "capture")
     asked, offered = captures[: len(queries)], captures[len(queries) :]
     close = near(gallery, queries, positive_radius)
     positives = [rows[offered[rows] != own] for rows, own in zip(close, asked, strict=True)]

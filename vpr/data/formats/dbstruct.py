@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 
+from vpr.data.file_names import number_by_name
 from vpr.data.formats.layout import absolute, require_folder
 from vpr.data.formats.mat import read_mat
-from vpr.data.formats.name_parts import name_parts
 from vpr.data.formats.sides import find_sides
 from vpr.data.positioned import Positioned, near
 from vpr.data.readable import readable
@@ -62,9 +61,7 @@ def read(
         DataError: missing folder, .mat or images, a damaged .mat, or counts other than the protocol's.
     """
     split = read_split(root, mat, layouts, source)
-    cuts = None
-    if panorama is not None:
-        cuts = pd.factorize(np.array(name_parts(split.database.files, panorama, "panorama")))[0].astype(np.int64)
+    cuts = None if panorama is None else number_by_name(split.database.files, panorama, "panorama")
     positives = near(split.database, split.queries, split.radius if radius is None else radius)
     return RetrievalSet(protocol, split.database.paths, split.queries.paths, positives, cuts, query_short_side).present(
         missing
