@@ -9,8 +9,6 @@ import numpy as np
 
 from vpr.errors import DataError
 
-FALSE_NORTHING = 10_000_000.0  # metres that UTM adds on the southern hemisphere
-
 
 def to_earth(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
     """Place degrees on the ellipsoid (altitude 0): earth-centred coordinates (EPSG:4978).
@@ -46,15 +44,9 @@ def utm_zone(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
 def to_utm(lat: Any, lon: Any, zone: int) -> tuple[Any, Any]:
     """Project degrees, numbers or arrays, to (east, north) of a zone in metres.
 
-    North is negative south of the equator; maps add `FALSE_NORTHING` there.
+    North is negative south of the equator; maps add 10,000 km there.
     """
     return _utm(zone)(lon, lat)
-
-
-def from_utm(east: Any, north: Any, zone: int) -> tuple[Any, Any]:
-    """Invert `to_utm`: metres to (latitude, longitude) in degrees."""
-    lon, lat = _utm(zone)(east, north, inverse=True)
-    return lat, lon
 
 
 def check_degrees(lat: np.ndarray, lon: np.ndarray, where: str) -> None:

@@ -24,8 +24,9 @@ def as_found(protocol: Protocol, database: int, queries: int, missing: str = "ra
 
     `pitts30k-test@25m` with 6,810 of its 6,816 queries becomes `pitts30k-test@25m[6810of6816q]`. For readers that list
     a folder, and so cannot name the files that are missing; other policies give the protocol back, whose counts
-    `RetrievalSet` then checks.
+    `RetrievalSet` then checks. ConfigError: an unknown policy.
     """
+    _check_policy(missing)
     if missing != "skip":
         return protocol
     counts = [
@@ -35,6 +36,11 @@ def as_found(protocol: Protocol, database: int, queries: int, missing: str = "ra
     ]
     suffix = f"[{','.join(counts)}]" if counts else ""
     return replace(protocol, id=protocol.id + suffix, database=database, queries=queries)
+
+
+def _check_policy(missing: str) -> None:
+    if missing not in ("raise", "skip", "ignore"):
+        raise ConfigError(f"missing={missing} is unknown: choose raise, skip or ignore.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +139,7 @@ class RetrievalSet:
         Raises:
             DataError: files are missing; ConfigError: an unknown policy.
         """
-        if missing not in ("raise", "skip", "ignore"):
-            raise ConfigError(f"missing={missing} is unknown: choose raise, skip or ignore.")
+        _check_policy(missing)
         if missing == "ignore":
             return self
         bad_database, bad_queries = missing_files(self.database), missing_files(self.queries)

@@ -10,7 +10,7 @@ import pytest
 
 from vpr.data.formats import pairs
 from vpr.data.formats.frames import list_frames, read_lines
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataError
 from vpr.types import Protocol
 
 
@@ -37,6 +37,11 @@ def test_a_list_of_names_chooses_frames_and_their_order(tmp_path: Path) -> None:
         tmp_path / "winter/3.png",
         tmp_path / "winter/1.png",
     ]
+
+
+def test_a_list_of_names_is_of_one_folder(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="names=clean.txt chooses frames of one folder, not of a, b"):
+        list_frames(tmp_path, ["a", "b"], names="clean.txt")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vpr.data.formats import utm_folder
-from vpr.errors import DataAbsent, DataError
+from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
 
 # As SF-XL's readme, toycity, VPR-datasets-downloader's Nordland and SVOX write them.
@@ -98,6 +98,8 @@ def test_other_counts_than_the_protocol(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="toy@25m has 2 database images, but 1 were found"):
         utm_folder.read(tmp_path, protocol)
     assert utm_folder.read(tmp_path, protocol, missing="skip").protocol.id == "toy@25m[1of2db]"
+    with pytest.raises(ConfigError, match="missing=leave is unknown"):
+        utm_folder.read(tmp_path, protocol, missing="leave")
 
 
 def test_what_is_not_there(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vpr.data.formats.layout import absolute, list_images
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataError
 
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
 
@@ -26,9 +26,12 @@ def list_frames(
         names: text file below `root` with one file name a line: these frames of the only folder, in this order.
 
     Raises:
+        ConfigError: names for several folders.
         DataError: a folder or list cannot be read, or it cannot be told which frames are absent.
     """
     if names is not None:
+        if len(folders) != 1:
+            raise ConfigError(f"names={names} chooses frames of one folder, not of {', '.join(folders)}.")
         return [root / folders[0] / name for name in read_lines(root / names)]
     paths = [root / folder / name for folder in folders for name in list_images(root / folder)]
     if expected is None or len(paths) == expected:
