@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vpr.data.formats import npy_lists, pairs
-from vpr.data.formats.ground_truth import load_npy, read_positives, read_vprbench
+from vpr.data.formats.ground_truth import load_npy, read_positives
 from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
 
@@ -113,13 +113,13 @@ def test_missing_parts_are_named(tmp_path: Path) -> None:
         pairs.read(tmp_path, TOY, "day", "night", tolerance=1)
 
 
-@pytest.mark.parametrize("table", [[[9, [0]]], [["0", [0]]], [[0, [0], 1]]])
+@pytest.mark.parametrize("table", [[[9, [0]]], [["0", [0]]], [[0, 1, [0]]], [[0, [0], 1]]])
 def test_ground_truth_that_does_not_fit_is_refused(tmp_path: Path, table: list) -> None:
     array = np.empty((1, len(table[0])), dtype=object)
     array[0, :] = table[0]
     np.save(tmp_path / "gt.npy", array, allow_pickle=True)
-    with pytest.raises(DataError, match="speaks of query [90]|has the shape"):
-        read_vprbench(tmp_path / "gt.npy", 3, 3)
+    with pytest.raises(DataError, match="speaks of query [90]|has the shape|1 rows for 3 queries"):
+        read_positives(tmp_path / "gt.npy", 3, 3)
 
 
 class Payload:

@@ -86,9 +86,10 @@ def _numbers(row: ArrayLike, query: int, name: str) -> np.ndarray:
 
 
 def read_positives(path: Path, database: int, queries: int) -> list[np.ndarray]:
-    """Read either form in use: VPR-Bench's, or one row of database rows per query (`*_gt.npy` of gsv-cities).
+    """Read either form in use; they are told apart by what they hold.
 
-    They are told apart by what they hold: only the first has rows of a number and a list.
+    VPR-Bench's `ground_truth_new.npy` (Zaffar et al., IJCV 2021) has rows of [query number, [database rows]], and
+    queries without a row have no positives. `*_gt.npy` of gsv-cities has the database rows of each query.
 
     Raises:
         DataError: neither form, or a query number that the set does not have.
@@ -101,19 +102,8 @@ def read_positives(path: Path, database: int, queries: int) -> list[np.ndarray]:
     return clean_positives(list(table), database, str(path))
 
 
-def read_vprbench(path: Path, database: int, queries: int) -> list[np.ndarray]:
-    """Read VPR-Bench's `ground_truth_new.npy`: rows of [query number, [database rows]] (Zaffar et al., IJCV 2021).
-
-    Queries without a row have no positives.
-
-    Raises:
-        DataError: not that form, or a query number that the set does not have.
-    """
-    return _by_query(load_npy(path), path, database, queries)
-
-
 def _by_query(table: np.ndarray, path: Path, database: int, queries: int) -> list[np.ndarray]:
-    if table.ndim != 2 or table.shape[1] != 2:
+    if table.shape[1] != 2:
         raise DataError(f"{path} has the shape {table.shape}; expected rows of [query, [database rows]].")
     rows: list[ArrayLike] = [[] for _ in range(queries)]
     for query, references in table:
