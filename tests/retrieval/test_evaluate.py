@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from vpr.data.file_names import FilePaths
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval.evaluate import Evaluation, evaluate
@@ -18,6 +20,7 @@ from vpr.types import Preprocess, Protocol
 
 SMALL = Preprocess(size=(8, 8))
 PLACES = 23
+SIDES = ("database", "queries")
 
 
 def describe(images: Tensor) -> Tensor:
@@ -67,6 +70,16 @@ def test_recall_against_a_written_out_search(tmp_path: Path) -> None:
         "bad_images": 0,
     }
     assert all(low <= result.recalls[k] <= high for k, (low, high) in result.intervals.items())
+
+
+def test_millions_of_paths_are_not_made_at_once(tmp_path: Path) -> None:
+    class Lazy(FilePaths):
+        def __iter__(self) -> Iterator[Path]:
+            raise AssertionError("all paths at once")
+
+    drawn = draw_set(tmp_path)
+    sides = {side: Lazy(tmp_path, [f"{side}/{path.name}" for path in getattr(drawn, side)]) for side in SIDES}
+    assert run(replace(drawn, **sides)).recalls == run(drawn).recalls  # type: ignore[arg-type]
 
 
 def test_queries_without_positives_may_count_as_misses(tmp_path: Path) -> None:
