@@ -123,7 +123,7 @@ def test_positions_from_a_csv(tmp_path: Path, caplog: pytest.LogCaptureFixture) 
         (["path,lat,lon", "a2.jpg,1,1", "a.jpg,48°12',16.3"], "Line 3 of .* has no number in lat or lon"),
         (["path,lat,lon", "a.jpg,48.2,"], "Line 2 of .* has no lon"),
         (["path,latitude,lon", "a.jpg,48.2,16"], "no column lat; it has path, latitude, lon"),
-        (["path,lat,lon"], "No row"),
+        (["path,lat,lon"], "has a header and no rows"),
     ],
 )
 def test_a_csv_that_does_not_fit(tmp_path: Path, lines: list[str], message: str) -> None:
