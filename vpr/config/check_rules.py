@@ -131,6 +131,25 @@ def components_of_a_cache(cfg: DictConfig) -> None:
         )
 
 
+def teachers_that_can_be_whitened(cfg: DictConfig) -> None:
+    pca, hub = cfg.distillation.teacher.pca, cfg.distillation.teacher.hub
+    if pca is None:
+        return
+    if pca != "student" and (not isinstance(pca, int) or pca < 1):
+        raise ConfigError(f"distillation.teacher.pca={pca}: it must be a number of dimensions, or student for its own.")
+    number = pca if pca != "student" else 512
+    if cfg.distillation.cache:
+        raise ConfigError(
+            f"distillation.teacher.pca={pca} with distillation.cache=true: cached descriptors have a setting of their "
+            f"own. Type distillation.cache_pca={number}."
+        )
+    if hub:
+        raise ConfigError(
+            f"distillation.teacher.pca={pca}: a model of torch.hub cannot be kept as a whitened checkpoint. "
+            f"Type distillation.cache=true distillation.cache_pca={number}."
+        )
+
+
 def something_to_evaluate(cfg: DictConfig) -> None:
     if not eval_sets(cfg):
         raise ConfigError("dataset: it has no evaluation set. Choose one that has, for example dataset=toycity.")
@@ -159,6 +178,7 @@ TRAIN_RULES: tuple[Rule, ...] = (
     monitor_is_measured,
     early_stop_is_measured,
     one_kind_of_teacher,
+    teachers_that_can_be_whitened,
     a_teacher_for_the_terms,
     components_of_a_cache,
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,6 +25,7 @@ class Teacher(nn.Module):
         size: (height, width) in pixels that it gets instead of its own.
         dtype: of its mixed precision; None computes in float32.
         digest: SHA-256 that names it in records and caches.
+        config: of the checkpoint that a describer comes from, or could be written to: its `backbone` and `agg` nodes.
     """
 
     mean: Tensor
@@ -35,10 +39,11 @@ class Teacher(nn.Module):
         size: tuple[int, int] | None = None,
         dtype: torch.dtype | None = None,
         digest: str = "",
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.network = network.requires_grad_(False)
-        self.name, self.share, self.dtype, self.digest = name, share, dtype, digest
+        self.name, self.share, self.dtype, self.digest, self.config = name, share, dtype, digest, config
         preprocess: Preprocess = network.preprocess  # type: ignore[assignment]
         self.preprocess = preprocess._replace(size=size) if size else preprocess
         self.register_buffer("mean", torch.tensor(preprocess.mean).view(3, 1, 1), persistent=False)

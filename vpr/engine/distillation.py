@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,8 @@ from omegaconf import DictConfig
 from torch import nn
 
 from vpr import checkpoint
+from vpr.data.places import Places
+from vpr.data.workers import loader_workers
 from vpr.distill.cache import CachedTeacher
 from vpr.distill.distiller import Distiller
 from vpr.distill.hub import load_hub
@@ -19,12 +21,13 @@ from vpr.distill.outputs import Shape
 from vpr.distill.teacher import Teacher
 from vpr.distill.terms.base import Term
 from vpr.engine.build import plain
-from vpr.engine.trainer import resolve_precision
+from vpr.engine.trainer import device_count, resolve_precision
+from vpr.engine.whitened import Whitener
 from vpr.errors import ConfigError
 from vpr.models.aggregators.projected import Projected, projected_node
 from vpr.models.build import build_describer
 from vpr.models.describer import Describer
-from vpr.retrieval.describe import AUTOCAST
+from vpr.retrieval.describe import AUTOCAST, pick_device
 
 
 def make_distiller(cfg: DictConfig) -> Distiller:
@@ -64,28 +67,48 @@ def make_teachers(cfg: DictConfig) -> list[Teacher]:
     size = tuple(node["size"]) if node["size"] else None
     dtype = AUTOCAST[resolve_precision(node["precision"], cfg.trainer.accelerator)]
     return [
-        Teacher(network, name, part / sum(share), size, dtype, digest)
-        for (network, name, digest), part in zip(networks, share, strict=True)
+        Teacher(network, name, part / sum(share), size, dtype, checkpoint.digest(content), content["config"])
+        for (network, name, content), part in zip(networks, share, strict=True)
     ]
 
 
-def _networks(node: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[nn.Module, str, str]]:
-    """Yield (network, name, digest) of each teacher."""
+def _networks(node: dict[str, Any], image: dict[str, Any]) -> Iterator[tuple[nn.Module, str, dict[str, Any]]]:
+    """Yield (network, name, content of its checkpoint) of each teacher."""
     paths = [node["ckpt"]] if isinstance(node["ckpt"], str) else node["ckpt"]
     for path in paths or ():
         content = checkpoint.read(path)
-        yield checkpoint.unpack(content, path), str(path), checkpoint.digest(content)
+        yield checkpoint.unpack(content, path), str(path), content
     if node["backbone"]:
         # Its own mean and deviation; of the student's images only the size and the interpolation hold.
         image = {**image, "mean": None, "std": None}
         describer = build_describer(node["backbone"], node["agg"], image)
         content = checkpoint.pack(describer, {"backbone": node["backbone"], "agg": node["agg"]})
-        yield describer, str(node["backbone"].get("name", node["backbone"]["_target_"])), checkpoint.digest(content)
+        yield describer, str(node["backbone"].get("name", node["backbone"]["_target_"])), content
     if node["hub"]:
         network = load_hub(node["hub"])
         source = network.source
         content = checkpoint.pack(network, {"backbone": {"hub": source.name, "args": source.args}, "agg": {}})
-        yield network, source.name, checkpoint.digest(content)
+        yield network, source.name, content
+
+
+def whiten_teachers(cfg: DictConfig, distiller: Distiller, student: Describer, sources: Sequence[Places]) -> None:
+    """Put PCA-whitened copies in the teachers' places where `distillation.teacher.pca` asks for that.
+
+    Raises:
+        ConfigError: the photos or the descriptors are too few for so many dimensions.
+    """
+    pca = cfg.distillation.teacher.pca
+    if pca is None:
+        return
+    whitener = Whitener(
+        student.dim if pca == "student" else pca,
+        sources,
+        Path(cfg.paths.runs) / "teachers",
+        pick_device("cpu" if cfg.trainer.accelerator == "cpu" else "auto"),
+        cfg.trainer.eval_batch_size,
+        loader_workers(cfg.trainer.num_workers, device_count(cfg.trainer)),
+    )
+    distiller.teachers = tuple(whitener([teacher for teacher in distiller.teachers if isinstance(teacher, Teacher)]))
 
 
 def keep_projection(distiller: Distiller, describer: Describer, agg: dict[str, Any], seed: int) -> dict[str, Any]:

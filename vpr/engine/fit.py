@@ -19,7 +19,14 @@ from vpr.distill.cache import CachedTeacher
 from vpr.engine.bad_images import BadImages
 from vpr.engine.build import evaluation_sets, make_describer, plain, training_places
 from vpr.engine.datamodule import PlacesDataModule
-from vpr.engine.distillation import check_same_distillation, connect, keep_projection, make_distiller, record
+from vpr.engine.distillation import (
+    check_same_distillation,
+    connect,
+    keep_projection,
+    make_distiller,
+    record,
+    whiten_teachers,
+)
 from vpr.engine.last import LastCheckpoint
 from vpr.engine.loggers import finish
 from vpr.engine.module import TrainingModule
@@ -52,6 +59,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
     sources, sets = training_places(cfg.dataset), evaluation_sets(cfg.dataset)
     describer, parts = make_describer(cfg)
+    whiten_teachers(cfg, distiller, describer, sources)
     parts["agg"] = keep_projection(distiller, describer, parts["agg"], cfg.seed)
     connect(distiller, describer, cfg.seed)
     parts["distillation"] = record(cfg.distillation, distiller)

@@ -1,0 +1,103 @@
+"""Teachers whose descriptors are PCA-whitened: fitted once to the training photos, and kept as ordinary checkpoints."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vpr import checkpoint
+from vpr.data.places import Places
+from vpr.distill.teacher import Teacher
+from vpr.engine.alone import alone
+from vpr.engine.gallery import model_name
+from vpr.engine.photos import Photos
+from vpr.models.aggregators.projected import projected_node
+from vpr.retrieval.extract import extract, image_loader
+from vpr.retrieval.progress import image_progress
+from vpr.retrieval.whitening import Whitening, fit
+
+log = logging.getLogger(__name__)
+
+SAMPLE = 10_000  # photos that principal components are fitted to, drawn at random
+
+
+@dataclass(frozen=True)
+class Whitener:
+    """Makes whitened copies of teachers, or finds those that were made before.
+
+    Args:
+        dim: length of their descriptors.
+        sources: training places, to whose photos whitening is fitted.
+        folder: where the copies lie.
+        device: where the teachers describe.
+    """
+
+    dim: int
+    sources: Sequence[Places]
+    folder: Path
+    device: torch.device
+    batch_size: int = 32
+    num_workers: int = 0
+
+    def __call__(self, teachers: Sequence[Teacher]) -> list[Teacher]:
+        """Return the whitened copies of teachers that are describers with a `config`.
+
+        Raises:
+            ConfigError: the photos or the descriptors are too few for so many dimensions.
+        """
+        photos = Photos(self.sources)
+        digest = photos.digest()
+        return [self._whitened(teacher, photos, digest) for teacher in teachers]
+
+    def _whitened(self, teacher: Teacher, photos: Photos, digest: str) -> Teacher:
+        assert teacher.config is not None
+        identity = [teacher.digest, teacher.preprocess, str(teacher.dtype), self.dim, digest, SAMPLE]
+        key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
+        content = {**checkpoint.pack(teacher.network, teacher.config)}
+        path = self.folder / f"{model_name(content, teacher.name)}-pca{self.dim}-{key}.ckpt"
+        with alone(path, f"Another run fits {path}: waiting for it."):
+            if not path.is_file():
+                checkpoint.write(
+                    path, whitened(content, fit(self._sample(teacher, photos), self.dim, device=self.device))
+                )
+                log.info("The PCA-whitened teacher is %s; with gallery_ckpt= it describes a database.", path)
+        content = checkpoint.read(path)
+        network = checkpoint.unpack(content, str(path))
+        size, shown = teacher.preprocess.size, str(path)
+        return Teacher(
+            network, shown, teacher.share, size, teacher.dtype, checkpoint.digest(content), content["config"]
+        )
+
+    def _sample(self, teacher: Teacher, photos: Photos) -> np.ndarray:
+        """Return descriptors (n, D) float16 of some clean photos."""
+        count = min(SAMPLE, len(photos))
+        rows = np.sort(np.random.default_rng(0).choice(len(photos), count, replace=False))
+        teacher.to(self.device)
+        out = np.zeros((count, teacher.shape.dim), np.float16)
+        loader = image_loader([photos[row] for row in rows], teacher.preprocess, self.batch_size, self.num_workers)
+        with image_progress(f"{Path(teacher.name).name}: PCA", count) as advance:
+            bad = extract(lambda images: teacher(images.to(self.device)).descriptors, loader, out, advance)
+        teacher.to("cpu")
+        return np.delete(out, list(bad), axis=0) if bad else out
+
+
+def whitened(content: Mapping[str, Any], whitening: Whitening) -> dict[str, Any]:
+    """Return the content of a checkpoint whose describer whitens: the same one, and a linear layer behind it."""
+    config = dict(content["config"])
+    name = {"name": f"{config['name']}-pca{whitening.dim}"} if "name" in config else {}
+    weights = {_moved(key): value for key, value in content["weights"].items()}
+    layer = {"aggregator.projection.weight": whitening.matrix, "aggregator.projection.bias": whitening.bias}
+    agg = projected_node(config["agg"], whitening.dim, bias=True)
+    return {**content, "config": {**config, **name, "agg": agg}, "weights": weights | layer, "metrics": {}}
+
+
+def _moved(key: str) -> str:
+    return f"aggregator.{key}" if key.startswith("aggregator.") else key
