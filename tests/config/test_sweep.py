@@ -12,8 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from vpr.config.compose import CONF
+from vpr.config.hints import missing_launcher
 
 # train.py with another main, and without the checks that import torch.
 SCRIPT = """
@@ -51,13 +53,12 @@ def script(tmp_path: Path) -> Path:
     return tmp_path / "train.py"
 
 
-def sweep(script: Path, *overrides: str, python: str = "") -> subprocess.Popen[str]:
+def sweep(script: Path, *overrides: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(script), "-m", "logger=none", "hydra.sweep.dir=sweep", *overrides]
-    root = str(CONF.parent)
     return subprocess.Popen(
         command,
         cwd=script.parent,
-        env={**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{python}"},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(CONF.parent), *sys.path])},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -130,3 +131,27 @@ def test_a_sweep_file_sweeps_without_m(script: Path) -> None:
     names = sorted(path.read_text().split()[3] for path in (script.parent / "sweep").glob("*/pid"))
     student = "mobilenet_v3_large-mixvpr"
     assert names == [student, f"resnet50-to-{student}", f"vgg16-to-{student}"]
+
+
+@pytest.mark.slow
+def test_joblib_runs_each_job_in_a_process_of_its_own(script: Path) -> None:
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra `joblib`")
+    process = sweep(script, "seed=0,1,4", "hydra/launcher=parallel")
+    out, _ = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert codes(script) == {"seed=0": 0, "seed=1": 3, "seed=4": 0}
+    assert "deprecated" not in out  # as of a choice that has the name of the plugin's own
+    assert out.count("ended with exit code 3") == 1
+    assert len({pid for pid, *_ in said(script).values()}) == 3
+
+
+@pytest.mark.parametrize(("launcher", "extra"), [("parallel", "joblib"), ("slurm", "slurm"), ("ray_cluster", "ray")])
+def test_a_launcher_that_is_not_installed_is_named_with_its_extra(launcher: str, extra: str) -> None:
+    target = compose_launcher(launcher)
+    said = missing_launcher(RuntimeError(f"Unknown plugin class : '{target}'"))
+    assert said == f'hydra/launcher: this one is not installed. Type pip install -e ".[{extra}]".'
+    assert missing_launcher(RuntimeError("another")) == ""
+
+
+def compose_launcher(launcher: str) -> str:
+    return str(OmegaConf.load(CONF / "hydra" / "launcher" / f"{launcher}.yaml")["_target_"])

@@ -28,7 +28,7 @@ def missing_launcher(error: BaseException) -> str:
     """Return what to install where Hydra does not know the launcher of a sweep; empty for any other error."""
     found = re.search(r"Unknown plugin class : 'hydra_plugins\.(\w+)", str(error))
     extra = EXTRAS.get(found[1]) if found else None
-    return f'hydra/launcher={extra}: it is not installed. Type pip install -e ".[{extra}]".' if extra else ""
+    return f'hydra/launcher: this one is not installed. Type pip install -e ".[{extra}]".' if extra else ""
 
 
 def sentences(error: BaseException) -> str:
