@@ -167,8 +167,8 @@ def test_damaged_csv_files_are_named(root: Path, name: str, old: str, new: str, 
 def test_wrong_arguments_are_refused(root: Path) -> None:
     with pytest.raises(ConfigError, match="cities='cph'"):
         msls.photos(root, "cph")
-    with pytest.raises(ConfigError, match="side=queries is unknown"):
-        msls.photos(root, ["cph"], "queries")
+    with pytest.raises(ConfigError, match="side=query is unknown: choose database, queries, both"):
+        msls.photos(root, ["cph"], "query")
 
 
 def test_names_of_the_real_validation_set_give_its_counts(shared: Path, tmp_path: Path) -> None:
