@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -10,10 +11,11 @@ from matplotlib.figure import Figure
 
 from vpr import viz
 from vpr.data.retrieval_set import RetrievalSet
+from vpr.errors import DataError
 from vpr.retrieval.evaluate import Evaluation
+from vpr.retrieval.examples import choose, thumbnail
 from vpr.retrieval.search import Neighbours
 from vpr.types import Protocol
-from vpr.retrieval.examples import choose, thumbnail
 
 HITS, MISSES, LEFT_OUT = 5, 3, 2
 DATABASE = 6
@@ -80,3 +82,29 @@ def test_thumbnail_fits_its_box_or_is_grey(result: Evaluation, tmp_path: Path) -
     assert thumbnail(result.retrieval_set.database[0], 100, 80).shape == (40, 80, 3)
     gone = thumbnail(tmp_path / "gone.jpg", 10, 20)
     assert gone.shape == (10, 20, 3) and (gone == 200).all()
+
+
+def test_what_one_model_fixed_and_broke(result: Evaluation, tmp_path: Path) -> None:
+    """Queries 0-4 hit and 5-7 miss before; afterwards 6 hits, and 0 and 1 miss."""
+    indices = result.neighbours.indices.copy()
+    indices[6, 0], indices[[0, 1], 0] = 1, 2
+    after = replace(result, recalls={1: 0.5}, neighbours=Neighbours(result.neighbours.similarities, indices))
+    path = viz.compare(result, after, tmp_path / "out/page.html", "a <student>", ("first", "second"))
+    text = path.read_text(encoding="utf-8")
+    fixed, broken = text.partition("Broken (2)")[::2]
+    assert "Fixed (1)" in fixed and "6.png" in fixed
+    assert re.findall(r"<figcaption>(.*?)</figcaption>", fixed) == [
+        "query",
+        "✗ 0.50 first",
+        "✓ 0.50 second",
+        "a right one",
+    ]
+    assert captions.findall(broken) == ["query", "✓ 0.50 first", "✗ 0.50 second", "a right one"] * 2
+    assert "a &lt;student&gt;: a/b@&lt;1&gt;" in text and "Gain -12.5 points" in text  # 1 gained, 2 lost, of 8 counted
+    assert not re.search(r"https?:|<script|url\(|@import", text)
+
+
+def test_models_that_saw_other_photos_are_not_compared(result: Evaluation, tmp_path: Path) -> None:
+    fewer = replace(result.retrieval_set, database=result.retrieval_set.database[::-1])
+    with pytest.raises(DataError, match="have other database"):
+        viz.compare(result, replace(result, retrieval_set=fewer), tmp_path / "page.html", "x", ("a", "b"))

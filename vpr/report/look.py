@@ -24,12 +24,14 @@ th button { all: unset; cursor: pointer; }
 th button:hover, th button:focus-visible { color: #1f2328; text-decoration: underline; }
 th[aria-sort=ascending] button::after { content: " ↑"; }
 th[aria-sort=descending] button::after { content: " ↓"; }
+summary { cursor: pointer; }
 thead tr:first-child th[colspan] { text-align: center; border-left: 1px solid #eaeef2; }
 .n { text-align: right; }
 .wrap { white-space: normal; min-width: 12rem; max-width: 26rem; overflow-wrap: anywhere; }
-.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 21rem), 1fr)); gap: 0.8rem; }
+.plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18.5rem), 1fr)); gap: 0.8rem; }
 .plots.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); }
 .plots figure { margin: 0; padding: 0.5rem; background: #fff; border: 1px solid var(--line); border-radius: 8px; }
+.plots figcaption { color: var(--soft); font-size: 0.8rem; overflow-wrap: anywhere; }
 .plots img { display: block; width: 100%; max-width: 36rem; height: auto; margin: 0 auto; }
 .legend { display: flex; flex-wrap: wrap; gap: 0.2rem 1rem; margin: 0.4rem 0; padding: 0; list-style: none;
   font-size: 0.85rem; }

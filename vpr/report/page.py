@@ -91,7 +91,8 @@ def _costs(runs: Sequence[Run], protocols: Sequence[str], marks: Marks) -> str:
     note = (
         f"Large: mean over the seeds; small: each seed. Latency: median of at least {least} runs of one image "
         f"({', '.join(sizes)}) in float32 on {'; '.join(map(escape, devices))}, taken when each run ended. "
-        "What else the machine did then makes it longer: --latency takes it again for all runs, one after the other."
+        "What else the machine did then makes it longer; <code>--latency</code> takes it again for all runs, one after "
+        "the other."
     )
     return _section("Recall against cost", _legend(marks) + "".join(parts), note)
 
@@ -99,11 +100,12 @@ def _costs(runs: Sequence[Run], protocols: Sequence[str], marks: Marks) -> str:
 def _curves(runs: Sequence[Run], protocols: Sequence[str], marks: Marks) -> str:
     read = [(run, read_curves(run)) for run in runs]
     figures = []
-    for name in [*(f"{protocol}/R@1" for protocol in protocols), "train/loss"]:
+    for protocol in (*protocols, ""):
+        name = f"{protocol}/R@1" if protocol else "train/loss"
         lines = [(run, found[name]) for run, found in read if name in found]
         if lines:
-            title, percent = ("training loss", False) if name == "train/loss" else (name.replace("/R@1", ": R@1"), True)
-            figures.append(f"<figure>{curves(title, lines, percent, marks)}</figure>")
+            caption = f"<figcaption>{escape(protocol or 'loss of the training batches')}</figcaption>"
+            figures.append(f"<figure>{caption}{curves(protocol, lines, marks)}</figure>")
     note = "Dashed: undistilled; colours as above. The loss of a distilled run contains its terms."
     return _section("Training", f'<div class="plots">{"".join(figures)}</div>', note) if figures else ""
 

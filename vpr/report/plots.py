@@ -88,18 +88,18 @@ def gain_of_each_pair(protocol: str, found: Sequence[Gain], marks: Marks) -> str
     return _svg(draw, f"{protocol}: gain of distillation in points of R@1", (SIZE[0] + 1.2, 0.75 + 0.52 * len(found)))
 
 
-def curves(title: str, lines: Sequence[tuple[Run, Curve]], percent: bool, marks: Marks) -> str:
-    """Draw one line a run over its optimiser steps."""
+def curves(protocol: str, lines: Sequence[tuple[Run, Curve]], marks: Marks) -> str:
+    """Draw one line a run over its optimiser steps: recall@1 in percent, or the training loss without a protocol."""
 
     def draw(axes: Axes) -> None:
         for run, curve in lines:
-            values = [100 * value if percent else value for value in curve.values]
+            values = [100 * value if protocol else value for value in curve.values]
             look: dict[str, Any] = {"marker": ".", "markersize": 4} if len(values) < 20 else {}
             axes.plot(curve.steps, values, marks.line(run), color=marks.colour(run), linewidth=1.3, alpha=0.85, **look)
-        axes.set(xlabel="optimiser steps", ylabel=f"{title}, %" if percent else title)
+        axes.set(xlabel="optimiser steps", ylabel="R@1, %" if protocol else "training loss")
         axes.grid(True)
 
-    return _svg(draw, f"{title} over optimiser steps")
+    return _svg(draw, f"{protocol}: R@1 over optimiser steps" if protocol else "training loss over optimiser steps")
 
 
 def _scale_x(axes: Axes, numbers: Sequence[float]) -> None:

@@ -17,25 +17,30 @@ KS = ("R@1", "R@5", "R@10")
 
 def runs_table(runs: Sequence[Run], protocols: Sequence[str], page: Path) -> str:
     """Lay out one row a run; a click on a heading sorts."""
-    plain = ["run", "student", "teacher", "term", "dataset", "seed", "settings"]
+    first, last = ["student", "teacher", "term", "seed"], ["dataset", "settings", "run"]
     costs = ["parameters, M", "GMACs", "latency, ms", "descriptor, bytes", "training, s"]
-    numbers = [*(k for _ in protocols for k in KS), *costs]
-    groups = f'<tr><th colspan="{len(plain)}"></th>'
-    groups += "".join(f'<th colspan="{len(KS)}">{escape(protocol)}</th>' for protocol in protocols)
-    groups += f'<th colspan="{len(costs)}">costs</th></tr>'
-    heads = "".join(_head(n, name, n >= len(plain)) for n, name in enumerate([*plain, *numbers]))
+    groups = [
+        ("", len(first)),
+        *((protocol, len(KS)) for protocol in protocols),
+        ("costs", len(costs)),
+        ("", len(last)),
+    ]
+    top = "".join(f'<th colspan="{width}">{escape(name)}</th>' for name, width in groups)
+    names = [*first, *(k for _ in protocols for k in KS), *costs, *last]
+    numbers = range(len(first) - 1, len(names) - len(last))
+    heads = "".join(_head(n, name, n in numbers) for n, name in enumerate(names))
     rows = []
     for run, what in zip(runs, differences(runs), strict=True):
-        cells = [_link(run.folder, page), *map(_text, (run.student, run.teacher, run.term, run.dataset))]
-        cells += [_number(run.seed, "d"), f'<td class="wrap">{escape(what)}</td>']
+        cells = [*map(_text, (run.student, run.teacher, run.term)), _number(run.seed, "d")]
         for protocol in protocols:
             recalls = run.recalls.get(protocol, {})
-            cells += [_number(100 * recalls[k], ".1f") if k in recalls else _text("") for k in KS]
+            cells += [_optional(recalls.get(k), 100, ".1f") for k in KS]
         cells += [_number(run.costs["parameters"] / 1e6, ".2f"), _number(run.costs["gmacs"], ".3g")]
         cells += [_number(run.costs["latency_ms"], ".3g"), _number(run.costs["descriptor_bytes"], ",d")]
-        cells += [_number(run.summary["seconds"], ",.0f")]
+        cells += [_number(run.summary["seconds"], ",.0f"), _text(run.dataset)]
+        cells += [f'<td class="wrap">{escape(what)}</td>', _link(run.folder, page)]
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    return _table(groups + f"<tr>{heads}</tr>", rows, "sortable")
+    return _table(f"<tr>{top}</tr><tr>{heads}</tr>", rows, "sortable")
 
 
 def gains_table(found: Sequence[Gain], pictures: Mapping[tuple[Path, Path, str], Path], page: Path) -> str:
@@ -62,7 +67,8 @@ def unfinished_table(found: Sequence[Unfinished], page: Path) -> str:
     heads = "".join(f"<th>{name}</th>" for name in ("run", "ended", "said last", "overrides"))
     rows = [
         f'<tr>{_link(job.folder, page)}{_text(job.ending)}<td class="wrap">{escape(job.line)}</td>'
-        f'<td class="wrap">{escape(" ".join(job.overrides))}</td></tr>'
+        f'<td class="wrap"><details><summary>{len(job.overrides)}</summary>{escape(" ".join(job.overrides))}</details>'
+        "</td></tr>"
         for job in found
     ]
     return _table(f"<tr>{heads}</tr>", rows)
