@@ -93,12 +93,8 @@ def test_what_one_model_fixed_and_broke(result: Evaluation, tmp_path: Path) -> N
     text = path.read_text(encoding="utf-8")
     fixed, broken = text.partition("Broken (2)")[::2]
     assert "Fixed (1)" in fixed and "6.png" in fixed
-    assert re.findall(r"<figcaption>(.*?)</figcaption>", fixed) == [
-        "query",
-        "✗ 0.50 first",
-        "✓ 0.50 second",
-        "a right one",
-    ]
+    captions = re.compile("<figcaption>(.*?)</figcaption>")
+    assert captions.findall(fixed) == ["query", "✗ 0.50 first", "✓ 0.50 second", "a right one"]
     assert captions.findall(broken) == ["query", "✓ 0.50 first", "✗ 0.50 second", "a right one"] * 2
     assert "a &lt;student&gt;: a/b@&lt;1&gt;" in text and "Gain -12.5 points" in text  # 1 gained, 2 lost, of 8 counted
     assert not re.search(r"https?:|<script|url\(|@import", text)
