@@ -1,0 +1,34 @@
+"""A published checkpoint teaches as its authors' code describes."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vpr.checkpoint import write
+from vpr.config.compose import compose
+from vpr.engine.distillation import make_teachers
+from vpr.interop.mixvpr import convert
+
+
+def test_with_the_published_outputs(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("build_checkpoints", shared / "golden" / "build_checkpoints.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    write(tmp_path / "ours.ckpt", convert(Path(module.write("mixvpr_kd_resnet18", tmp_path))))
+    options = [f"distillation.teacher.ckpt={tmp_path}/ours.ckpt", "distillation.teacher.precision=32-true"]
+    (teacher,) = make_teachers(compose("train", ["distillation=similarity", *options]))
+    assert teacher.preprocess.size == (320, 320)
+    # The published images are normalised already.
+    normalised = torch.from_numpy(np.load(shared / "golden" / "mixvpr_input_320.npz")["x"])
+    monkeypatch.setattr(teacher, "prepare", lambda images: normalised)
+    found = teacher(torch.zeros(3, 3, 224, 224, dtype=torch.uint8))
+    golden = np.load(shared / "golden" / "mixvpr_kd_resnet18_out.npz")
+    np.testing.assert_allclose(found.descriptors, golden["descriptor"], rtol=1e-4, atol=1e-5)
+    shown = golden["backbone_feat"]
+    np.testing.assert_allclose(found.map[1:2], shown, rtol=1e-4, atol=1e-4 * float(np.abs(shown).max()))
