@@ -37,6 +37,7 @@ def finish_run(trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any], b
         summary = _summary(folder, trainer, recall, config) | {"seconds": round(seconds, 1)}
         (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
         hits: dict[str, Any] = {result.protocol: result.hits.numpy() for result in recall.best.values()}
+        (folder / "hits.npz").unlink(missing_ok=True)  # of another run in this folder
         if hits:
             np.savez_compressed(folder / "hits.npz", **hits)
         summarise_in_wandb(trainer.loggers, summary, recall.best.values())
