@@ -10,7 +10,7 @@ FAISS := $(FAISS)
 READY := $(VENV)/.ready-$(FAISS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test train eval data-check lint clean
+.PHONY: help setup demo test train eval report data-check lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,10 @@ train: $(READY) ## train: make train ARGS="backbone=mobilenet_v2 agg=mixvpr"
 eval: $(READY) ## evaluate: make eval DATA=pitts250k CKPT=runs/x/best.ckpt
 	@test -n "$(DATA)" -a -n "$(CKPT)" || { echo "Say what on what: make eval DATA=pitts250k CKPT=runs/x/best.ckpt" >&2; exit 2; }
 	$(BIN)/python evaluate.py "ckpt=$(CKPT)" "dataset=$(DATA)" $(ARGS)
+
+report: $(READY) ## one page that compares runs: make report RUNS=multirun/DATE [ARGS=--pictures]
+	@test -n "$(RUNS)" || { echo "Say which runs: make report RUNS=multirun/DATE" >&2; exit 2; }
+	$(BIN)/python -m vpr.report $(RUNS) $(ARGS)
 
 data-check: $(READY) ## list all data sets, found or not: make data-check [DATA=pitts30k] [ARGS=paths.data=/disk]
 	@$(BIN)/python -m vpr.engine.data_check $(if $(DATA),"dataset=$(DATA)") $(ARGS)
