@@ -62,7 +62,7 @@ PLACES, VIEWS = 16, 4
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--quick", action="store_true", help="a ResNet-18 at 160x160, students at 96x96")
-    options.add_argument("--rounds", type=int, default=15, help="of steps; of builds a third")
+    options.add_argument("--rounds", type=int, default=15, help="how often each variant is timed")
     chosen = options.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
@@ -71,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="vpr-") as folder:
         teacher = describer("resnet18", 160) if chosen.quick else describer("resnet50", 320)
         steps(Path(folder), teacher, 96 if chosen.quick else 160, chosen.rounds)
-        making(Path(folder), teacher, 64 if chosen.quick else 32, max(3, chosen.rounds // 3))
+        making(Path(folder), teacher, 32 if chosen.quick else 16, chosen.rounds)
 
 
 def describer(name: str, side: int) -> Describer:
@@ -141,7 +141,7 @@ def making(folder: Path, network: Describer, photos: int, rounds: int) -> None:
     paths = Photos([source])
     teacher = Teacher(network, "teacher", digest="teacher")
     dataset = ImageDataset(paths, teacher.preprocess)
-    size = 16
+    size = 8
     batches = [
         collate_images([dataset[row] for row in range(start, min(start + size, photos))])[0]
         for start in range(0, photos, size)

@@ -105,7 +105,7 @@ class TargetBuild:
         network, name = self.teacher.network, self.teacher.name
         assert network is not None
         missing = ranks.broadcast(file.missing() if ranks.rank() == 0 else np.empty(0, np.int64))
-        if ranks.rank() == 0:
+        if ranks.rank() == 0 and len(missing):
             log.info("The teacher %s describes %d of %d photos: %s", name, len(missing), len(paths), file.values)
         loader = image_loader(paths, network.preprocess, self.batch_size, self.num_workers, rows=missing)
         with image_progress(f"{Path(name).name} describes photos", len(missing)) as advance:
