@@ -296,12 +296,3 @@ def test_a_run_waits_for_another_one(folder: Path, asked: list[int], monkeypatch
     first.join()
     assert len(tries) >= 3 and sum(asked) == 48
     assert "waiting for it" in caplog.text
-
-
-def test_photos_are_paths_by_number(folder: Path):
-    first = read(folder)
-    photos = Photos([first, first])
-    assert len(photos) == 96 and photos[48 + 5] == photos[5] == first.path(5)
-    assert photos[46:50] == [first.path(46), first.path(47), first.path(0), first.path(1)]
-    assert photos.digest() != Photos([first]).digest()
-    assert photos.digest() == Photos([read(folder), read(folder)]).digest()
