@@ -122,7 +122,7 @@ def test_without_ground_truth_there_are_no_positives_to_count(no_positives: str,
     write(tmp_path / "day", "0.jpg", "1.jpg", "2.jpg")
     write(tmp_path / "night", "0.jpg", "1.jpg")
     node = {"_target_": "vpr.data.formats.pairs.read", "root": str(tmp_path), "database": "day", "queries": "night"}
-    finding = look(entry("eval", **node, tolerance=0, protocol=protocol(3, 2) | {"no_positives": no_positives}))
+    finding = look(entry("eval", **node, tolerance=2, protocol=protocol(3, 2) | {"no_positives": no_positives}))
     assert finding.state == "found"
     assert list(finding.counts.items())[:2] == [("database", 3), ("queries", 2)]
     assert len(finding.counts) == 2 + extra

@@ -115,8 +115,13 @@ def test_a_copy_with_holes_is_found(tmp_path: Path) -> None:
 
 def test_the_radius_is_the_file_s_or_the_caller_s(tmp_path: Path) -> None:
     make(tmp_path, posDistThr=10)
-    assert [rows.tolist() for rows in read(tmp_path, "x.mat", TOY).positives] == [[1], []]
-    assert [rows.tolist() for rows in read(tmp_path, "x.mat", TOY, radius=54).positives] == [[0, 1, 2], [2]]
+    assert [rows.tolist() for rows in read(tmp_path, "x.mat", Protocol("toy")).positives] == [[1], []]
+    with pytest.raises(ConfigError, match="radius=10 does not fit the id toy@25m"):
+        read(tmp_path, "x.mat", TOY)
+    assert [rows.tolist() for rows in read(tmp_path, "x.mat", Protocol("toy@54m"), radius=54).positives] == [
+        [0, 1, 2],
+        [2],
+    ]
 
 
 def test_photos_of_either_side_or_both(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_recall_from_exif(tmp_path: Path) -> None:
     found = image_folder.read(tmp_path, OWN)
     assert [path.name for path in found.database] == ["2.jpg", "3.jpg", "1.jpg"]
     assert [rows.tolist() for rows in found.positives] == [[2], []]
-    assert image_folder.read(tmp_path, OWN, radius=30).positives[0].tolist() == [0, 2]
+    assert image_folder.read(tmp_path, Protocol("own-photos@30m"), radius=30).positives[0].tolist() == [0, 2]
 
 
 def test_recall_needs_positions_on_both_sides(tmp_path: Path) -> None:

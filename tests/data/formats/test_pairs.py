@@ -97,6 +97,11 @@ def test_positives_that_are_no_rows_are_refused(tmp_path: Path, rows: list, mess
         read_positives(tmp_path / "gt.npy", 3, 2)
 
 
+def test_another_tolerance_needs_another_id(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="tolerance=3 does not fit the id toy@1f"):
+        pairs.read(tmp_path, TOY, "day", "night", tolerance=3)
+
+
 @pytest.mark.parametrize("given", [{}, {"tolerance": 1, "ground_truth": "gt.npy"}])
 def test_one_kind_of_ground_truth_is_needed(tmp_path: Path, given: dict) -> None:
     with pytest.raises(ConfigError, match="either tolerance .* or ground_truth"):
@@ -153,11 +158,11 @@ def test_names_with_spaces_unicode_and_upper_case_suffixes_are_read(tmp_path: Pa
     day, night = ["1 früh.JPG", "2 spät ☀.Jpeg"], ["雪 1.PNG", "雪 2.jpg"]
     touch(tmp_path, *(f"am Tag/{name}" for name in day), *(f"nächt/{name}" for name in night))
     touch(tmp_path, "nächt/notes.txt", "nächt/.雪 3.jpg")
-    found = pairs.read(tmp_path, TOY, "am Tag", "nächt", tolerance=0)
+    found = pairs.read(tmp_path, Protocol("toy@0f"), "am Tag", "nächt", tolerance=0)
     assert [path.name for path in (*found.database, *found.queries)] == [*day, *night]
     rows = [f"am Tag/{day[0]},sommer,1", f"nächt/{night[0]},hiver é,1"]
     (tmp_path / "index.csv").write_text("\ufeffpath,season,frame\n" + "\n".join(rows), encoding="utf-8")
-    found = pairs.read(tmp_path, TOY, {"season": "sommer"}, {"season": "hiver é"}, tolerance=0)
+    found = pairs.read(tmp_path, Protocol("toy"), {"season": "sommer"}, {"season": "hiver é"}, tolerance=0)
     assert (found.queries, positives(found)) == ([tmp_path / "nächt" / night[0]], [[0]])
 
 

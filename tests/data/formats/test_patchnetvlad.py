@@ -24,7 +24,8 @@ def write(root: Path, database: list[str], queries: list[str], **fields: object)
 
 
 def read(root: Path, **options: object):
-    return patchnetvlad.read(root, TOY, "index.txt", "query.txt", "gt.npz", **{"missing": "ignore"} | options)
+    given = {"protocol": TOY, "missing": "ignore"} | options
+    return patchnetvlad.read(root, database="index.txt", queries="query.txt", ground_truth="gt.npz", **given)
 
 
 def test_positions_give_positives_and_the_prefix_gives_way_to_root(tmp_path: Path) -> None:
@@ -33,7 +34,10 @@ def test_positions_give_positives_and_the_prefix_gives_way_to_root(tmp_path: Pat
     found = read(tmp_path, prefix="./set/")
     assert found.database == [tmp_path / name for name in ("a b.jpg", "ü.JPG", "c.jpg")]
     assert [rows.tolist() for rows in found.positives] == [[0, 1], []]  # 10 m from both: the radius is included
-    assert [rows.tolist() for rows in read(tmp_path, radius=10.1).positives] == [[0, 1, 2], []]
+    assert [rows.tolist() for rows in read(tmp_path, radius=10.1, protocol=Protocol("toy")).positives] == [
+        [0, 1, 2],
+        [],
+    ]
     with pytest.raises(DataError, match="3 of 3 database images of toy@10m are missing"):
         read(tmp_path, missing="raise")
     photos = patchnetvlad.photos(tmp_path, "index.txt", "gt.npz")

@@ -135,3 +135,22 @@ def test_the_size_of_sf_xl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert time.perf_counter() - start < 120
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2_000_000  # kilobytes
     assert min(map(len, found.positives)) >= 1
+
+
+def test_degrees_in_the_place_of_metres_are_refused(tmp_path: Path) -> None:
+    touch(tmp_path / "database", "@46.6211929@14.3113863@1@.jpg", "@46.6300000@14.3200000@2@.jpg")
+    touch(tmp_path / "queries", "@46.6211000@14.3113000@3@.jpg")
+    with pytest.raises(DataError, match=r"@46.6211929.*look like degrees"):
+        utm_folder.read(tmp_path, Protocol("mine@25m"))
+
+
+@pytest.mark.parametrize("names", [["@46.5@14.3@.jpg", "@50.5@14.3@.jpg"], ["@46@14@.jpg", "@46@14@2.jpg"]])
+def test_metres_of_a_small_place_are_no_degrees(tmp_path: Path, names: list[str]) -> None:
+    touch(tmp_path / "database", *names)
+    touch(tmp_path / "queries", names[0])
+    assert [len(rows) for rows in utm_folder.read(tmp_path, Protocol("mine@25m")).positives] == [2]
+
+
+def test_another_radius_needs_another_id(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="radius=10 does not fit the id mine@25m"):
+        utm_folder.read(tmp_path, Protocol("mine@25m"), radius=10)

@@ -12,6 +12,7 @@ from vpr.data.file_names import number_by_name
 from vpr.data.formats.layout import absolute, require_folder
 from vpr.data.formats.mat import read_mat
 from vpr.data.formats.sides import find_sides
+from vpr.data.hit_distance import check_distance
 from vpr.data.positioned import Positioned, near
 from vpr.data.readable import readable
 from vpr.data.retrieval_set import RetrievalSet
@@ -59,10 +60,13 @@ def read(
 
     Raises:
         DataError: missing folder, .mat or images, a damaged .mat, or counts other than the protocol's.
+        ConfigError: another radius than the protocol id says.
     """
     split = read_split(root, mat, layouts, source)
+    radius = split.radius if radius is None else radius
+    check_distance(protocol, "radius", radius)
     cuts = None if panorama is None else number_by_name(split.database.files, panorama, "panorama")
-    positives = near(split.database, split.queries, split.radius if radius is None else radius)
+    positives = near(split.database, split.queries, radius)
     return RetrievalSet(protocol, split.database.paths, split.queries.paths, positives, cuts, query_short_side).present(
         missing
     )

@@ -16,6 +16,7 @@ from vpr.data.formats.layout import absolute, natural, require_folder
 from vpr.data.formats.rows import read_rows
 from vpr.data.formats.walk import require_sides, walk_images
 from vpr.data.geo import check_degrees, to_earth
+from vpr.data.hit_distance import check_distance
 from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet, as_found
 from vpr.errors import DataError
@@ -86,7 +87,9 @@ def read(
 
     Raises:
         DataError: missing folders, a csv as for `photos`, or no positions on either side.
+        ConfigError: another radius than the protocol id says.
     """
+    check_distance(protocol, "radius", radius)
     root = require_sides(root, database, queries, f"your photos in {database} and {queries}", source)
     map_side, query_side = (
         photos(root, folder, csv, path, lat, lon, heading, f"{protocol.id} ({folder})", missing)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vpr.data.formats.msls_csv import FOLDERS, SOURCE, city_folder, read_side, require_root
+from vpr.data.hit_distance import check_distance
 from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError
@@ -45,6 +46,7 @@ def read(
         DataError: a missing city, csv, column or image, csv files that do not fit together, positions that are not
             easting and northing in metres, or counts other than the protocol's.
     """
+    check_distance(protocol, "radius", radius)
     database, queries = (photos(root, cities, side, subtask, source) for side in ("database", "queries"))
     positives = near(database, queries, radius)
     kept = [query for query, rows in enumerate(positives) if keep_unmatched or len(rows)]

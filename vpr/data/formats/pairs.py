@@ -14,6 +14,7 @@ from vpr.data.formats.frames import list_frames
 from vpr.data.formats.ground_truth import read_positives
 from vpr.data.formats.layout import absolute, require_folder
 from vpr.data.formats.rows import read_rows
+from vpr.data.hit_distance import check_distance
 from vpr.data.positives import positives_within
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataAbsent, DataError
@@ -58,11 +59,13 @@ def read(
             tell which ones they are (see `vpr.data.formats.frames`).
 
     Raises:
-        ConfigError: not exactly one of tolerance and ground_truth.
+        ConfigError: not exactly one of tolerance and ground_truth, or another tolerance than the protocol id says.
         DataError: missing files, or counts other than the protocol's.
     """
     if (tolerance is None) == (ground_truth is None):
         raise ConfigError(f"{protocol.id}: give either tolerance (in frames) or ground_truth (an .npy file).")
+    if tolerance is not None:
+        check_distance(protocol, "tolerance", tolerance)
     truths = [ground_truth] if isinstance(ground_truth, str) else list(ground_truth or ())
     folders = [folder for side in (database, queries) for folder in _folders(side)]
     listed = [f"{csv} and the images it names" for side in (database, queries) if isinstance(side, Mapping)]

@@ -10,6 +10,7 @@ import numpy as np
 
 from vpr.data.formats.frames import read_lines
 from vpr.data.formats.layout import absolute, require_lists
+from vpr.data.hit_distance import check_distance
 from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataError
@@ -73,7 +74,9 @@ def read(
     truth = read_npz(folder / ground_truth)
     there = _positioned(root, folder / database, truth.database, prefix)
     asked = _positioned(root, folder / queries, truth.queries, prefix)
-    positives = near(there, asked, truth.radius if radius is None else radius)
+    radius = truth.radius if radius is None else radius
+    check_distance(protocol, "radius", radius)
+    positives = near(there, asked, radius)
     return RetrievalSet(protocol, there.paths, asked.paths, positives).present(missing)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr.data.formats import dbstruct
+from vpr.data.hit_distance import check_distance
 from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.types import Protocol
@@ -40,6 +41,7 @@ def read(
     Raises:
         DataError: missing folder, .mat or images, a damaged .mat, or counts other than the protocol's.
     """
+    check_distance(protocol, "radius", radius)
     images = photos(root, mat, "both", layouts, source)
     asked = held_out([file.rpartition("/")[0] for file in images.files], seed)
     database, queries = images.take(np.flatnonzero(~asked)), images.take(np.flatnonzero(asked))

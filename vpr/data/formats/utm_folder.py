@@ -17,6 +17,7 @@ import numpy as np
 from vpr.data.file_names import FileNames, FilePaths
 from vpr.data.formats.layout import require_folder
 from vpr.data.formats.walk import require_sides, walk_images
+from vpr.data.hit_distance import check_distance
 from vpr.data.positioned import Positioned, near
 from vpr.data.retrieval_set import RetrievalSet, as_found
 from vpr.errors import DataError
@@ -79,16 +80,30 @@ def read(
         missing: `skip` lets the counts differ from the protocol's; the id then says how many were found.
 
     Raises:
-        DataError: missing folders, no images, a name of another form, or counts other than the protocol's.
+        DataError: missing folders, no images, a name of another form or with degrees, or counts other than the
+            protocol's.
+        ConfigError: another radius than the protocol id says.
     """
+    check_distance(protocol, "radius", radius)
     root = require_sides(root, database, queries, f"{LAYOUT} {database} and {queries}", source)
     map_side, query_side = (photos(root, folder, protocol.id, source) for folder in (database, queries))
+    if _degrees(np.concatenate([map_side.positions, query_side.positions])):
+        raise DataError(
+            f"{map_side.root / map_side.files[0]}: the first two fields of all names look like degrees. Taken for "
+            "metres, every photo would be right for every query: write UTM east and north there."
+        )
     return RetrievalSet(
         as_found(protocol, len(map_side), len(query_side), missing),
         FilePaths(map_side.root, map_side.files),
         FilePaths(query_side.root, query_side.files),
         near(_one_area(map_side), _one_area(query_side), radius),
     )
+
+
+def _degrees(positions: np.ndarray) -> bool:
+    """Tell degrees by their fractions, by values up to 180, and by a whole city that fits into one of them."""
+    fractions = (positions != np.round(positions)).any()
+    return bool(fractions and (np.abs(positions) <= 180).all() and (np.ptp(positions, axis=0) < 1).all())
 
 
 def _one_area(side: Positioned) -> Positioned:
