@@ -45,8 +45,8 @@ def test_page(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "5 finished runs, 1 not finished" in said
     assert "&lt;small&gt;" in page and "<small>" not in page and "<b> is no file" not in page
     # 2 and 2 of 10 became 4 and 4 of 10, the teacher has 8: +20 points, a third of the gap
-    assert "20.0 40.0 +20.0 0.0 80.0 33 %" in said
-    assert re.search(r"0: \+20\.0 \[[+-]\d+\.0, [+-]\d+\.0\]", said)
+    assert "20.0 40.0 +20.0 0.0 0: +20.0 [" in said and "] 80.0 33 %" in said
+    assert re.search(r"1: \+20\.0 \[[+-]\d+\.0, [+-]\d+\.0\]", said)
     assert "ConfigError: &lt;b&gt; is no file" in said
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert headings == ["Gain of distillation", "Recall against cost", "Training", "Runs", "Not finished"]

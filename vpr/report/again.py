@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from functools import partial
@@ -55,5 +56,7 @@ def draw_pictures(gains: Sequence[Gain], folder: Path, device: str) -> dict[tupl
 
 
 def _stem(pair: SeedGain, protocol: str) -> str:
-    after, before = (run.folder.resolve().name for run in (pair.distilled, pair.plain))
-    return re.sub(r"[^\w.@+-]+", "_", f"{protocol}_{after}_over_{before}")
+    """Return a file's name, the same whenever it is drawn again; names of runs are too long for one."""
+    folders = "\n".join(str(run.folder.resolve()) for run in (pair.plain, pair.distilled))
+    safe = re.sub(r"[^\w.@+-]+", "_", protocol)[:80]
+    return f"{safe}_{hashlib.sha256(folders.encode()).hexdigest()[:10]}"

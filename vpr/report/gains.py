@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -47,9 +48,13 @@ class Gain:
         """Any of the distilled runs, for what they share."""
         return self.seeds[0].distilled
 
+    def average(self, what: Literal["before", "after", "gain"]) -> float:
+        """Return the mean over the seeds."""
+        return float(np.mean([getattr(seed, what) for seed in self.seeds]))
+
     @property
     def mean(self) -> float:
-        return float(np.mean([seed.gain for seed in self.seeds]))
+        return self.average("gain")
 
     @property
     def deviation(self) -> float | None:
@@ -59,7 +64,7 @@ class Gain:
     @property
     def recovered(self) -> float | None:
         """Share of the gap between student and teacher that the gain closes; None where there is no such gap."""
-        gap = (self.teacher or 0) - float(np.mean([seed.before for seed in self.seeds]))
+        gap = (self.teacher or 0) - self.average("before")
         return self.mean / gap if self.teacher is not None and gap > 0 else None
 
 

@@ -15,7 +15,7 @@ p { margin: 0.3rem 0; max-width: 60rem; }
 .soft { color: var(--soft); font-size: 0.85rem; }
 .scroll { overflow-x: auto; background: #fff; border: 1px solid var(--line); border-radius: 8px; }
 table { border-collapse: collapse; width: 100%; font-size: 0.85rem; font-variant-numeric: tabular-nums; }
-th, td { padding: 0.35rem 0.6rem; border-bottom: 1px solid #eaeef2; text-align: left; vertical-align: top;
+th, td { padding: 0.35rem 0.5rem; border-bottom: 1px solid #eaeef2; text-align: left; vertical-align: top;
   white-space: nowrap; }
 tbody tr:last-child td { border-bottom: 0; }
 tbody tr:hover { background: #f6f8fa; }
@@ -27,9 +27,10 @@ th[aria-sort=descending] button::after { content: " ↓"; }
 summary { cursor: pointer; }
 thead tr:first-child th[colspan] { text-align: center; border-left: 1px solid #eaeef2; }
 .n { text-align: right; }
-.wrap { white-space: normal; min-width: 12rem; max-width: 26rem; overflow-wrap: anywhere; }
+.wrap { white-space: normal; min-width: 13rem; max-width: 26rem; overflow-wrap: anywhere; }
+.wrap.long { min-width: 24rem; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 18.5rem), 1fr)); gap: 0.8rem; }
-.plots.wide { grid-template-columns: repeat(auto-fill, minmax(min(100%, 27rem), 1fr)); }
+.plots.wide { grid-template-columns: minmax(0, 37rem); margin-bottom: 0.8rem; }
 .plots figure { margin: 0; padding: 0.5rem; background: #fff; border: 1px solid var(--line); border-radius: 8px; }
 .plots figcaption { color: var(--soft); font-size: 0.8rem; overflow-wrap: anywhere; }
 .plots img { display: block; width: 100%; max-width: 36rem; height: auto; margin: 0 auto; }

@@ -85,14 +85,13 @@ def _costs(runs: Sequence[Run], protocols: Sequence[str], marks: Marks) -> str:
         parts.append(f'<h3>{escape(protocol)}</h3><div class="plots">{figures}</div>')
     if not parts:
         return ""
-    devices = sorted({f"{r.costs['device']}, {r.costs['threads']} threads" for r in runs})
+    devices = sorted({f"{r.costs['device']}, threads: {r.costs['threads']}" for r in runs})
     sizes = sorted({"x".join(map(str, r.costs["image_size"])) for r in runs})
     least = min(r.costs["latency_runs"] for r in runs)
     note = (
         f"Large: mean over the seeds; small: each seed. Latency: median of at least {least} runs of one image "
-        f"({', '.join(sizes)}) in float32 on {'; '.join(map(escape, devices))}, taken when each run ended. "
-        "What else the machine did then makes it longer; <code>--latency</code> takes it again for all runs, one after "
-        "the other."
+        f"({', '.join(sizes)}) in float32 on {'; '.join(map(escape, devices))}, taken when a run ended, beside whatever "
+        "else the machine did; or, if this page was made with <code>--latency</code>, of all models one after the other."
     )
     return _section("Recall against cost", _legend(marks) + "".join(parts), note)
 

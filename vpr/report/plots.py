@@ -68,6 +68,8 @@ def recall_against(cost: str, number: Callable[[Run], float], protocol: str, run
 def gain_of_each_pair(protocol: str, found: Sequence[Gain], marks: Marks) -> str:
     """Draw the gain in points of recall@1: a dot a seed, a bar for the mean and a line for the standard deviation."""
 
+    height = 0.62 if any(gain.what for gain in found) else 0.5  # inches a row
+
     def draw(axes: Axes) -> None:
         axes.axvline(0, color="#57606a", linewidth=1)
         for row, gain in enumerate(found):
@@ -78,14 +80,15 @@ def gain_of_each_pair(protocol: str, found: Sequence[Gain], marks: Marks) -> str
             if gain.deviation is not None:
                 ends = [100 * (gain.mean - gain.deviation), 100 * (gain.mean + gain.deviation)]
                 axes.plot(ends, [row, row], color=colour, linewidth=1.1)
-            name = gain.run.label + (f" ({gain.what})" if gain.what else "")
-            axes.text(0, row - 0.32, _shortened(name), transform=axes.get_yaxis_transform(), fontsize=8, va="bottom")
+            name = "\n".join(_shortened(line) for line in (gain.run.label, gain.what) if line)
+            text = axes.text(0, row - 0.3, name, transform=axes.get_yaxis_transform(), fontsize=8, zorder=5)
+            text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # lines do not cross it
         axes.set(xlabel="gain in R@1, points", yticks=[], ylim=(len(found) - 0.5, -0.85))
         axes.margins(x=0.06)
         axes.spines["left"].set_visible(False)
         axes.grid(True, axis="x")
 
-    return _svg(draw, f"{protocol}: gain of distillation in points of R@1", (SIZE[0] + 1.2, 0.75 + 0.52 * len(found)))
+    return _svg(draw, f"{protocol}: gain of distillation in points of R@1", (SIZE[0], 0.75 + height * len(found)))
 
 
 def curves(protocol: str, lines: Sequence[tuple[Run, Curve]], marks: Marks) -> str:
@@ -114,7 +117,7 @@ def _scale_x(axes: Axes, numbers: Sequence[float]) -> None:
         axes.set_xlim(0, max(numbers) * 1.1 or 1)
 
 
-def _shortened(name: str, longest: int = 78) -> str:
+def _shortened(name: str, longest: int = 72) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 

@@ -50,7 +50,7 @@ def differences(runs: Sequence[Run]) -> list[str]:
     for run, own in zip(runs, flats, strict=True):
         others = [other for peer, other in zip(runs, flats, strict=True) if peer.label == run.label]
         keys = sorted({key for other in others for key in own.keys() | other.keys() if own.get(key) != other.get(key)})
-        said.append(", ".join(f"{key}={own.get(key, '-')}" for key in keys))
+        said.append(", ".join(f"{key.removeprefix('distillation.terms.')}={own.get(key, '-')}" for key in keys))
     return said
 
 

@@ -38,26 +38,25 @@ def runs_table(runs: Sequence[Run], protocols: Sequence[str], page: Path) -> str
         cells += [_number(run.costs["parameters"] / 1e6, ".2f"), _number(run.costs["gmacs"], ".3g")]
         cells += [_number(run.costs["latency_ms"], ".3g"), _number(run.costs["descriptor_bytes"], ",d")]
         cells += [_number(run.summary["seconds"], ",.0f"), _text(run.dataset)]
-        cells += [f'<td class="wrap">{escape(what)}</td>', _link(run.folder, page)]
+        cells += [f'<td class="wrap long">{escape(what)}</td>', _link(run.folder, page)]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return _table(f"<tr>{top}</tr><tr>{heads}</tr>", rows, "sortable")
 
 
 def gains_table(found: Sequence[Gain], pictures: Mapping[tuple[Path, Path, str], Path], page: Path) -> str:
     """Lay out one row a setting: means over the seeds, and each seed's gain with its paired interval."""
-    names = ["student", "teacher", "term", "settings", "seeds", "undistilled", "distilled", "gain", "± sd", "teacher"]
-    names += ["of the gap", "seed: gain [95 %]", "pictures"]
-    heads = "".join(_head(n, name, 4 <= n <= 10) for n, name in enumerate(names))
+    names = ["student", "teacher", "term", "settings", "undistilled", "distilled", "gain", "± sd"]
+    names += ["seed: gain [95 %]", "teacher's R@1", "of the gap"]
+    heads = "".join(_head(n, name, n not in (0, 1, 2, 3, 8)) for n, name in enumerate(names))
     rows = []
     for gain in found:
-        count = len(gain.seeds)
-        before, after = (sum(100 * getattr(seed, side) for seed in gain.seeds) / count for side in ("before", "after"))
+        before, after = 100 * gain.average("before"), 100 * gain.average("after")
         cells = [*map(_text, (gain.run.student, gain.run.teacher, gain.run.term))]
-        cells += [f'<td class="wrap">{escape(gain.what)}</td>', _number(count, "d")]
+        cells += [f'<td class="wrap">{escape(gain.what)}</td>']
         cells += [_number(before, ".1f"), _number(after, ".1f"), _gain(100 * gain.mean)]
-        cells += [_optional(gain.deviation, 100, ".1f"), _optional(gain.teacher, 100, ".1f")]
-        cells += [_optional(gain.recovered, 100, ".0f", " %")]
-        cells += [f"<td>{'<br>'.join(_seed(s) for s in gain.seeds)}</td>", _pictures(gain, pictures, page)]
+        cells += [_optional(gain.deviation, 100, ".1f")]
+        cells += [f"<td>{'<br>'.join(_seed(seed, gain.protocol, pictures, page) for seed in gain.seeds)}</td>"]
+        cells += [_optional(gain.teacher, 100, ".1f"), _optional(gain.recovered, 100, ".0f", " %")]
         rows.append(f"<tr>{''.join(cells)}</tr>")
     return _table(f"<tr>{heads}</tr>", rows, "sortable")
 
@@ -79,18 +78,11 @@ def link(target: Path, page: Path) -> str:
     return quote(os.path.relpath(target.resolve(), page.resolve().parent))
 
 
-def _seed(seed: SeedGain) -> str:
+def _seed(seed: SeedGain, protocol: str, pictures: Mapping[tuple[Path, Path, str], Path], page: Path) -> str:
     bounds = f" [{100 * seed.interval[0]:+.1f}, {100 * seed.interval[1]:+.1f}]" if seed.interval else ""
-    return f"{seed.distilled.seed}: {100 * seed.gain:+.1f}{bounds}"
-
-
-def _pictures(gain: Gain, pictures: Mapping[tuple[Path, Path, str], Path], page: Path) -> str:
-    links = []
-    for seed in gain.seeds:
-        path = pictures.get((seed.plain.folder, seed.distilled.folder, gain.protocol))
-        if path:
-            links.append(f'<a href="{link(path, page)}">seed {seed.distilled.seed}: fixed and broken</a>')
-    return f"<td>{'<br>'.join(links)}</td>"
+    path = pictures.get((seed.plain.folder, seed.distilled.folder, protocol))
+    shown = f' <a href="{link(path, page)}">pictures</a>' if path else ""
+    return f"{seed.distilled.seed}: {100 * seed.gain:+.1f}{bounds}{shown}"
 
 
 def _head(column: int, name: str, number: bool) -> str:
