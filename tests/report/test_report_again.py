@@ -37,7 +37,7 @@ def dataset(tmp_path: Path) -> dict[str, Any]:
             noise = rng.integers(0, 90, pattern.shape, dtype=np.uint8)
             cv2.imwrite(str(path), cv2.add(pattern, noise))
     reader = {"_target_": "vpr.data.formats.pairs.read", "root": str(tmp_path / "photos"), "tolerance": 1}
-    protocol = {"_target_": "vpr.types.Protocol", "id": "drawn@0f"}
+    protocol = {"_target_": "vpr.types.Protocol", "id": "drawn@1f"}
     return {"eval": {"drawn": reader | {"protocol": protocol, "database": "database", "queries": "queries"}}}
 
 
@@ -49,7 +49,7 @@ def save(path: Path, dataset: dict[str, Any], seed: int = 0) -> None:
 def test_a_checkpoint_is_evaluated_on_the_sets_of_its_run(dataset: dict[str, Any], tmp_path: Path) -> None:
     save(tmp_path / "best.ckpt", dataset)
     (found,) = evaluate_again(tmp_path / "best.ckpt", "cpu").items()
-    assert found[0] == "drawn@0f" and found[1].counts["queries"] == 8 and found[1].recalls[20] == 1
+    assert found[0] == "drawn@1f" and found[1].counts["queries"] == 8 and found[1].recalls[20] == 1
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_pictures_and_latency(write_run: Callable[..., Path], dataset: dict[str,
         save(folder / "best.ckpt", dataset, seed)
     assert main([str(tmp_path / "runs"), "--pictures", "--latency", "--device", "cpu"]) == 0
     page = (tmp_path / "runs/report.html").read_text("utf-8")
-    (drawn,) = (tmp_path / "runs/report_pictures").glob("drawn@0f_*.html")
+    (drawn,) = (tmp_path / "runs/report_pictures").glob("drawn@1f_*.html")
     assert f'<a href="report_pictures/{quote(drawn.name)}">pictures</a>' in page
     pictures = drawn.read_text("utf-8")
     assert "Fixed (" in pictures and "Broken (" in pictures

@@ -90,8 +90,9 @@ def _costs(runs: Sequence[Run], protocols: Sequence[str], marks: Marks) -> str:
     least = min(r.costs["latency_runs"] for r in runs)
     note = (
         f"Large: mean over the seeds; small: each seed. Latency: median of at least {least} runs of one image "
-        f"({', '.join(sizes)}) in float32 on {'; '.join(map(escape, devices))}, taken when a run ended, beside whatever "
-        "else the machine did; or, if this page was made with <code>--latency</code>, of all models one after the other."
+        f"({', '.join(sizes)}) in float32 on {'; '.join(map(escape, devices))}, taken when a run ended, beside "
+        "whatever else the machine did; or, if this page was made with <code>--latency</code>, of all models one after "
+        "the other."
     )
     return _section("Recall against cost", _legend(marks) + "".join(parts), note)
 
