@@ -6,12 +6,12 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.config.merged import random_weights_ok
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
+from vpr.engine.nearby import read_entry
 from vpr.errors import WeightsUnavailable
 from vpr.models.build import build_describer
 from vpr.models.describer import Describer
@@ -50,9 +50,9 @@ def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
 
 def training_places(dataset: DictConfig) -> list[Places]:
     """Return the training places of all sources of a `dataset` node."""
-    return [instantiate(node, _convert_="all") for node in (dataset.get("train") or {}).values()]
+    return [read_entry(node, f"dataset.train.{name}") for name, node in (dataset.get("train") or {}).items()]
 
 
 def evaluation_sets(dataset: DictConfig) -> Mapping[str, RetrievalSet]:
     """Return the evaluation sets of a `dataset` node by name."""
-    return {name: instantiate(node, _convert_="all") for name, node in (dataset.get("eval") or {}).items()}
+    return {name: read_entry(node, f"dataset.eval.{name}") for name, node in (dataset.get("eval") or {}).items()}

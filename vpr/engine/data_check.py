@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
     from vpr.engine.data_table import show  # imports torch
     from vpr.engine.findings import FOUND, look
 
-    findings = [look(entry) for entry in each(sets.entries)]
+    findings = [look(entry, bool(asked)) for entry in each(sets.entries)]
     if "--json" in argv:
         found = {"paths.data": os.path.abspath(sets.folder), "collections": sets.collections}
         print(json.dumps(found | {"sets": [asdict(finding) for finding in findings]}, indent=1))

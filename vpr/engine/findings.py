@@ -21,6 +21,7 @@ from vpr.config.entries import Entry
 from vpr.data.missing import missing_files
 from vpr.data.places import Places
 from vpr.data.weak import WeakSet
+from vpr.engine.nearby import nearby
 from vpr.errors import DataAbsent, DataError
 
 STATES = ("found", "incomplete", "broken", "drawn on first use", "yours", "absent")
@@ -50,8 +51,12 @@ class Finding:
     sentence: str = ""
 
 
-def look(entry: Entry) -> Finding:
-    """Read one entry. Never raises, and never draws: a reader with a key `draw` is told not to."""
+def look(entry: Entry, near: bool = False) -> Finding:
+    """Read one entry. Never raises, and never draws: a reader with a key `draw` is told not to.
+
+    Args:
+        near: of a set that is absent, say where near it is.
+    """
     finding = Finding(entry.dataset, entry.part, entry.name, BROKEN, sentence=entry.error)
     if entry.error:
         return finding
@@ -69,7 +74,10 @@ def look(entry: Entry) -> Finding:
             made = instantiate(cfg.dataset[entry.part][entry.name], _convert_="all")
             missing, counts = _missing_photos(made), _read_counts(made)
         except Exception as error:
-            return replace(finding, **_what_went_wrong(error, draws))
+            wrong = _what_went_wrong(error, draws)
+            if near and wrong["state"] == ABSENT and (hint := nearby(entry.node, entry.key)):
+                wrong["sentence"] = f"{first_of_ours(error)} {hint}"
+            return replace(finding, **wrong)
     state = INCOMPLETE if missing else FOUND
     return replace(finding, state=state, sentence=missing or " ".join(noticed), **counts)
 
