@@ -84,6 +84,21 @@ def test_recall_needs_positions_on_both_sides(tmp_path: Path) -> None:
         image_folder.read(tmp_path, OWN, "map", "new")
 
 
+@pytest.mark.parametrize("named", ["1.jpg", "map\\1.jpg"])
+def test_a_csv_that_names_no_photo(tmp_path: Path, named: str) -> None:
+    touch(tmp_path, "map/1.jpg", "new/q.jpg")
+    write(tmp_path / "positions.csv", "path,lat,lon", f"{named},48,16")
+    with pytest.raises(DataError, match=r"positions\.csv must name the others, by paths as map/1\.jpg"):
+        image_folder.read(tmp_path, OWN, "map", "new", csv="positions.csv")
+
+
+def test_a_csv_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "me"))
+    touch(tmp_path, "photos/1.jpg", "me/other.jpg")
+    write(tmp_path / "me/positions.csv", "path,lat,lon", "1.jpg,48,16")
+    assert image_folder.photos(tmp_path / "photos", csv="~/positions.csv").known.all()
+
+
 def write(path: Path, *lines: str) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

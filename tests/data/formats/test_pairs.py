@@ -173,7 +173,10 @@ def test_names_with_spaces_unicode_and_upper_case_suffixes_are_read(tmp_path: Pa
         ('path,season,frame\na.png,summer,1\n"b.png,winter', "cannot be read as csv"),
         ("path,season,frame\na.png,summer,1\n", "has no row that passes the filter {'season': 'winter'}"),
         ("path,season,frame\na.png,summer,one\nb.png,winter,1\n", "'one' is no frame number .image a.png"),
-        ("path;season;frame\na.png;summer;1\n", "no column path, frame, season; it has path;season;frame"),
+        (
+            "path;season;frame\na.png;summer;1\n",
+            "no column path, frame, season; it has path;season;frame. .* by semicolons: write commas",
+        ),
         ("path,season\na.png,summer\n", "has no column frame"),
         ("", "cannot be read as csv"),
         (b"\xff\xfe\x00", "cannot be read as csv"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,17 @@ def test_images_of_all_suffixes_and_depths(tmp_path: Path) -> None:
     for name in [*wanted, "notes.txt", ".hidden.jpg", "._a.JPG", ".trash/x.jpg", "sub/.DS_Store", "jpg"]:
         touch(tmp_path / name)
     assert sorted(walk_images(tmp_path)) == sorted(wanted)
+
+
+def test_photos_that_are_not_read_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("1.HEIC", "sub/2.heic", "sub/3.dng"):
+        touch(tmp_path / name)
+    said = rf"3 photos in {tmp_path} are \.dng, \.heic \(first: 1\.HEIC\), which is not read\. "
+    with pytest.raises(DataError, match=said + r"Convert them to \.jpg\."):
+        walk_images(tmp_path)
+    touch(tmp_path / "4.jpg")
+    assert walk_images(tmp_path) == ["4.jpg"]
+    assert re.search(said + r"They are left out: convert them to \.jpg\.", caplog.text)
 
 
 def test_links_are_followed_but_never_in_circles(tmp_path: Path) -> None:

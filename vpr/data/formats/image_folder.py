@@ -56,7 +56,7 @@ def photos(
     if csv is None:
         table = _from_exif(below, files)
     else:
-        table = _from_csv(root, folder, files, root / csv, (path, lat, lon, heading), missing)
+        table = _from_csv(root, folder, files, root / Path(csv).expanduser(), (path, lat, lon, heading), missing)
     log.info("%s: %d of %d photos in %s have a position.", name, np.isfinite(table[:, 0]).sum(), len(files), below)
     return Positioned(
         name, below, files, to_earth(table[:, 0], table[:, 1]), table[:, 2], np.zeros(len(files), np.int64)
@@ -98,8 +98,8 @@ def read(
     if not (map_side.known.any() and query_side.known.any()):
         raise DataError(
             f"{protocol.id}: recall needs positions, but {map_side.known.sum():,} of {len(map_side):,} database photos "
-            f"and {query_side.known.sum():,} of {len(query_side):,} queries in {absolute(root)} have one. Give photos "
-            "with GPS in their EXIF data, or a csv (path, lat, lon). demo.py needs no positions."
+            f"and {query_side.known.sum():,} of {len(query_side):,} queries in {absolute(root)} have one. "
+            + _how_to_give(csv, database)
         )
     return RetrievalSet(
         as_found(protocol, len(map_side), len(query_side), missing),
@@ -107,6 +107,12 @@ def read(
         query_side.paths,
         near(map_side, query_side, radius),
     )
+
+
+def _how_to_give(csv: str | Path | None, folder: str) -> str:
+    if csv is None:
+        return "Give photos with GPS in their EXIF data, or a csv (path, lat, lon)."
+    return f"{csv} must name the others, by paths as {folder}/1.jpg or whole ones, with / between folders."
 
 
 def _from_exif(folder: Path, files: list[str]) -> np.ndarray:

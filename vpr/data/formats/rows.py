@@ -43,7 +43,8 @@ def read_rows(
         raise DataError(f"{csv} cannot be read as csv: {error}. Give a comma separated file with a header.") from error
     absent = [column for column in dict.fromkeys([*columns, *where]) if column not in frame]
     if absent:
-        raise DataError(f"{csv} has no column {', '.join(absent)}; it has {', '.join(map(str, frame.columns))}.")
+        there = ", ".join(map(str, frame.columns))
+        raise DataError(f"{csv} has no column {', '.join(absent)}; it has {there}.{_separated(there)}")
     for column, wanted in where.items():
         try:
             frame = frame[_passes(frame[column], wanted, column)]
@@ -60,6 +61,12 @@ def read_rows(
             f"Line {frame.index[row] + 2} of {csv} has no {columns[column]}. Fill it in or remove the line."
         )
     return frame.reset_index(drop=True)
+
+
+def _separated(header: str) -> str:
+    """What to do about a csv as spreadsheets of many countries write it."""
+    sign = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in header), None)
+    return f" Its columns are separated by {sign}: write commas, and points in numbers." if sign else ""
 
 
 def _passes(values: pd.Series, wanted: Any, column: str) -> pd.Series:

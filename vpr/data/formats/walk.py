@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
 from vpr.data.formats.layout import absolute, is_image, no_images, require_folder
 from vpr.data.readable import readable
 from vpr.errors import DataError
+
+log = logging.getLogger(__name__)
+
+# What cameras and phones write and this suite does not read.
+OTHER_PHOTOS = frozenset({".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"})
 
 
 def require_sides(root: str | Path, database: str, queries: str, layout: str, source: str = "") -> Path:
@@ -32,17 +38,26 @@ def walk_images(folder: Path) -> list[str]:
     Hidden files and folders are left out; a link to a folder that it lies in is not followed. A name with the suffix
     of an image is taken for one without a look at the file.
 
+    Photos of a kind that is not read, such as .heic, are left out with a warning.
+
     Raises:
         DataError: a folder cannot be read, or there is no image.
     """
     names: list[str] = []
-    _walk(os.fspath(folder), "", (), names)
+    others: list[str] = []
+    _walk(os.fspath(folder), "", (), names, others)
+    said = ""
+    if others:
+        kinds = ", ".join(sorted({os.path.splitext(name)[1].lower() for name in others}))
+        said = f"{len(others):,} photos in {absolute(folder)} are {kinds} (first: {min(others)}), which is not read."
     if not names:
-        raise no_images(folder)
+        raise DataError(f"{said} Convert them to .jpg.") if said else no_images(folder)
+    if said:
+        log.warning("%s They are left out: convert them to .jpg.", said)
     return names
 
 
-def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: list[str]) -> None:
+def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: list[str], others: list[str]) -> None:
     with readable(folder):
         status = os.stat(folder)
         here = (status.st_dev, status.st_ino)
@@ -58,7 +73,9 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: l
                     folders.append(name)
                 elif is_image(name):
                     names.append(prefix + name)
+                elif os.path.splitext(name)[1].lower() in OTHER_PHOTOS:
+                    others.append(prefix + name)
                 elif entry.is_symlink() and entry.is_dir():
                     folders.append(name)
     for name in folders:
-        _walk(f"{folder}/{name}", f"{prefix}{name}/", (*above, here), names)
+        _walk(f"{folder}/{name}", f"{prefix}{name}/", (*above, here), names, others)
