@@ -219,3 +219,21 @@ def test_table_fits_the_terminal(width: int) -> None:
     assert "There is no folder /disk/a." not in rest  # nobody asked
     assert "2 found, 1 incomplete, 1 absent." in rest
     assert "dataset=all is all of b_found, c_train." in rest
+
+
+def test_help_and_a_name_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0 and "make data-check" in capsys.readouterr().out
+    assert main(["pitts30k"]) == 2
+    assert capsys.readouterr().err == "ConfigError: pitts30k is no override. For a data set, type dataset=pitts30k.\n"
+
+
+def test_a_key_that_is_added(capsys: pytest.CaptureFixture[str], shared: Path) -> None:
+    added = "+dataset.eval.gardens_point.protocol.no_positives=miss"
+    code, found = check(capsys, "dataset=gardens_point", f"paths.data={shared / 'data'}", added)
+    assert (code, found["sets"][0]["state"]) == (0, "found")
+
+
+def test_an_empty_variable_is_none(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VPR_DATA", "")
+    _, found = check(capsys, "dataset=pitts30k")
+    assert found["sets"][0]["root"] == str(Path("data/pitts250k").absolute())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from vpr.config.compose import CONF
@@ -101,7 +102,8 @@ def data_sets(
 
 def _apply(cfg: DictConfig, override: str) -> None:
     try:
-        cfg.merge_with_dotlist([override.lstrip("+")])
+        with open_dict(cfg) if override.startswith("+") else nullcontext():
+            cfg.merge_with_dotlist([override.lstrip("+")])
     except OmegaConfBaseException as error:
         raise ConfigError(sentences(error)) from error
 

@@ -6,6 +6,7 @@ and checked by `check_targets`.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,7 +141,12 @@ class EvaluateConfig:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra as `train_schema` and `evaluate_schema`, and `${image_size:}` to OmegaConf."""
+    """Make the schemas known to Hydra as `train_schema` and `evaluate_schema`, and `${image_size:}` to OmegaConf.
+
+    A variable VPR_DATA that is empty is taken away: all sets would be looked for in the root of the disk.
+    """
+    if not os.environ.get("VPR_DATA", "set").strip():
+        del os.environ["VPR_DATA"]
     OmegaConf.register_new_resolver("image_size", common_image_size, replace=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)

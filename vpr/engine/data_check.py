@@ -30,6 +30,13 @@ def main(argv: Sequence[str]) -> int:
     Args:
         argv: `dataset=NAME` or `dataset=[NAME,...]`, overrides as for `evaluate.py`, and `--json`.
     """
+    if {"-h", "--help"} & set(argv):
+        print(__doc__)
+        return 0
+    bare = [arg for arg in argv if "=" not in arg and arg != "--json"]
+    if bare:
+        print(f"ConfigError: {bare[0]} is no override. For a data set, type dataset={bare[0]}.", file=sys.stderr)
+        return MISUSED
     chosen = " ".join(arg.partition("=")[2] for arg in argv if arg.startswith("dataset="))
     asked = [name for name in re.split(r"[][,\s\"']+", chosen) if name]
     overrides = [arg for arg in argv if arg != "--json" and not arg.startswith("dataset=")]
