@@ -102,6 +102,16 @@ def test_missing_files_raise_or_are_skipped_or_ignored(tmp_path: Path) -> None:
         whole.present("maybe")
 
 
+def test_a_side_that_is_missing_as_a_whole_is_not_skipped(tmp_path: Path) -> None:
+    whole = make_set(tmp_path)
+    for path in [*whole.database, *whole.queries]:
+        path.with_suffix(".JPG" if path in whole.queries else ".png").touch()
+    wanted = r"3 of 3 queries of toy@25m are missing \(first: .*q0\.png; there is q0\.JPG, whose suffix is another\)"
+    for missing in ("raise", "skip"):
+        with pytest.raises(DataError, match=wanted + r"\. Extract the archive again, or look at the names of folders"):
+            whole.present(missing)
+
+
 def test_missing_folder_means_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="4 of 4 database images"):
         make_set(tmp_path / "nowhere").present()

@@ -18,6 +18,8 @@ from vpr.data.transforms import EvalTransform, stack_images
 from vpr.errors import ConfigError, DataError
 from vpr.types import Preprocess, Protocol
 
+SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG")
+
 
 def as_found(protocol: Protocol, database: int, queries: int, missing: str = "raise") -> Protocol:
     """Under `skip`, make the protocol say what was found where that is not what it expects.
@@ -137,25 +139,30 @@ class RetrievalSet:
         """Look for the image files: `raise` if some are missing, `skip` them, or `ignore` (do not look).
 
         Raises:
-            DataError: files are missing; ConfigError: an unknown policy.
+            DataError: files are missing, or all of a side are, which are never skipped; ConfigError: an unknown policy.
         """
         _check_policy(missing)
         if missing == "ignore":
             return self
         bad_database, bad_queries = missing_files(self.database), missing_files(self.queries)
-        if missing == "skip":
-            return self.without(bad_database, bad_queries) if bad_database or bad_queries else self
         for what, paths, bad in (
             ("database images", self.database, bad_database),
             ("queries", self.queries, bad_queries),
         ):
-            if bad:
-                skip = "" if len(bad) == len(paths) else ", or pass dataset.on_bad_image=skip"
+            nothing = len(bad) == len(paths)
+            if bad and (missing == "raise" or nothing):
+                other = "look at the names of folders" if nothing else "pass dataset.on_bad_image=skip"
                 raise DataError(
                     f"{len(bad):,} of {len(paths):,} {what} of {self.protocol.id} are missing (first: "
-                    f"{os.path.abspath(paths[bad[0]])}). Extract the archive again{skip}."
+                    f"{os.path.abspath(paths[bad[0]])}{_beside(paths[bad[0]])}). Extract the archive again, or {other}."
                 )
-        return self
+        return self.without(bad_database, bad_queries) if bad_database or bad_queries else self
+
+
+def _beside(path: Path) -> str:
+    """Name a file that differs by its suffix alone."""
+    found = next((other for suffix in SUFFIXES if (other := path.with_suffix(suffix)).is_file()), None)
+    return f"; there is {found.name}, whose suffix is another" if found else ""
 
 
 class ImageDataset(Dataset[tuple[np.ndarray, int, str]]):
