@@ -34,7 +34,7 @@ demo: $(READY) ## train a small model on a drawn city and evaluate it: minutes o
 	@$(BIN)/python benchmarks/demo_figure.py
 
 test: $(READY) ## run all tests, with coverage
-	$(BIN)/python -m pytest --cov=vpr --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist loadfile --cov=vpr --cov-report=term:skip-covered --cov-fail-under=90
 
 train: $(READY) ## train: make train ARGS="backbone=mobilenet_v2 agg=mixvpr"
 	$(BIN)/python train.py $(ARGS)
