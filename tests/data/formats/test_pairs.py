@@ -69,7 +69,7 @@ def test_the_first_ground_truth_file_that_is_there_is_read_whichever_form_it_has
     assert positives(pairs.read(tmp_path, TOY, "ref", "query", ground_truth=either)) == [[0, 3], [], []]
     np.save(tmp_path / "ground_truth_new.npy", np.array([[1, [2]], [0, [1, 3]]], dtype=object), allow_pickle=True)
     assert positives(pairs.read(tmp_path, TOY, "ref", "query", ground_truth=either)) == [[1, 3], [2], []]
-    with pytest.raises(DataError, match=r"a\.npy cannot be read"):
+    with pytest.raises(DataError, match=r"There is no file .*a\.npy"):
         pairs.read(tmp_path, TOY, "ref", "query", ground_truth=["a.npy", "b.npy"])
 
 
@@ -146,10 +146,14 @@ def test_a_ground_truth_file_executes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()  # the payload was live
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no numpy", pickle.dumps([1])])
-def test_damaged_npy_files_are_named(tmp_path: Path, content: bytes | None) -> None:
-    if content is not None:
-        (tmp_path / "x.npy").write_bytes(content)
+def test_an_npy_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=rf"There is no file {tmp_path}/x\.npy"):
+        load_npy(tmp_path / "x.npy")
+
+
+@pytest.mark.parametrize("content", [b"", b"no numpy", pickle.dumps([1])])
+def test_damaged_npy_files_are_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.npy").write_bytes(content)
     with pytest.raises(DataError, match=r"x\.npy cannot be read as \.npy"):
         load_npy(tmp_path / "x.npy")
 

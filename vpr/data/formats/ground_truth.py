@@ -41,6 +41,8 @@ def load_npy(path: Path) -> np.ndarray:
     try:
         with path.open("rb") as file:
             return _load(file)
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {absolute(path)}. Get it from where the set's other files are.") from error
     except (OSError, ValueError, EOFError, pickle.UnpicklingError, AttributeError, IndexError, TypeError) as error:
         raise DataError(f"{absolute(path)} cannot be read as .npy: {error}. Download it again.") from error
 
