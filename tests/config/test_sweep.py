@@ -53,7 +53,7 @@ def script(tmp_path: Path) -> Path:
     return tmp_path / "train.py"
 
 
-def sweep(script: Path, *overrides: str) -> subprocess.Popen[str]:
+def sweep(script: Path, *overrides: str, behind: bool = False) -> subprocess.Popen[str]:
     command = [sys.executable, str(script), "-m", "logger=none", "hydra.sweep.dir=sweep", *overrides]
     return subprocess.Popen(
         command,
@@ -63,6 +63,8 @@ def sweep(script: Path, *overrides: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # These tests may themselves run behind a script's `&`, which ignores SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if behind else signal.SIG_DFL),
     )
 
 
@@ -101,13 +103,14 @@ def test_a_sweep_survives_its_jobs_and_runs_again_what_failed(script: Path) -> N
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_job_and_sweep_and_the_job_goes_on_later(script: Path) -> None:
-    process = sweep(script, "seed=9,4")
+@pytest.mark.parametrize(("number", "behind"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
+def test_ctrl_c_ends_job_and_sweep_and_the_job_goes_on_later(script: Path, number: int, behind: bool) -> None:
+    process = sweep(script, "seed=9,4", behind=behind)
     deadline = time.monotonic() + 60
     while not list((script.parent / "sweep").glob("*/last.ckpt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Interrupted. The same command with hydra.sweep.dir=sweep goes on" in out

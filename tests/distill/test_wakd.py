@@ -79,14 +79,14 @@ def test_maps_where_one_channel_outshines_all_others():
 
 def test_blank_maps_give_a_finite_loss_and_gradient():
     blank = torch.full((3, 4, 2, 2), -1.0)
-    blank[2] = torch.rand(4, 2, 2)
+    blank[1:] = torch.rand(2, 4, 2, 2, generator=torch.manual_seed(0))
     blank.requires_grad_()
-    assert attention_maps(blank)[:2].abs().max() == 0
+    assert attention_maps(blank)[:1].abs().max() == 0
     rows = F.normalize(torch.rand(3, 5))
     value = WAKD()(Outputs(rows, blank), [Outputs(rows, torch.rand(3, 7, 3, 3))], LABELS[:3])
     value.backward()
     assert value.isfinite() and value > 0
-    assert blank.grad is not None and blank.grad.isfinite().all() and blank.grad[2].abs().sum() > 0
+    assert blank.grad is not None and blank.grad.isfinite().all() and blank.grad[1:].abs().sum() > 1e-3
 
 
 def test_zero_for_a_student_that_equals_its_teacher(golden: dict[str, Tensor]):

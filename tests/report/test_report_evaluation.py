@@ -99,3 +99,4 @@ def test_given_descriptors_have_no_speed_of_description(result: Evaluation) -> N
 def test_a_set_without_ground_truth_says_so(result: Evaluation) -> None:
     result = replace(result, recalls={}, intervals={}, counted=np.zeros(3, bool))
     assert "no ground truth: predictions are written, nothing is measured" in printed(result)
+    assert "2 database images, 3 queries, no ground truth, D = 8" in printed(result)

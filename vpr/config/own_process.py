@@ -25,8 +25,11 @@ def run_in_own_group(command: Sequence[str], environment: Mapping[str, str] | No
     would hold its GPU, and meet the next job.
     """
     # In a group of its own, because a terminal's Ctrl-C would come twice; without the terminal, which it does not own.
-    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
-    with _forwarded_to(process.pid) as received:
+    with _forwarded() as (received, groups):
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+        groups.append(process.pid)
+        if received:
+            _send(process.pid, signal.SIGINT)
         try:
             code = process.wait()
         except BaseException:  # a signal handler of a launcher wants to leave: SLURM's time is over
@@ -42,20 +45,34 @@ def run_in_own_group(command: Sequence[str], environment: Mapping[str, str] | No
 
 
 @contextmanager
-def _forwarded_to(group: int) -> Iterator[list[int]]:
-    """Send SIGINT to the group for each signal that asks this process to end; yield the list of what came."""
+def _forwarded() -> Iterator[tuple[list[int], list[int]]]:
+    """Send SIGINT to process groups for each signal that asks this process to end.
+
+    Yields the list of what came, and that of the groups, to be filled. What this process was told to ignore it goes on
+    ignoring: SIGHUP under nohup, SIGINT behind a script's `&`.
+    """
     received: list[int] = []
+    groups: list[int] = []
 
     def forward(number: int, frame: Any) -> None:
         received.append(number)
-        _send(group, signal.SIGINT)
+        for group in groups:
+            _send(group, signal.SIGINT)
+
+    def ignore(number: int, frame: Any) -> None:
+        """Do nothing, as SIG_IGN; but a process that is started now does not inherit it, and hears our SIGINT."""
 
     if threading.current_thread() is not threading.main_thread():
-        yield received  # signals go to the main thread
+        yield received, groups  # signals go to the main thread
         return
-    before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, forward)
+        elif number == signal.SIGINT:
+            signal.signal(number, ignore)
     try:
-        yield received
+        yield received, groups
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -26,7 +26,7 @@ def summarise_in_wandb(loggers: Iterable[Logger], summary: Mapping[str, Any], re
 
 
 def summary_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return `parameters_M`, the costs, `best_R1` ... of the monitored set and `best_R1_<protocol_name>` ... of each."""
+    """Return `parameters_M`, the costs, `best_R1` of the monitored set and `best_R1_<protocol_name>` of each."""
     costs = summary["costs"]
     values = {"parameters_M": costs["parameters"] / 1e6, "train_seconds": summary["seconds"]}
     values |= {name: costs[name] for name in COSTS}

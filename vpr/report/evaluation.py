@@ -27,8 +27,11 @@ def table(result: Evaluation) -> Table:
     missed = counts["queries_without_positives"] - left_out
     queries += f", {missed:,} of them without positives" if missed else ""
     speed = f", {result.images_per_second:,.0f} images/s" if result.images_per_second else ""
+    positives = f"{result.mean_positives:,.1f} positives a query"
+    if not result.recalls:
+        queries, positives = f"{counts['queries']:,} queries", "no ground truth"
     caption = (
-        f"{counts['database']:,} database images, {queries}, {result.mean_positives:,.1f} positives a query, "
+        f"{counts['database']:,} database images, {queries}, {positives}, "
         f"D = {result.dim:,}, {sum(result.seconds.values()):,.1f} s{speed}"
     )
     models = result.models

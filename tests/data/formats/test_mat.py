@@ -93,3 +93,9 @@ def test_published_counts_of_tokyo_whatever_the_order_of_fields(
 ) -> None:
     found = read_mat(shared / "metadata" / "netvlad_dbstruct_mat" / f"{mat}.mat")
     assert (len(found.database), len(found.queries)) == counts and found.radius == 25
+
+
+def test_a_web_page_in_place_of_the_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "x.mat").write_text("\n<!DOCTYPE html><html><body>log in</body></html>" * 20)
+    with pytest.raises(DataError, match=r"x\.mat cannot be read as a dbStruct \.mat: it is a web page"):
+        read_mat(tmp_path / "x.mat")

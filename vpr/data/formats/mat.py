@@ -57,7 +57,9 @@ def _load(path: Path) -> Any:
     try:
         content = loadmat(path, struct_as_record=False, squeeze_me=True)
     except DAMAGED as error:
-        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {error}. {AGAIN}") from error
+        web = not isinstance(error, OSError) and path.read_bytes().lstrip().startswith(b"<")
+        found = "it is a web page, as a download that asks for a log-in leaves" if web else error
+        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {found}. {AGAIN}") from error
     if "dbStruct" not in content:
         found = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
         raise DataError(f"{absolute(path)} has no dbStruct; it has {found}. {AGAIN}")
