@@ -72,6 +72,8 @@ def test_ctrl_c_leaves_a_checkpoint_to_go_on_from(photos: Path, tmp_path: Path):
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # A test run behind a script's `&` ignores SIGINT, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("tiny/*/last.ckpt")):

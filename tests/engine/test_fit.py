@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -122,6 +123,24 @@ def test_an_interrupted_run_goes_on_with_the_same_losses(tiny, tmp_path: Path, l
         checkpoint.read(path)["weights"] for path in (straight / "best.ckpt", first.parent / "second" / "best.ckpt")
     )
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+class InterruptedDestructor(Callback):
+    """Presses Ctrl-C between two epochs, in a place where Python drops the exception."""
+
+    def on_train_epoch_start(self, trainer, module) -> None:
+        if trainer.current_epoch == 1:
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_dropped_interrupt_between_epochs_is_not_forgotten(tiny, tmp_path: Path, losses: list[float], monkeypatch):
+    with monkeypatch.context() as patch:
+        add_callback(patch, InterruptedDestructor())
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny(), tmp_path)
+    assert len(losses) == 4, "three of the first epoch, and the step that followed"
+    assert (tmp_path / "last.ckpt").is_file()
 
 
 def test_a_finished_epoch_is_resumed_at_the_next_one(tiny, tmp_path: Path, losses: list[float]):

@@ -41,22 +41,32 @@ class LastCheckpoint(Callback):
         self._saved_at = time.monotonic()
         self.stop = False
         self.interrupted = False
-        self._handlers: dict[int, Any] = {}
+        self._before: dict[int, Any] = {}
+        self._stepping = False
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
         # Not at the start of an epoch: a run that is resumed in the middle of one never passes there.
-        if self._handlers or self.stop:
-            return
-        self._handlers = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        if not self._stepping and not self.stop:
+            self._listen(self._ask)
+            self._stepping = True
 
     def _ask(self, number: int, frame: Any) -> None:
         self.stop = True
         self._restore()
 
+    def _leave(self, number: int, frame: Any) -> None:
+        # Remembered, too: Python drops an exception in a destructor, and loader processes are ended by one.
+        self._ask(number, frame)
+        raise KeyboardInterrupt
+
+    def _listen(self, handler: Callable[[int, Any], Any]) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before.setdefault(number, signal.signal(number, handler))
+
     def _restore(self) -> None:
-        for number, handler in self._handlers.items():
+        for number, handler in self._before.items():
             signal.signal(number, handler)
-        self._handlers = {}
+        self._before, self._stepping = {}, False
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
         # The last batch of an epoch is left to `on_train_epoch_end`, which follows at once.
@@ -72,6 +82,11 @@ class LastCheckpoint(Callback):
             self._save_and_stop(trainer)
         self._save(trainer)
         # Evaluation follows: it is cut off at once, and done again by the resumed run.
+        if not self.stop:
+            self._listen(self._leave)
+            self._stepping = False
+
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         self._restore()
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
