@@ -34,8 +34,9 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize(("does", "code"), [("exit 0", 0), ("exit 3", 3), ("kill -KILL $$", -signal.SIGKILL)])
 def test_exit_code(does: str, code: int) -> None:
+    before = signal.getsignal(signal.SIGTERM)
     assert run_in_own_group(["sh", "-c", does]) == code
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_another_environment() -> None:
@@ -61,7 +62,12 @@ def test_in_a_thread_signals_are_left_alone() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_wish_to_end_reaches_the_command_once(tmp_path: Path, number: int) -> None:
     flag = tmp_path / "runs"
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, CHILD, str(flag)], start_new_session=True)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, CHILD, str(flag)],
+        start_new_session=True,
+        # A test run behind a script's `&` ignores SIGINT, and so would this process.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 30
     while not flag.exists():
         assert time.monotonic() < deadline and parent.poll() is None
