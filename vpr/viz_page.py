@@ -9,6 +9,7 @@ import simplejpeg
 
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.examples import Example, Shot, thumbnail
+from vpr.viz_html import html_page
 
 STYLE = """
 :root { color-scheme: light; --right: #1a7f37; --wrong: #cf222e; --line: #d0d7de; --soft: #57606a; }
@@ -62,22 +63,8 @@ def document(title: str, recalls: str, note: str, columns: dict[str, list[Exampl
         f"<section><h2>{escape(name)}</h2>{''.join(map(_article, examples)) or '<p class=soft>none</p>'}</section>"
         for name, examples in columns.items()
     )
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<h1>{escape(title)}</h1>
-<ul class="recalls">{recalls}</ul>
-<p class="soft">{note}</p>
-<main class="columns">{body}</main>
-</body>
-</html>
-"""
+    head = f'<h1>{escape(title)}</h1>\n<ul class="recalls">{recalls}</ul>\n<p class="soft">{note}</p>'
+    return html_page(title, STYLE, f'{head}\n<main class="columns">{body}</main>')
 
 
 def _article(example: Example) -> str:

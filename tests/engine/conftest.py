@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.callbacks import Callback
 
+import vpr.engine.fit as fit_module
 from vpr.config.compose import compose
 
 PLACES, VIEWS, SIDE = 12, 4, 48
@@ -77,3 +82,40 @@ def tiny(photos: Path, tmp_path: Path) -> Callable[[Sequence[str]], DictConfig]:
         return cfg
 
     return make
+
+
+class InterruptAt(Callback):
+    """Presses Ctrl-C while a step runs."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.fixture
+def with_callback(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callback], AbstractContextManager[None]]:
+    """Runs in `with with_callback(callback):` get one more callback, before all others."""
+
+    @contextmanager
+    def added(callback: Callback) -> Iterator[None]:
+        make = fit_module.make_trainer
+        with monkeypatch.context() as patch:
+            patch.setattr(fit_module, "make_trainer", lambda c, d, found, *rest: make(c, d, [callback, *found], *rest))
+            yield
+
+    return added
+
+
+@pytest.fixture
+def interrupted_at(with_callback: Callable) -> Callable[[int], AbstractContextManager[None]]:
+    """Runs in `with interrupted_at(step):` end there by Ctrl-C, which `fit` raises as KeyboardInterrupt."""
+
+    @contextmanager
+    def at(step: int) -> Iterator[None]:
+        with with_callback(InterruptAt(step)), pytest.raises(KeyboardInterrupt):
+            yield
+
+    return at

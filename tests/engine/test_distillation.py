@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
-import os
-import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback
 
 import vpr.engine.fit as fit_module
 from vpr import checkpoint
@@ -130,28 +127,13 @@ def test_the_similarity_term_alone_teaches(tiny: Tiny, tmp_path: Path, ckpt: Pat
     assert sum(values[-3:]) < 0.6 * sum(values[:3])
 
 
-class InterruptAt(Callback):
-    """Presses Ctrl-C while a step runs."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
 @pytest.mark.parametrize("choice", ["distillation=similarity", TERMS], ids=["similarity", "several terms"])
-def test_an_interrupted_run_is_the_same_run(tiny: Tiny, tmp_path: Path, ckpt: Path, trained, monkeypatch, choice):
+def test_an_interrupted_run_is_the_same_run(tiny: Tiny, tmp_path: Path, ckpt: Path, trained, interrupted_at, choice):
     options = [choice, f"distillation.teacher.ckpt={ckpt}"]
     fit(tiny(options), tmp_path / "straight")
     runs = tmp_path / "runs" / "tiny"
-    make = fit_module.make_trainer
-    with monkeypatch.context() as patch:
-        stop = InterruptAt(4)
-        patch.setattr(fit_module, "make_trainer", lambda c, d, found, *rest: make(c, d, [stop, *found], *rest))
-        with pytest.raises(KeyboardInterrupt):
-            fit(tiny(options), runs / "first")
+    with interrupted_at(4):
+        fit(tiny(options), runs / "first")
     fit(tiny([*options, "ckpt_path=last"]), runs / "second")
     straight, _, resumed = (module.state_dict() for module in trained)
     assert straight.keys() == resumed.keys()

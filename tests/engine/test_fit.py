@@ -39,11 +39,6 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seen
 
 
-def add_callback(monkeypatch: pytest.MonkeyPatch, callback: Callback) -> None:
-    make = fit_module.make_trainer
-    monkeypatch.setattr(fit_module, "make_trainer", lambda c, d, found, *rest: make(c, d, [callback, *found], *rest))
-
-
 def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
     cfg = tiny(["evaluate_first=true"])
     score = fit(cfg, tmp_path)
@@ -91,19 +86,10 @@ def test_training_lowers_the_loss(tiny, tmp_path: Path, losses: list[float]):
     assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
 
 
-class InterruptAt(Callback):
-    """Presses Ctrl-C while a step runs."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 5], ids=lambda s: f"in step {s}")
-def test_an_interrupted_run_goes_on_with_the_same_losses(tiny, tmp_path: Path, losses: list[float], monkeypatch, step):
+def test_an_interrupted_run_goes_on_with_the_same_losses(
+    tiny, tmp_path: Path, losses: list[float], interrupted_at, step
+):
     straight = tmp_path / "straight"
     expected_score = fit(tiny(), straight)
     expected = list(losses)
@@ -111,10 +97,8 @@ def test_an_interrupted_run_goes_on_with_the_same_losses(tiny, tmp_path: Path, l
     losses.clear()
 
     first = tmp_path / "runs" / "tiny" / "first"
-    with monkeypatch.context() as patch:
-        add_callback(patch, InterruptAt(step))
-        with pytest.raises(KeyboardInterrupt):
-            fit(tiny(), first)
+    with interrupted_at(step):
+        fit(tiny(), first)
     assert losses == expected[: step + 1], "the step that Ctrl-C fell into is finished and saved"
     score = fit(tiny(["ckpt_path=last"]), tmp_path / "runs" / "tiny" / "second")
     assert losses == expected
@@ -134,11 +118,9 @@ class InterruptedDestructor(Callback):
                 os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_a_dropped_interrupt_between_epochs_is_not_forgotten(tiny, tmp_path: Path, losses: list[float], monkeypatch):
-    with monkeypatch.context() as patch:
-        add_callback(patch, InterruptedDestructor())
-        with pytest.raises(KeyboardInterrupt):
-            fit(tiny(), tmp_path)
+def test_a_dropped_interrupt_between_epochs_is_not_forgotten(tiny, tmp_path: Path, losses, with_callback):
+    with with_callback(InterruptedDestructor()), pytest.raises(KeyboardInterrupt):
+        fit(tiny(), tmp_path)
     assert len(losses) == 4, "three of the first epoch, and the step that followed"
     assert (tmp_path / "last.ckpt").is_file()
 

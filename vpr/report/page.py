@@ -14,6 +14,7 @@ from vpr.report.marks import Marks
 from vpr.report.plots import COSTS, curves, gain_of_each_pair, recall_against
 from vpr.report.runs import Run, Unfinished
 from vpr.report.tables import gains_table, runs_table, unfinished_table
+from vpr.viz_html import html_page
 
 Pictures = Mapping[tuple[Path, Path, str], Path]
 
@@ -36,22 +37,7 @@ def page(title: str, runs: Sequence[Run], unfinished: Sequence[Unfinished], path
         _section("Runs", runs_table(runs, protocols, path), "A click on a heading sorts.") if runs else "",
         _section("Not finished", unfinished_table(unfinished, path)) if unfinished else "",
     ]
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{STYLE}</style>
-</head>
-<body>
-<main>
-{"".join(parts)}
-</main>
-<script>{SCRIPT}</script>
-</body>
-</html>
-"""
+    return html_page(title, STYLE, f"<main>\n{''.join(parts)}\n</main>", SCRIPT)
 
 
 def _counts(runs: Sequence[Run], unfinished: Sequence[Unfinished]) -> str:
