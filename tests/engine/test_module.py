@@ -47,6 +47,12 @@ def means(module) -> list[torch.Tensor]:
     return [m.running_mean for m in module.describer.backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
 
 
+def test_batchnorm_follows_new_batches_as_fast_as_asked(module):
+    found = module("finetune.bn_momentum=0.3").describer.backbone.modules()
+    momenta = {m.momentum for m in found if isinstance(m, torch.nn.BatchNorm2d)}
+    assert momenta == {0.3}
+
+
 def test_batchnorm_is_held_for_pretrained_weights_only(module, tmp_path: Path):
     # `weights=checkpoint` builds without reading anything: BatchNorm has its initial mean, zero.
     held = module("finetune.backbone_bn=false", "backbone.weights=checkpoint")

@@ -36,6 +36,7 @@ AT_LEAST = {
     "trainer.log_every": 1,
     "trainer.early_stop": 1,
     "trainer.checkpoint_every.steps": 1,
+    "finetune.bn_momentum": 0,
     "distillation.task_weight": 0,
     "distillation.cache_pca": 1,
     "batch_size": 1,

@@ -62,6 +62,7 @@ class FinetuneConfig:
 
     backbone_lr: float = MISSING
     backbone_bn: bool = MISSING
+    bn_momentum: float | None = MISSING
 
 
 @dataclass

@@ -67,6 +67,8 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         check_same_distillation(parts["distillation"], resume)
     if not cfg.finetune.backbone_bn and parts["backbone"]["weights"] != "none":
         describer.backbone.hold_batchnorm()
+    if cfg.finetune.bn_momentum is not None:
+        describer.backbone.set_batchnorm_momentum(cfg.finetune.bn_momentum)
     if cfg.trainer.channels_last:
         describer.to(memory_format=torch.channels_last)
     if cfg.trainer.compile:

@@ -59,6 +59,16 @@ class Backbone(nn.Module):
         self._batchnorm_held = True
         self.train(self.training)
 
+    def set_batchnorm_momentum(self, momentum: float) -> None:
+        """Set the share (0..1) of a new batch in the running statistics of every BatchNorm.
+
+        Networks made for long training have 0.01 (MobileNetV3, EfficientNet): their statistics lag behind weights that
+        change in a few hundred steps, and evaluation, which uses them, suffers.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.momentum = momentum
+
     def train(self, mode: bool = True) -> Backbone:
         """Put the layers in training mode, except the frozen ones."""
         super().train(mode)
