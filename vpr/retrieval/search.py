@@ -34,7 +34,7 @@ def search(database: np.ndarray, queries: np.ndarray, k: int, block: int | None 
     wanted = np.empty(queries.shape, np.float32)
     _reader(queries)(0, torch.from_numpy(wanted))
     best = Neighbours(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
-    for start, vectors in _blocks(database, rows):
+    for start, vectors in blocks(database, rows):
         found = _search_block(wanted, vectors, k)
         best = _merge(best, Neighbours(found.similarities, found.indices + start))
     return best
@@ -61,7 +61,7 @@ def _merge(best: Neighbours, found: Neighbours) -> Neighbours:
     return Neighbours(np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1))
 
 
-def _blocks(array: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
+def blocks(array: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first row, float32 block); the next block is read by a thread while the caller works on this one."""
     if array.dtype == np.float32 and array.flags.c_contiguous and not isinstance(array, np.memmap):
         yield from ((start, array[start : start + rows]) for start in range(0, len(array), rows))
