@@ -22,7 +22,7 @@ from vpr.models.backbones.vgg import VGG
 from vpr.models.build import make_network
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "backbone").glob("*.yaml"))
-BIG = {"resnet101", "dinov2_vitb14"}
+BIG = {"resnet101", "resnet152", "dinov2_vitb14"}
 CASES = [pytest.param(name, marks=pytest.mark.slow if name in BIG else ()) for name in NAMES]
 
 

@@ -14,7 +14,7 @@ from vpr.types import Features, FeatureSpec
 
 CONF = Path(__file__).parents[2] / "conf"
 BACKBONES = sorted(path.stem for path in (CONF / "backbone").glob("*.yaml"))
-BIG = {"resnet101", "dinov2_vitb14"}
+BIG = {"resnet101", "resnet152", "dinov2_vitb14"}
 ODD = (75, 101)  # no multiple of any stride or patch
 
 

@@ -62,7 +62,10 @@ def pretrained_state(weights: str, origin: Origin) -> State | None:
 
 
 def read_state(path: Path) -> State:
-    """Read a state dict from a .safetensors file or one that torch.save wrote; nothing in it is executed."""
+    """Read a state dict from a .safetensors file or one that torch.save wrote; nothing in it is executed.
+
+    It may stand under `state_dict`, as training scripts save it, and its names may begin with `module.`.
+    """
     if not path.is_file():
         raise ConfigError(
             f"backbone.weights={path}: there is no such file. Give the path of a state dict, or default|none|package."
@@ -75,9 +78,18 @@ def read_state(path: Path) -> State:
         raise ConfigError(f"backbone.weights={path} cannot be read as a state dict: {_first_line(error)}") from error
     except Exception as error:  # safetensors' own error class is not public in all versions
         raise ConfigError(f"backbone.weights={path} is not a safetensors file: {_first_line(error)}") from error
+    if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
+        state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"backbone.weights={path} holds no plain state dict (names and tensors).")
-    return dict(state)
+    return without_module(dict(state))
+
+
+def without_module(state: State) -> State:
+    """Take away the `module.` that DataParallel and DistributedDataParallel put before every name."""
+    if not all(str(name).startswith("module.") for name in state):
+        return state
+    return {name.removeprefix("module."): value for name, value in state.items()}
 
 
 def load_exactly(module: nn.Module, state: State, origin: Origin, dropped: Iterable[str] = ()) -> None:
