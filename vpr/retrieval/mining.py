@@ -107,8 +107,8 @@ def _pool(gallery: int, near: np.ndarray, mining: Mining, rng: Choice) -> np.nda
     free = gallery - len(near)
     if free < mining.negatives:
         raise DataError(
-            f"negatives={mining.negatives}: a query has only {free:,} of {gallery:,} gallery photos that are far enough "
-            "to be negatives. Ask for fewer, or take a gallery that covers more ground."
+            f"negatives={mining.negatives}: a query has only {free:,} of {gallery:,} gallery photos that are far "
+            "enough to be negatives. Ask for fewer, or take a gallery that covers more ground."
         )
     drawn = np.arange(free) if mining.pool >= free else np.sort(rng.choice(free, mining.pool, replace=False))
     return drawn + np.searchsorted(near - np.arange(len(near)), drawn, side="right")  # the free-th row that is not near
@@ -126,13 +126,16 @@ def _nearest_first(
 
 
 def _difficult(pools: Sequence[np.ndarray], most: int, reranked: Distances | None) -> np.ndarray:
-    """Choose of each query's nearest positives those that re-ranking moves forward, most places first, then the rest
-    of those that it does not move back."""
+    """Choose of each query's nearest positives those that re-ranking moves forward, most places first, then those that
+    it does not move."""
     chosen = np.full((len(pools), most), -1, np.int64)
-    for query, rows in enumerate(pools if most else []):
-        order = np.arange(len(rows))
-        if reranked is not None:
-            order = np.argsort(reranked(np.full(len(rows), query), rows), kind="stable")  # old rank by new rank
+    if not most or not len(pools):
+        return chosen
+    lengths = [len(rows) for rows in pools]
+    flat = np.concatenate(pools)
+    distances = np.zeros(len(flat)) if reranked is None else reranked(np.repeat(np.arange(len(pools)), lengths), flat)
+    for query, (rows, own) in enumerate(zip(pools, np.split(distances, np.cumsum(lengths)[:-1]), strict=True)):
+        order = np.argsort(own, kind="stable")  # old ranks, by new rank
         gap = np.arange(len(rows)) - order
         kept = np.argsort(gap, kind="stable")[: (gap <= 0).sum()][:most]
         chosen[query, : len(kept)] = rows[order[kept]]

@@ -21,12 +21,19 @@ def nearest(database: np.ndarray, queries: np.ndarray, k: int, panoramas: np.nda
     Returns:
         neighbours of width k; -1 with similarity -inf where there are fewer panoramas.
     """
+    wide = search(database, queries, reach(k, len(database), panoramas))
     if panoramas is None:
-        return search(database, queries, k)
-    largest = int(np.unique(panoramas, return_counts=True)[1].max())
-    wide = search(database, queries, max(k, min(k * largest, len(database))))
+        return wide
     similarities, indices = suppress(wide, panoramas)
     return Neighbours(similarities[:, :k], indices[:, :k])
+
+
+def reach(k: int, rows: int, panoramas: np.ndarray | None) -> int:
+    """Return how many of `rows` nearest cut-outs hold the `k` nearest panoramas."""
+    if panoramas is None:
+        return k
+    largest = int(np.unique(panoramas, return_counts=True)[1].max())
+    return max(k, min(k * largest, rows))
 
 
 def suppress(neighbours: Neighbours, panoramas: np.ndarray) -> Neighbours:
