@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import pydoc
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -184,7 +186,7 @@ def test_the_configured_augmentations() -> None:
     assert nodes["randaugment"] == published
     assert nodes["none"] == {"_target_": "vpr.data.randaugment.NoAugment"}
     for name, node in nodes.items():
-        target = getattr(randaugment, node.pop("_target_").rpartition(".")[2])
+        target: Any = pydoc.locate(node.pop("_target_"))
         assert target(**node)(street(), np.random.default_rng(0)).shape == street().shape, name
 
 

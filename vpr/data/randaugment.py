@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-import cv2
 import numpy as np
-from torch.utils.data import get_worker_info
 
 from vpr.data import image_ops
+from vpr.data.workers import one_opencv_thread_in_a_worker
 from vpr.errors import ConfigError
 
 
@@ -80,10 +79,7 @@ class RandAugment:
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Augment an (H, W, 3) uint8 image; the input stays as it was, and may be the output."""
-        if get_worker_info() is not None and cv2.getNumThreads() > 1:
-            # Loader workers are as many as there are cores; OpenCV's own threads in each would only fight. Set here,
-            # not at import: the thread count is lost in a fork, and the main process keeps what it had.
-            cv2.setNumThreads(0)
+        one_opencv_thread_in_a_worker()
         for _ in range(self.num_ops):
             operation = _TABLE[rng.integers(len(_TABLE))]
             magnitude = operation.magnitude(self.level, image.shape[:2])

@@ -1,8 +1,11 @@
-"""How many processes load images."""
+"""How many processes load images, and how many threads each has."""
 
 from __future__ import annotations
 
 import os
+
+import cv2
+from torch.utils.data import get_worker_info
 
 
 def loader_workers(wanted: int, ranks: int = 1, limit: int = 16) -> int:
@@ -17,3 +20,13 @@ def loader_workers(wanted: int, ranks: int = 1, limit: int = 16) -> int:
         return wanted
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(limit, cores // ranks - 1))
+
+
+def one_opencv_thread_in_a_worker() -> None:
+    """Keep OpenCV from starting threads of its own in a loader process; elsewhere nothing changes.
+
+    Workers are as many as there are cores, so that such threads would only fight. To be called where OpenCV is used,
+    not at import: the thread count is lost in a fork, and the main process keeps what it had.
+    """
+    if get_worker_info() is not None and cv2.getNumThreads() > 1:
+        cv2.setNumThreads(0)
