@@ -62,6 +62,13 @@ def test_the_gradient_is_that_of_the_parts():
     torch.testing.assert_close(whole.grad, part.grad, rtol=1e-5, atol=1e-6)
 
 
+def test_half_precision_around_it_changes_nothing():
+    net, map = netvlad(), maps(2, 4, 6, 6)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = regions(net, map, 3)
+    assert found.dtype == torch.float32 and torch.equal(found, regions(net, map, 3))
+
+
 def test_a_map_that_the_grid_does_not_divide_is_told_with_what_would_do():
     with pytest.raises(ConfigError, match=r"3 x 3 cells cannot be cut from a map of 4 x 6.*\[3,6\] or \[6,6\]"):
         regions(netvlad(), maps(1, 4, 4, 6), 3)

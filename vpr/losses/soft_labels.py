@@ -16,9 +16,9 @@ def hardest_regions(anchor: Tensor, regions: Tensor) -> Tensor:
     Returns:
         (T, n, D). The choice has no gradient, what is chosen has.
     """
-    products = torch.einsum("td,tnrd->tnr", anchor.detach(), regions.detach())
-    chosen = products.argmax(2)[:, :, None, None].expand(-1, -1, 1, regions.shape[3])
-    return regions.gather(2, chosen).squeeze(2)
+    shape = regions.shape[:3]
+    chosen = likeness(anchor.detach(), regions.detach()).view(shape).argmax(2)[:, :, None, None]
+    return regions.gather(2, chosen.expand(-1, -1, 1, regions.shape[3])).squeeze(2)
 
 
 def soft_labels(
@@ -55,4 +55,5 @@ def soft_labels(
 
 def likeness(anchor: Tensor, regions: Tensor) -> Tensor:
     """Return the dot products (T, d * R) of anchors (T, D) with regions (T, d, R, D), in float32."""
-    return torch.einsum("td,tnd->tn", anchor.float(), regions.float().flatten(1, 2))
+    with torch.autocast(anchor.device.type, enabled=False):
+        return torch.einsum("td,tnd->tn", anchor.float(), regions.float().flatten(1, 2))

@@ -41,7 +41,8 @@ def regions(net: NetVLAD, map: Tensor, grid: int) -> Tensor:
     member = torch.zeros(len(LAYOUTS[grid]), grid * grid, device=map.device)
     for region, cells in enumerate(LAYOUTS[grid]):
         member[region, list(cells)] = 1
-    vlad = torch.einsum("rg,bgkc->brkc", member, sums.float().unflatten(0, (len(map), grid * grid)))
+    with torch.autocast(map.device.type, enabled=False):
+        vlad = torch.einsum("rg,bgkc->brkc", member, sums.unflatten(0, (len(map), grid * grid)))
     return normalise(vlad.flatten(0, 1)).unflatten(0, (len(map), -1))
 
 
