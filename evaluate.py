@@ -1,6 +1,7 @@
 """Measure a checkpoint: image -> backbone -> features -> aggregator -> descriptor -> index -> neighbours -> recall.
 
 python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts250k
+python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts30k pca.dim=4096 (descriptors are PCA-whitened)
 python evaluate.py ckpt=runs/student/best.ckpt gallery_ckpt=runs/teacher/best.ckpt (the teacher describes the database)
 torchrun --nproc_per_node=2 evaluate.py ckpt=runs/x/best.ckpt dataset=[pitts30k,msls_val]
 """
@@ -26,24 +27,27 @@ RANKS = int(os.environ.get("WORLD_SIZE", "1"))
 
 @app(config_name="evaluate")
 def main(cfg: DictConfig) -> None:
+    from hydra.utils import instantiate
     from rich.console import Console
 
     from vpr import checkpoint, report, viz
     from vpr.data.workers import loader_workers
     from vpr.engine.build import evaluation_sets
     from vpr.engine.gallery import load_gallery, model_name
+    from vpr.engine.pca import with_pca
     from vpr.models.costs import measure
     from vpr.retrieval.describe import describe_fn
     from vpr.retrieval.evaluate import evaluate
 
+    rerank = instantiate(cfg.rerank) if cfg.rerank else None
     with process_group(cfg.device) as device:
-        content = checkpoint.read(cfg.ckpt)
+        sets = evaluation_sets(cfg.dataset)  # all, before hours go into the first
+        content, sets = with_pca(cfg, checkpoint.read(cfg.ckpt), sets, device)
         describer = checkpoint.unpack(content, cfg.ckpt).to(device)
         describe = describe_fn(describer, device, cfg.precision)
         gallery = None
         if cfg.gallery_ckpt:
             gallery = load_gallery(cfg.gallery_ckpt, content, cfg.ckpt, describer.dim, device, cfg.precision)
-        sets = evaluation_sets(cfg.dataset)  # all, before hours go into the first
         results = [
             evaluate(
                 describe,
@@ -59,6 +63,7 @@ def main(cfg: DictConfig) -> None:
                 seed=cfg.seed,
                 model=checkpoint.digest(content),
                 gallery=gallery,
+                rerank=rerank,
             )
             for retrieval_set in sets.values()
         ]
@@ -66,10 +71,11 @@ def main(cfg: DictConfig) -> None:
         out, console = Path(cfg.out), Console()
         queries = f"{model_name(content, cfg.ckpt)} {checkpoint.digest(content)[:12]}"
         models = {"queries": queries, "database": f"{gallery.name} {gallery.model[:12]}" if gallery else queries}
-        results = [replace(result, models=models) for result in results]
+        measured = [found for result in results for found in (result, result.reranked) if found]
+        results = [replace(result, models=models) for result in measured]
         settings = {key: cfg[key] for key in ("ckpt", "gallery_ckpt", "batch_size", "precision", "dtype", "seed")}
         costs = measure(describer, device)
-        report.write(results, out, settings | {"device": str(device), "ranks": RANKS}, costs)
+        report.write(results, out, settings | {"device": str(device), "ranks": RANKS, "pca": dict(cfg.pca)}, costs)
         for result in results:
             console.print(report.table(result))
             viz.write(result, out, cfg.seed)

@@ -124,14 +124,29 @@ class TrainConfig:
 
 
 @dataclass
+class PCAConfig:
+    """PCA behind the model that is measured. conf/evaluate.yaml explains each key."""
+
+    dim: int | None = MISSING
+    whiten: bool = MISSING
+    dataset: Any = MISSING
+    samples: int = MISSING
+    seed: int = MISSING
+    file: str | None = MISSING
+    save: str | None = MISSING
+
+
+@dataclass
 class EvaluateConfig:
     """Root of `evaluate.py`."""
 
     ckpt: str = MISSING
     gallery_ckpt: str | None = MISSING
+    pca: PCAConfig = field(default_factory=PCAConfig)
     seed: int = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     dataset: Any = MISSING
+    rerank: Any = MISSING
     ks: list[int] = MISSING
     batch_size: int = MISSING
     num_workers: int = MISSING

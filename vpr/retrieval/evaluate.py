@@ -22,6 +22,7 @@ from vpr.retrieval.describe import Describe
 from vpr.retrieval.extract import extract, image_loader
 from vpr.retrieval.gallery import Gallery, described_by
 from vpr.retrieval.progress import image_progress
+from vpr.retrieval.reciprocal import KReciprocal
 from vpr.retrieval.score import KS, Evaluation, check_ks, score
 from vpr.types import Preprocess
 
@@ -47,6 +48,7 @@ def evaluate(
     seed: int = 0,
     model: str = "",
     gallery: Gallery | None = None,
+    rerank: KReciprocal | None = None,
 ) -> Evaluation:
     """Measure recall@k of `describe: (B, 3, H, W) uint8 -> (B, dim)` on one set; every rank gets the same result.
 
@@ -61,9 +63,11 @@ def evaluate(
         model: digest of the model, kept in schema.json.
         gallery: describes the database instead, and the id says so; `describe` and what belongs to it are then for the
             queries alone.
+        rerank: measure the re-ranked search, too; it is the result's `reranked`.
 
     Raises:
-        ConfigError: a choice is unknown, a k is below 1, or the gallery's descriptors have another length.
+        ConfigError: a choice is unknown, a k is below 1, the gallery's descriptors have another length, or the set has
+            too few photos to be re-ranked.
         DataError: unreadable images under `raise`, NaN descriptors, no query with a positive.
     """
     _check(ks, dtype, on_bad_image)
@@ -73,6 +77,8 @@ def evaluate(
     if gallery is not None:
         retrieval_set, model = described_by(gallery, retrieval_set, dim), f"{model}, gallery {gallery.model}"
     images = len(retrieval_set.database) + len(retrieval_set.queries)
+    if rerank is not None:
+        rerank.check(images)
     with _folder(workdir) as folder:
         began = time.perf_counter()
         if ranks.rank() == 0:
@@ -87,9 +93,13 @@ def evaluate(
                 store.compact(descriptors, np.setdiff1d(np.arange(images), list(bad)))
             store.seal(folder, descriptors, len(used.database), len(used.queries), model)
         split, end = len(used.database), len(used.database) + len(used.queries)
-        result = score(descriptors[:split], descriptors[split:end], used, ks=ks, seed=seed)
+        result = score(descriptors[:split], descriptors[split:end], used, ks=ks, seed=seed, rerank=rerank)
         del descriptors
-    return replace(result, bad=bad, seconds=seconds | result.seconds)
+
+    def whole(found: Evaluation) -> Evaluation:
+        return replace(found, bad=bad, seconds=seconds | found.seconds)
+
+    return replace(whole(result), reranked=whole(result.reranked) if result.reranked else None)
 
 
 def _describe(

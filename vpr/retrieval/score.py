@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval import metrics, ranks
+from vpr.retrieval.reciprocal import KReciprocal
+from vpr.retrieval.rerank import nearest_reranked
 from vpr.retrieval.search import Neighbours
 from vpr.retrieval.suppress import nearest
 
@@ -30,6 +32,7 @@ class Evaluation:
         bad: sentence per unreadable image, by its row in the database followed by the queries.
         seconds: wall time of `search` and, where images were described, of `extract`.
         models: who described the `queries` and the `database`, where that is known: name and digest.
+        reranked: what the same search is worth after re-ranking, where that was asked for; its id says how.
     """
 
     retrieval_set: RetrievalSet
@@ -42,6 +45,7 @@ class Evaluation:
     dim: int
     seconds: dict[str, float] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
+    reranked: Evaluation | None = None
 
     @property
     def protocol(self) -> str:
@@ -77,7 +81,13 @@ class Evaluation:
 
 
 def score(
-    database: np.ndarray, queries: np.ndarray, retrieval_set: RetrievalSet, *, ks: Sequence[int] = KS, seed: int = 0
+    database: np.ndarray,
+    queries: np.ndarray,
+    retrieval_set: RetrievalSet,
+    *,
+    ks: Sequence[int] = KS,
+    seed: int = 0,
+    rerank: KReciprocal | None = None,
 ) -> Evaluation:
     """Measure recall@k of given descriptors, with the panorama suppression that the set asks for.
 
@@ -87,17 +97,36 @@ def score(
         database, queries: (N, D) and (Q, D) L2-normalised rows in the order of the set, float16 or float32; arrays or
             memmaps, which are read in blocks.
         seed: of the bootstrap.
+        rerank: measure the re-ranked search, too; the id ends in `[kreciprocal-25-1-0]`: k1, k2 and lambda.
 
     Raises:
-        ConfigError: a k is below 1, or the protocol's `no_positives` is unknown.
+        ConfigError: a k is below 1, the protocol's `no_positives` is unknown, or there are fewer than k1 + 1 photos.
         DataError: other numbers of descriptors than the set has images, or no query with a positive.
     """
     ks = check_ks(ks)
     _check_shapes(database, queries, retrieval_set)
+    if rerank is not None:
+        rerank.check(len(database) + len(queries))
+    panoramas = retrieval_set.panoramas
+    plain = _measure(retrieval_set, ks, seed, database.shape[1], lambda: nearest(database, queries, max(ks), panoramas))
+    if rerank is None:
+        return plain
+    protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{rerank.id}]")
+    again = replace(retrieval_set, protocol=protocol)
+    settings = rerank
+    reranked = _measure(
+        again, ks, seed, plain.dim, lambda: nearest_reranked(database, queries, max(ks), settings, panoramas)
+    )
+    return replace(plain, reranked=reranked)
+
+
+def _measure(
+    retrieval_set: RetrievalSet, ks: list[int], seed: int, dim: int, find: Callable[[], Neighbours]
+) -> Evaluation:
+    """Have the first rank find the neighbours, and measure them."""
     counted = metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)
     began = time.perf_counter()
-    found = nearest(database, queries, max(ks), retrieval_set.panoramas) if ranks.rank() == 0 else None
-    neighbours = ranks.broadcast(found)
+    neighbours = ranks.broadcast(find() if ranks.rank() == 0 else None)
     assert neighbours is not None
     seconds = {"search": time.perf_counter() - began}
     hits = metrics.hits(neighbours.indices, retrieval_set.positives, ks)
@@ -106,7 +135,7 @@ def score(
         recalls = dict(zip(ks, metrics.recall(hits[counted]).tolist(), strict=True))
         bounds = metrics.interval(hits[counted], seed).tolist()
         intervals = {k: (low, high) for k, (low, high) in zip(ks, bounds, strict=True)}
-    return Evaluation(retrieval_set, recalls, intervals, hits, counted, neighbours, {}, database.shape[1], seconds)
+    return Evaluation(retrieval_set, recalls, intervals, hits, counted, neighbours, {}, dim, seconds)
 
 
 def check_ks(ks: Sequence[int]) -> list[int]:
