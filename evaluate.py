@@ -32,7 +32,7 @@ def main(cfg: DictConfig) -> None:
 
     from vpr import checkpoint, report, viz
     from vpr.data.workers import loader_workers
-    from vpr.engine.build import evaluation_sets
+    from vpr.engine.build import evaluation_sets, plain
     from vpr.engine.gallery import load_gallery, model_name
     from vpr.engine.pca import with_pca
     from vpr.models.costs import measure
@@ -41,8 +41,9 @@ def main(cfg: DictConfig) -> None:
 
     rerank = instantiate(cfg.rerank) if cfg.rerank else None
     with process_group(cfg.device) as device:
+        content = checkpoint.read(cfg.ckpt)
         sets = evaluation_sets(cfg.dataset)  # all, before hours go into the first
-        content, sets = with_pca(cfg, checkpoint.read(cfg.ckpt), sets, device)
+        content, sets = with_pca(cfg, content, sets, device)
         describer = checkpoint.unpack(content, cfg.ckpt).to(device)
         describe = describe_fn(describer, device, cfg.precision)
         gallery = None
@@ -75,7 +76,7 @@ def main(cfg: DictConfig) -> None:
         results = [replace(result, models=models) for result in measured]
         settings = {key: cfg[key] for key in ("ckpt", "gallery_ckpt", "batch_size", "precision", "dtype", "seed")}
         costs = measure(describer, device)
-        report.write(results, out, settings | {"device": str(device), "ranks": RANKS, "pca": dict(cfg.pca)}, costs)
+        report.write(results, out, settings | {"device": str(device), "ranks": RANKS, "pca": plain(cfg.pca)}, costs)
         for result in results:
             console.print(report.table(result))
             viz.write(result, out, cfg.seed)

@@ -96,7 +96,7 @@ def test_it_is_fitted_once(tiny: Tiny, tmp_path: Path, teacher: Path, trained, m
         fit(tiny(["distillation=descriptor", *options]), tmp_path / "a")
     assert "gallery_ckpt=" in caplog.text
     with monkeypatch.context() as patch:
-        patch.setattr(whitened_module, "fit", lambda *args, **options: pytest.fail("fitted again"))
+        patch.setattr(whitened_module, "components_of_photos", lambda *args, **options: pytest.fail("fitted again"))
         fit(tiny(["distillation=rkd", *options]), tmp_path / "b")
     first, second = (module.distiller.teachers[0] for module in trained)
     assert first.digest == second.digest

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from vpr import checkpoint
@@ -20,13 +19,12 @@ from vpr.engine.alone import alone
 from vpr.engine.gallery import model_name
 from vpr.engine.photos import Photos
 from vpr.models.aggregators.projected import projected_node
-from vpr.retrieval.extract import extract, image_loader
-from vpr.retrieval.progress import image_progress
-from vpr.retrieval.whitening import Whitening, fit
+from vpr.retrieval import ranks
+from vpr.retrieval.components import Components
+from vpr.retrieval.sampled import SAMPLE, components_of_photos, sample
+from vpr.retrieval.whitening import Whitening, from_components
 
 log = logging.getLogger(__name__)
-
-SAMPLE = 10_000  # photos that principal components are fitted to, drawn at random
 
 
 @dataclass(frozen=True)
@@ -65,10 +63,11 @@ class Whitener:
         path = self.folder / f"{model_name(content, teacher.name)}-pca{self.dim}-{key}.ckpt"
         with alone(path, f"Another run fits {path}: waiting for it."):
             if not path.is_file():
-                checkpoint.write(
-                    path, whitened(content, fit(self._sample(teacher, photos), self.dim, device=self.device))
-                )
-                log.info("The PCA-whitened teacher is %s; with gallery_ckpt= it describes a database.", path)
+                components = self._components(teacher, photos)
+                if components:
+                    checkpoint.write(path, whitened(content, from_components(components, self.dim)))
+                    log.info("The PCA-whitened teacher is %s; with gallery_ckpt= it describes a database.", path)
+                ranks.gather(None)
         content = checkpoint.read(path)
         network = checkpoint.unpack(content, str(path))
         size, shown = teacher.preprocess.size, str(path)
@@ -76,17 +75,22 @@ class Whitener:
             network, shown, teacher.share, size, teacher.dtype, checkpoint.digest(content), content["config"]
         )
 
-    def _sample(self, teacher: Teacher, photos: Photos) -> np.ndarray:
-        """Return descriptors (n, D) float16 of some clean photos."""
-        count = min(SAMPLE, len(photos))
-        rows = np.sort(np.random.default_rng(0).choice(len(photos), count, replace=False))
+    def _components(self, teacher: Teacher, photos: Photos) -> Components | None:
         teacher.to(self.device)
-        out = np.zeros((count, teacher.shape.dim), np.float16)
-        loader = image_loader([photos[row] for row in rows], teacher.preprocess, self.batch_size, self.num_workers)
-        with image_progress(f"{Path(teacher.name).name}: PCA", count) as advance:
-            bad = extract(lambda images: teacher(images.to(self.device)).descriptors, loader, out, advance)
-        teacher.to("cpu")
-        return np.delete(out, list(bad), axis=0) if bad else out
+        try:
+            return components_of_photos(
+                lambda images: teacher(images.to(self.device)).descriptors,
+                teacher.shape.dim,
+                teacher.preprocess,
+                sample(photos, SAMPLE, 0),
+                self.dim,
+                batch_size=self.batch_size,
+                num_workers=self.num_workers,
+                device=self.device,
+                title=f"{Path(teacher.name).name}: PCA",
+            )
+        finally:
+            teacher.to("cpu")
 
 
 def whitened(content: Mapping[str, Any], whitening: Whitening) -> dict[str, Any]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -79,7 +77,7 @@ def evaluate(
     images = len(retrieval_set.database) + len(retrieval_set.queries)
     if rerank is not None:
         rerank.check(images)
-    with _folder(workdir) as folder:
+    with store.working_folder(workdir) as folder:
         began = time.perf_counter()
         if ranks.rank() == 0:
             store.create(folder, images, dim, dtype)
@@ -170,17 +168,3 @@ def _without(retrieval_set: RetrievalSet, bad: dict[int, str], on_bad_image: str
 
 def _counts(rows: Collection[int], total: int, what: str) -> list[str]:
     return [f"{len(rows):,} of {total:,} {what}"] if rows else []
-
-
-@contextmanager
-def _folder(workdir: Path | None) -> Iterator[Path]:
-    """Give all ranks one working folder; one of ours is removed by rank 0 when all are done with it."""
-    if workdir is not None:
-        yield Path(workdir)
-        return
-    temporary = tempfile.TemporaryDirectory(prefix="vpr-") if ranks.rank() == 0 else None
-    try:
-        yield Path(ranks.broadcast(temporary.name if temporary else ""))
-    finally:
-        if temporary:
-            temporary.cleanup()

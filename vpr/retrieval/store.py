@@ -4,13 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from vpr.errors import DataError
+from vpr.retrieval import ranks
 
 DTYPES = ("float16", "float32")
+
+
+@contextmanager
+def working_folder(given: Path | None = None) -> Iterator[Path]:
+    """Give all ranks one folder: the given one, or else one of ours, which rank 0 removes when all are done with it."""
+    if given is not None:
+        yield Path(given)
+        return
+    temporary = tempfile.TemporaryDirectory(prefix="vpr-") if ranks.rank() == 0 else None
+    try:
+        yield Path(ranks.broadcast(temporary.name if temporary else ""))
+    finally:
+        if temporary:
+            temporary.cleanup()
 
 
 def create(folder: Path, rows: int, dim: int, dtype: str = "float16") -> np.memmap:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vpr.errors import ConfigError
+from vpr.retrieval.components import Components, principal_components
 
 FLOOR = 1e-9  # of a variance: directions in which nothing varies are not blown up without limit
 
@@ -42,7 +40,8 @@ class Whitening(nn.Module):
     @property
     def bias(self) -> Tensor:
         """-W mean: with it, whitening is the linear layer W x + bias before the normalisation."""
-        return -(self.matrix.double() @ self.mean.double()).to(self.matrix.dtype)
+        mean = self.mean.double()
+        return -torch.cat([rows.double() @ mean for rows in self.matrix.split(256)]).to(self.matrix.dtype)
 
     def forward(self, descriptors: Tensor) -> Tensor:
         """Return (N, k) rows of unit norm, float32, for descriptors (N, D)."""
@@ -54,56 +53,21 @@ def fit(
     descriptors: np.ndarray,
     dim: int,
     whiten: bool = True,
-    block: int = 4096,
+    block: int = 1024,
     device: torch.device | str = "cpu",
 ) -> Whitening:
-    """Fit W = diag(variances)^-1/2 U^T, U the `dim` directions of largest variance (without `whiten`: W = U^T).
-
-    Covariance, or the Gram matrix where there are fewer rows than columns, in float64; variances are sums over N - 1.
-    Which sign a direction has is arbitrary.
-
-    Args:
-        descriptors: (N, D) array or memmap, float16 or float32, read `block` rows at a time.
-        device: where the matrices are multiplied and decomposed.
+    """Fit whitening to descriptors (N, D); see `principal_components` and `from_components`.
 
     Raises:
         ConfigError: `dim` is more than the descriptors can give: D, or N - 1.
+        DataError: some number is NaN or infinite.
     """
-    rows, columns = descriptors.shape
-    if not 1 <= dim <= min(columns, rows - 1):
-        raise ConfigError(
-            f"PCA to {dim:,} dimensions: {rows:,} descriptors of {columns:,} numbers give "
-            f"{max(0, min(columns, rows - 1)):,} at most. Ask for fewer dimensions, or give more images."
-        )
+    return from_components(principal_components(descriptors, dim, block, device), dim, whiten)
 
-    def blocks() -> Iterator[Tensor]:
-        for start in range(0, rows, block):
-            yield torch.from_numpy(np.asarray(descriptors[start : start + block], np.float64)).to(device)
 
-    mean = torch.stack([part.sum(0) for part in blocks()]).sum(0) / rows
-    decompose = _from_covariance if rows > columns else _from_gram
-    variances, directions = decompose(lambda: (part - mean for part in blocks()), rows, dim)
+def from_components(components: Components, dim: int, whiten: bool = True) -> Whitening:
+    """Return W = diag(variances)^-1/2 U^T of the first `dim` directions U; without `whiten`, W = U^T."""
+    matrix = components.directions[:, :dim].T.contiguous()
     if whiten:
-        directions = directions / variances.clamp_min(FLOOR).sqrt()
-    return Whitening(mean.float().cpu(), directions.T.float().contiguous().cpu())
-
-
-Centred = Callable[[], Iterator[Tensor]]
-
-
-def _from_covariance(centred: Centred, rows: int, dim: int) -> tuple[Tensor, Tensor]:
-    """Return the largest variances (dim,), falling, and their directions (D, dim)."""
-    covariance = sum(part.T @ part for part in centred()) / (rows - 1)
-    assert isinstance(covariance, Tensor)
-    variances, directions = torch.linalg.eigh(covariance)
-    return variances[-dim:].flip(0), directions[:, -dim:].flip(1)
-
-
-def _from_gram(centred: Centred, rows: int, dim: int) -> tuple[Tensor, Tensor]:
-    """The same by the smaller matrix X X^T: where v is an eigenvector of it, X^T v is one of X^T X."""
-    gram = torch.cat([torch.cat([left @ right.T for right in centred()], 1) for left in centred()])
-    variances, vectors = torch.linalg.eigh(gram / (rows - 1))
-    vectors = vectors[:, -dim:].flip(1)
-    parts = vectors.split([len(part) for part in centred()])
-    directions = torch.stack([part.T @ own for part, own in zip(centred(), parts, strict=True)]).sum(0)
-    return variances[-dim:].flip(0), F.normalize(directions, dim=0)
+        matrix /= components.variances[:dim, None].clamp_min(FLOOR).sqrt()
+    return Whitening(components.mean, matrix)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -15,7 +16,8 @@ from vpr.types import Features, FeatureSpec
 class Projected(nn.Module):
     """W d + b, L2-normalised, of another aggregator's descriptor d.
 
-    What distillation leaves in a student that describes in its teacher's space, and what whitening is once fitted.
+    What distillation leaves in a student that describes in its teacher's space, and what whitening is once fitted: with
+    a bias it is the PCA layer of OpenIBL's vgg16_netvlad, a 1x1 convolution there.
 
     Args:
         spec: of the features.
@@ -35,7 +37,9 @@ class Projected(nn.Module):
         return bool(getattr(self.aggregator, "fixed_grid", False))
 
     def forward(self, features: Features) -> Tensor:
-        return F.normalize(self.projection(self.aggregator(features)).float(), dim=-1)
+        descriptors = self.aggregator(features).float()
+        with torch.autocast(descriptors.device.type, enabled=False):  # whitening takes differences of large numbers
+            return F.normalize(self.projection(descriptors), dim=-1)
 
 
 def projected_node(agg: Mapping[str, Any], dim: int, bias: bool = False) -> dict[str, Any]:
