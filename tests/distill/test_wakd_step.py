@@ -70,7 +70,7 @@ class Step:
 
     def soft(self, generation: int) -> Tensor:
         ours, theirs = ((parts[:1, 0], parts[None, self.difficult[1:]]) for parts in (self.parts, self.their_parts))
-        return soft_labels(ours, theirs, TEMPERATURES[generation], TEMPERATURES[0])
+        return soft_labels(ours, theirs, TEMPERATURES[generation], TEMPERATURES[0]).mean()
 
     def distilled(self, term: WAKD) -> Tensor:
         ours = self.student.outputs(self.map[self.nine])

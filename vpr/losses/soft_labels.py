@@ -28,7 +28,7 @@ def soft_labels(
     student_temperature: float,
     present: Tensor | None = None,
 ) -> Tensor:
-    """Return the mean over tuples of the cross-entropy between an earlier generation's likenesses and the student's.
+    """Return the cross-entropy of each tuple between an earlier generation's likenesses and the student's.
 
     The likenesses are the dot products of the anchor's whole image and all regions of all its difficult positives;
     their softmax at `temperature` is the label. No gradient flows into `earlier`.
@@ -37,10 +37,10 @@ def soft_labels(
         student, earlier: anchors (T, D) and regions (T, d, R, D), rows of unit norm; D may differ between the two.
         temperature: of the earlier generation; the smaller, the sharper the label.
         student_temperature: of the student, the same in all generations.
-        present: (T, d) bool, which difficult positives there are; None: all. A tuple without any does not count.
+        present: (T, d) bool, which difficult positives there are; None: all.
 
     Returns:
-        () float32; 0 where no tuple has a difficult positive.
+        (T',) float32, of the tuples that have a difficult positive. Training takes the mean.
     """
     ours, theirs = likeness(*student) / student_temperature, likeness(*earlier).detach() / temperature
     if present is not None:
@@ -48,9 +48,7 @@ def soft_labels(
         absent = ~present[kept].repeat_interleave(student[1].shape[2], dim=1)
         # A finite number, since 0 * infinity would be NaN.
         ours, theirs = (x[kept].masked_fill(absent, torch.finfo(x.dtype).min) for x in (ours, theirs))
-    if not ours.numel():
-        return student[0].sum() * 0
-    return -(theirs.softmax(1) * ours.log_softmax(1)).sum(1).mean()
+    return -(theirs.softmax(1) * ours.log_softmax(1)).sum(1)
 
 
 def likeness(anchor: Tensor, regions: Tensor) -> Tensor:
