@@ -83,7 +83,7 @@ def test_mistakes_are_answered_at_once(script: str, arguments: list[str], says: 
     assert "Config search path" not in answer.err
 
 
-GROUPS = ("backbone", "agg", "loss", "distillation", "dataset", "trainer", "optimizer", "logger", "experiment")
+GROUPS = ("backbone", "agg", "loss", "distillation", "dataset", "image", "trainer", "optimizer", "logger", "experiment")
 
 
 @pytest.mark.parametrize(("script", "groups"), [("train.py", GROUPS), ("evaluate.py", ())])

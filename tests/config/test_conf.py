@@ -11,7 +11,7 @@ from vpr.config.check_rules import check_rules
 from vpr.config.check_targets import check_targets
 from vpr.config.compose import CONF, compose
 
-GROUPS = ["agg", "augment", "backbone", "debug", "distillation", "experiment", "logger", "loss", "optimizer"]
+GROUPS = ["agg", "augment", "backbone", "debug", "distillation", "experiment", "image", "logger", "loss", "optimizer"]
 GROUPS += ["pair", "schedule", "sweep", "trainer"]
 CHOICES = [(p.parent.name, p.stem) for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
