@@ -145,11 +145,10 @@ def neighbours(
     for left, row in groupby(tiles(photos, photos, device), lambda tile: tile.left):
         best = least = None
         for tile in row:
-            height, width = tile.values.shape
+            width = tile.values.shape[1]
             low = tile.values.amin(1)
             least = low if least is None else torch.minimum(least, low)
-            same = torch.arange(max(left, tile.right), min(left + height, tile.right + width), device=low.device)
-            tile.values[same - left, same - tile.right] = torch.inf
+            tile.values.diagonal(left - tile.right).fill_(torch.inf)  # nobody is nearer than itself
             similar, index = tile.values.topk(min(k, width))
             index += tile.right
             if best is not None:

@@ -20,8 +20,9 @@ def nearest_reranked(
 ) -> Neighbours:
     """Return the `k` database rows of the smallest k-reciprocal distance, at most one of each panorama.
 
-    Arguments as of `vpr.retrieval.suppress.nearest`. What stands for similarity is 1 - distance. Rows equally far, such
-    as those that share no neighbour with the query where lambda is 0, are in the order of their descriptors.
+    Arguments as of `vpr.retrieval.suppress.nearest`. What stands for similarity is 1 - distance. Of rows equally
+    far, such as those that share no neighbour with the query where lambda is 0, the `k` nearest by descriptor come
+    first, in their order, and then the others by row number.
     """
     wide = search(database, queries, reach(k, len(database), panoramas))
     found = rerank(wide, jaccard(queries, database, settings, device))
