@@ -40,6 +40,11 @@ AT_LEAST = {
     "distillation.task_weight": 0,
     "distillation.cache_pca": 1,
     "batch_size": 1,
+    "agg.clusters": 2,
+    "clusters": 2,
+    "images": 1,
+    "descriptors_per_image": 1,
+    "iterations": 1,
     "num_workers": -1,
 }
 WHY = {

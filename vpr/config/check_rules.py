@@ -8,6 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.config.bounds import known_choices, known_keys, large_enough
+from vpr.config.clusters import something_to_cluster
 from vpr.config.devices import a_place_for_each_device, devices_can_be_counted
 from vpr.config.hints import did_you_mean
 from vpr.config.merged import image_size_is_known
@@ -18,12 +19,13 @@ Rule = Callable[[DictConfig], None]
 
 
 def check_rules(cfg: DictConfig) -> None:
-    """Check the configuration of `train.py` or `evaluate.py` as a whole.
+    """Check the configuration of `train.py`, `evaluate.py` or `cluster.py` as a whole.
 
     Raises:
         ConfigError: the first rule that does not hold.
     """
-    for rule in (*RULES, *(TRAIN_RULES if "trainer" in cfg else EVALUATE_RULES)):
+    own = TRAIN_RULES if "trainer" in cfg else CLUSTER_RULES if "clusters" in cfg else EVALUATE_RULES
+    for rule in (*RULES, *own):
         rule(cfg)
 
 
@@ -182,4 +184,5 @@ TRAIN_RULES: tuple[Rule, ...] = (
     a_teacher_for_the_terms,
     components_of_a_cache,
 )
+CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
 EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_are_ranks)

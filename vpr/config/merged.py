@@ -31,7 +31,7 @@ def image_size_is_known(cfg: DictConfig) -> None:
         return
     example = "Type for example 'image.size=[320,320]' (with the quotes)."
     if OmegaConf.is_interpolation(cfg.image, "size"):
-        sizes, names = _sizes(cfg), ", ".join(cfg.dataset.train)
+        sizes, names = _sizes(cfg), ", ".join(cfg.dataset.get("train") or cfg.dataset.weak)
         if not sizes:
             raise ConfigError(
                 f"image.size: the training sets ({names}) name no dataset.image_size: {{name: [h, w]}}. {example}"

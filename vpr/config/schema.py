@@ -156,8 +156,27 @@ class EvaluateConfig:
     out: str | None = MISSING
 
 
+@dataclass
+class ClusterConfig:
+    """Root of `cluster.py`."""
+
+    seed: int = MISSING
+    clusters: int = MISSING
+    images: int = MISSING
+    descriptors_per_image: int = MISSING
+    iterations: int = MISSING
+    overwrite: bool = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    image: ImageConfig = field(default_factory=ImageConfig)
+    batch_size: int = MISSING
+    num_workers: int = MISSING
+    device: str = MISSING
+    backbone: Any = MISSING
+    dataset: Any = MISSING
+
+
 def register() -> None:
-    """Make the schemas known to Hydra as `train_schema` and `evaluate_schema`, and `${image_size:}` to OmegaConf.
+    """Make the schemas known to Hydra as `train_schema` and so on, and `${image_size:}` to OmegaConf.
 
     A variable VPR_DATA that is empty is taken away: all sets would be looked for in the root of the disk.
     """
@@ -167,3 +186,4 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
+    store.store(name="cluster_schema", node=ClusterConfig)

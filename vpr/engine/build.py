@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from vpr.config.merged import random_weights_ok
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
+from vpr.engine.centroids import already_started, check_features, find_clusters, starting_from
 from vpr.engine.nearby import read_entry
 from vpr.errors import WeightsUnavailable
 from vpr.models.build import build_describer
@@ -27,17 +28,33 @@ def plain(config: Any) -> Any:
 def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
     """Return the describer of a run, and its `backbone`, `agg` and `image` nodes as they were used.
 
-    Where pretrained weights cannot be had, a run on sets that are all in `dataset.random_weights_ok` starts from random
-    ones, and the returned node says so.
+    The returned `agg` says that centres are in the checkpoint: the file that they came from is no part of it.
 
     Raises:
         WeightsUnavailable: the weights cannot be had, and the data set is not one for trying things out.
+        ConfigError: the aggregator starts from a cluster file, and there is none, or none of these features.
     """
     parts = {key: plain(cfg[key]) for key in ("backbone", "agg", "image")}
+    clusters = find_clusters(cfg, parts["agg"])
+    if clusters:
+        parts["agg"] = starting_from(parts["agg"], clusters)
+    describer = describer_of(parts, cfg.dataset)
+    if clusters:
+        check_features(cfg, clusters, describer, parts["backbone"])
+    parts["agg"] = already_started(parts["agg"])
+    return describer, parts
+
+
+def describer_of(parts: dict[str, Any], dataset: DictConfig) -> Describer:
+    """Make a describer of its `backbone`, `agg` and `image` nodes.
+
+    Where pretrained weights cannot be had, a run on sets that are all in `dataset.random_weights_ok` starts from random
+    ones, and `parts` then says so.
+    """
     try:
-        return build_describer(**parts), parts
+        return build_describer(**parts)
     except WeightsUnavailable as error:
-        if not random_weights_ok(cfg.dataset):
+        if not random_weights_ok(dataset):
             raise
         log.warning(
             "%s\nThis data set is for trying things out: training starts from random weights, and recall stays near "
@@ -45,7 +62,7 @@ def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
             error,
         )
         parts["backbone"]["weights"] = "none"
-        return build_describer(**parts), parts
+        return build_describer(**parts)
 
 
 def training_places(dataset: DictConfig) -> list[Places]:

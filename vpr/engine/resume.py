@@ -48,7 +48,7 @@ def check_same_run(cfg: DictConfig, path: Path) -> None:
     # Where weights came from no longer matters; a run that had none says so. Nor do the two differ by the projection
     # that distillation has put behind the aggregator.
     for config in (stored, now):
-        config["agg"] = inner_node(config["agg"])
+        config["agg"] = {key: value for key, value in inner_node(config["agg"]).items() if key != "centroids"}
         config["backbone"] = {key: value for key, value in config["backbone"].items() if key != "weights"}
     for key in SAME:
         if stored.get(key) != now[key]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,7 +83,8 @@ def write_clusters(path: str | Path, clusters: ClusterFile) -> None:
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written: {error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _check(source: Path, descriptors: np.ndarray, centroids: np.ndarray) -> None:

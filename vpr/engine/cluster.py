@@ -1,0 +1,124 @@
+"""Local descriptors of training photos, and their centres: what `cluster.py` does.
+
+As NetVLAD was published (Arandjelovic et al., CVPR 2016, appendix A): cells of the feature map, L2-normalised, some of
+each of some photos.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from omegaconf import DictConfig
+from torch.utils.data import ConcatDataset
+
+from vpr.config.clusters import cluster_names, training_sets
+from vpr.data.workers import loader_workers
+from vpr.engine.build import describer_of, plain
+from vpr.engine.centroids import clusters_folder, features_digest
+from vpr.engine.nearby import read_entry
+from vpr.engine.photos import Photos
+from vpr.errors import DataError
+from vpr.models.cluster_file import ClusterFile, cluster_path, read_clusters, write_clusters
+from vpr.models.describer import Describer
+from vpr.retrieval.describe import pick_device
+from vpr.retrieval.extract import image_loader
+from vpr.retrieval.kmeans import kmeans
+from vpr.retrieval.progress import image_progress
+
+log = logging.getLogger(__name__)
+
+WORST = 0.01  # share of photos that may be unreadable
+
+
+def make_clusters(cfg: DictConfig) -> Path:
+    """Make the cluster file of a backbone and a dataset, unless it is there already, and return its path.
+
+    Raises:
+        CheckpointError: a file of this name is there and damaged.
+        DataError: photos cannot be read, or there are too few of them.
+    """
+    device = pick_device(cfg.device)
+    path = cluster_path(clusters_folder(cfg.paths.runs), *cluster_names(cfg), cfg.clusters)
+    photos = training_photos(cfg)
+    torch.manual_seed(cfg.seed)  # of random weights, where there are no others
+    parts = {"backbone": plain(cfg.backbone), "agg": {"_target_": "vpr.models.aggregators.avg.Avg"}}
+    parts["image"] = plain(cfg.image)
+    describer = describer_of(parts, cfg.dataset).to(device).eval()
+    settings = _settings(cfg, len(photos), describer, parts["backbone"])
+    if path.is_file() and not cfg.overwrite and _is_the_same(path, settings):
+        return path
+    descriptors = local_descriptors(cfg, describer, photos, device)
+    with image_progress("k-means", cfg.iterations) as advance:
+        centroids = kmeans(descriptors, cfg.clusters, cfg.iterations, cfg.seed, device.type == "cuda", advance)
+    write_clusters(path, ClusterFile(descriptors, centroids, settings))
+    log.info("%d centres of %s descriptors are in %s", len(centroids), f"{len(descriptors):,}", path)
+    return path
+
+
+def training_photos(cfg: DictConfig) -> Sequence[Path]:
+    """Return all photos to train on: queries and gallery where a set has tuples, else those of its places."""
+    found: list[Any] = []
+    for name in training_sets(cfg):
+        if name in (cfg.dataset.get("weak") or {}):
+            made = read_entry(cfg.dataset.weak[name], f"dataset.weak.{name}")
+            found += [made.queries.paths, made.gallery.paths]
+        else:
+            found.append(Photos([read_entry(cfg.dataset.train[name], f"dataset.train.{name}")]))
+    return cast(Sequence[Path], ConcatDataset(found))
+
+
+def local_descriptors(
+    cfg: DictConfig, describer: Describer, photos: Sequence[Path], device: torch.device
+) -> np.ndarray:
+    """Return (n, C) float32: `descriptors_per_image` random cells of each of `images` random photos, of unit norm.
+
+    Which ones follows from the seed alone. Where a map has fewer cells all of them are taken.
+    """
+    chosen = np.random.default_rng(cfg.seed).permutation(len(photos))[: cfg.images]
+    paths = [photos[int(row)] for row in chosen]
+    loader = image_loader(paths, describer.preprocess, cfg.batch_size, loader_workers(cfg.num_workers))
+    parts: list[np.ndarray] = []
+    bad: list[str] = []
+    with torch.inference_mode(), image_progress("local descriptors", len(paths)) as advance:
+        for images, indices, errors in loader:
+            cells = describer.features(describer.normalise(images.to(device))).map.flatten(2).float()
+            cells = F.normalize(cells, dim=1).transpose(1, 2).cpu()
+            for row, own, error in zip(indices.tolist(), cells.numpy(), errors, strict=True):
+                order = np.random.default_rng((cfg.seed, row)).permutation(len(own))
+                parts += [] if error else [own[order[: cfg.descriptors_per_image]]]
+            bad += [error for error in errors if error]
+            if advance:
+                advance(len(errors))
+    if len(bad) > max(1, WORST * len(paths)) or not parts:
+        raise DataError(
+            f"{len(bad):,} of {len(paths):,} photos cannot be read (first: {bad[0]}). Extract the archive again."
+        )
+    if bad:
+        log.warning("%d of %d photos cannot be read and are left out (first: %s)", len(bad), len(paths), bad[0])
+    return np.concatenate(parts)
+
+
+def _settings(cfg: DictConfig, photos: int, describer: Describer, backbone: dict[str, Any]) -> dict[str, Any]:
+    """Return what decides a cluster file, as it stands in one; `backbone` is only told."""
+    own = {key: cfg[key] for key in ("seed", "clusters", "images", "descriptors_per_image", "iterations")}
+    made = {"dataset": cluster_names(cfg)[1], "photos": photos, "features": features_digest(describer)}
+    image = {"size": describer.preprocess.size, "interpolation": describer.preprocess.interpolation}
+    return json.loads(json.dumps({**own, **made, **image, "backbone": backbone}))
+
+
+def _is_the_same(path: Path, settings: dict[str, Any]) -> bool:
+    """Tell whether the file that is there is the one that would be made, or one of another project; say so."""
+    theirs = read_clusters(path).settings
+    differ = [key for key in settings if key != "backbone" and theirs.get(key) != settings[key]]
+    if theirs and differ:
+        log.info("%s was made with another %s, and is made again.", path, ", ".join(differ))
+        return False
+    log.info("%s is there already%s; overwrite=true makes it again.", path, "" if theirs else ", from elsewhere")
+    return True
