@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -79,6 +80,43 @@ def tiny(photos: Path, tmp_path: Path) -> Callable[[Sequence[str]], DictConfig]:
                     },
                 }
             )
+        return cfg
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def walk(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training photos by position: views of a place are one metre apart, places 100; `queries` are views 0 and 1."""
+    root = tmp_path_factory.mktemp("walk")
+    for place in range(PLACES):
+        for view in range(VIEWS):
+            folder = root / ("queries" if view < VIEWS // 2 else "gallery")
+            folder.mkdir(exist_ok=True)
+            shutil.copy(
+                photos / "train" / f"place{place:02d}" / f"{view}.jpg", folder / f"@{100 * place + view:04d}@0@.jpg"
+            )
+    return root
+
+
+@pytest.fixture
+def tiny_tuples(tiny: Callable, walk: Path) -> Callable[[Sequence[str]], DictConfig]:
+    """Compose a run on `walk`: 3 epochs of 6 steps of 4 tuples, with a look at the gallery before each second step."""
+
+    def make(overrides: Sequence[str] = ()) -> DictConfig:
+        own = ["supervision=tuples", "supervision.refresh_every=8", "supervision.mining.negatives=2"]
+        cfg = tiny([*own, "supervision.mining.pool=10", *overrides])
+        side = {"_target_": "vpr.data.formats.utm_folder.photos", "root": str(walk)}
+        with open_dict(cfg):
+            cfg.dataset.weak = {
+                "tiny": {
+                    "_target_": "vpr.data.weak.read",
+                    "queries": {**side, "folder": "queries"},
+                    "gallery": {**side, "folder": "gallery"},
+                    "capture": ".+",
+                }
+            }
+            del cfg.dataset["train"]
         return cfg
 
     return make

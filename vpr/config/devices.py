@@ -30,10 +30,12 @@ def devices_can_be_counted(cfg: DictConfig) -> None:
 def a_place_for_each_device(cfg: DictConfig) -> None:
     devices = cfg.trainer.devices
     count = len(devices) if OmegaConf.is_list(devices) else 1 if devices == "auto" else devices
-    if cfg.batch.places < count:
+    tuples = OmegaConf.select(cfg, "supervision.tuples")
+    what, shared = ("batch.places", cfg.batch.places) if tuples is None else ("supervision.tuples", tuples)
+    if shared < count:
         raise ConfigError(
-            f"batch.places={cfg.batch.places} with trainer.devices={devices}: the places of a step are shared out over "
-            f"{count} devices, and some would have none. Type batch.places={2 * count}, or fewer devices."
+            f"{what}={shared} with trainer.devices={devices}: the {what.partition('.')[2]} of a step are shared out over "
+            f"{count} devices, and some would have none. Type {what}={2 * count}, or fewer devices."
         )
 
 

@@ -36,7 +36,8 @@ def term_label(cfg: Any) -> str:
 
 def dataset_label(cfg: Any) -> str:
     """Return the training sets of a run."""
-    return several(OmegaConf.select(cfg, "dataset.train") or ["none"])
+    part = OmegaConf.select(cfg, "supervision.reads", default="train")
+    return several(OmegaConf.select(cfg, f"dataset.{part}") or ["none"])
 
 
 def run_label(cfg: Any) -> str:

@@ -11,7 +11,7 @@ from vpr.errors import ConfigError
 
 def random_weights_ok(dataset: DictConfig) -> bool:
     """Tell whether all training and evaluation sets are for trying things out, so that random weights will do."""
-    names = [name for part in ("train", "eval") for name in dataset.get(part) or {}]
+    names = [name for part in ("train", "weak", "eval") for name in dataset.get(part) or {}]
     allowed = dataset.get("random_weights_ok") or {}
     return bool(names) and all(allowed.get(name, False) for name in names)
 

@@ -115,6 +115,7 @@ class TrainConfig:
     backbone: Any = MISSING
     agg: Any = MISSING
     loss: Any = MISSING
+    supervision: Any = MISSING
     distillation: Any = MISSING
     dataset: Any = MISSING
     augment: Any = MISSING

@@ -30,9 +30,20 @@ class TargetFile:
 
     Args:
         identity: plain values that decide the rows; a file of another identity is never used.
+        what, shorter: for the message where the disk is too small: whose rows, and how they become shorter.
     """
 
-    def __init__(self, folder: Path, name: str, identity: Mapping[str, Any], rows: int, dim: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        identity: Mapping[str, Any],
+        rows: int,
+        dim: int,
+        what: str = "The teacher's descriptors",
+        shorter: str = "keep fewer numbers of each: distillation.cache_pca=512",
+    ) -> None:
+        self.what, self.shorter = what, shorter
         self.values, self.label = folder / f"{name}.npy", folder / f"{name}.json"
         self.identity = json.loads(json.dumps(identity))
         self.shape = (rows, dim)
@@ -97,9 +108,8 @@ class TargetFile:
         needed, free = 2 * self.shape[0] * self.shape[1], shutil.disk_usage(folder).free
         if needed > free:  # a mapped file that outgrows its disk would end the process without a word
             raise DataError(
-                f"The teacher's descriptors of {self.shape[0]:,} photos need {needed / 1e9:,.1f} GB; {folder} has "
-                f"{free / 1e9:,.1f} GB free. Free some, point paths.runs to a larger disk, or keep fewer numbers of "
-                "each: distillation.cache_pca=512."
+                f"{self.what} of {self.shape[0]:,} photos need {needed / 1e9:,.1f} GB; {folder} has "
+                f"{free / 1e9:,.1f} GB free. Free some, point paths.runs to a larger disk, or {self.shorter}."
             )
         np.lib.format.open_memmap(self.values, "w+", np.float16, self.shape)
         self._write_label(complete=False)

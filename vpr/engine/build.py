@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from vpr.config.merged import random_weights_ok
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
+from vpr.data.weak import WeakSet
 from vpr.engine.centroids import already_started, check_features, find_clusters, starting_from
 from vpr.engine.nearby import read_entry
 from vpr.errors import WeightsUnavailable
@@ -68,6 +69,11 @@ def describer_of(parts: dict[str, Any], dataset: DictConfig) -> Describer:
 def training_places(dataset: DictConfig) -> list[Places]:
     """Return the training places of all sources of a `dataset` node."""
     return [read_entry(node, f"dataset.train.{name}") for name, node in (dataset.get("train") or {}).items()]
+
+
+def weak_sets(dataset: DictConfig) -> list[WeakSet]:
+    """Return the queries and galleries of all sources of a `dataset` node."""
+    return [read_entry(node, f"dataset.weak.{name}") for name, node in (dataset.get("weak") or {}).items()]
 
 
 def evaluation_sets(dataset: DictConfig) -> Mapping[str, RetrievalSet]:

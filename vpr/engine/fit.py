@@ -17,8 +17,8 @@ from vpr.data.transforms import TrainTransform
 from vpr.data.workers import loader_workers
 from vpr.distill.cache import CachedTeacher
 from vpr.engine.bad_images import BadImages
-from vpr.engine.build import evaluation_sets, make_describer, plain, training_places
-from vpr.engine.datamodule import PlacesDataModule
+from vpr.engine.build import evaluation_sets, make_describer, plain
+from vpr.engine.centroids import find_clusters
 from vpr.engine.distillation import (
     check_same_distillation,
     connect,
@@ -34,10 +34,10 @@ from vpr.engine.recall import Recall
 from vpr.engine.resume import check_same_run, find_checkpoint
 from vpr.engine.speed import Speed
 from vpr.engine.summary import finish_run
+from vpr.engine.supervision import Folders
 from vpr.engine.targets import TeacherTargets
 from vpr.engine.top import TopCheckpoints
 from vpr.engine.trainer import device_count, make_trainer, resolve_precision
-from vpr.losses.objective import PlacesObjective
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +55,14 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         check_same_run(cfg, resume)
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     # What is quick to make comes first: a wrong value ends the run before data and weights are read.
-    objective, distiller = PlacesObjective(instantiate(cfg.loss)), make_distiller(cfg)
+    supervision = instantiate(cfg.supervision)
+    objective, distiller = supervision.objective(instantiate(cfg.loss)), make_distiller(cfg)
+    supervision.check(distiller)
+    find_clusters(cfg, plain(cfg.agg))
     optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
-    sources, sets = training_places(cfg.dataset), evaluation_sets(cfg.dataset)
+    found, sets = supervision.read(cfg.dataset), evaluation_sets(cfg.dataset)
     describer, parts = make_describer(cfg)
-    whiten_teachers(cfg, distiller, describer, sources)
+    whiten_teachers(cfg, distiller, describer, found.sources)
     parts["agg"] = keep_projection(distiller, describer, parts["agg"], cfg.seed)
     connect(distiller, describer, cfg.seed)
     parts["distillation"] = record(cfg.distillation, distiller)
@@ -79,18 +82,8 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
 
     workers = loader_workers(cfg.trainer.num_workers, device_count(cfg.trainer))
     bad = cfg.dataset.get("on_bad_image", "raise")
-    data = PlacesDataModule(
-        sources,
-        TrainTransform(describer.preprocess, augment),
-        places_per_batch=cfg.batch.places,
-        images_per_place=cfg.batch.images_per_place,
-        choice=cfg.batch.choice,
-        shuffle=cfg.batch.shuffle,
-        drop_last=cfg.batch.drop_last,
-        seed=cfg.seed,
-        num_workers=workers,
-        min_size=describer.preprocess.size,
-    )
+    transform = TrainTransform(describer.preprocess, augment)
+    data = supervision.data(found, transform, cfg, workers, Folders(directory, resume and resume.parent))
     module = TrainingModule(
         describer,
         objective,

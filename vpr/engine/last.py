@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,17 @@ class LastCheckpoint(Callback):
         if not self.stop:
             self._listen(self._leave)
             self._stepping = False
+
+    @contextmanager
+    def paused(self, trainer: pl.Trainer) -> Iterator[None]:
+        """Save before something long between two steps, which Ctrl-C may cut off at once, and what it has brought."""
+        if self._agreed(trainer, self.stop, always=True):
+            self._save_and_stop(trainer)
+        self._save(trainer)
+        self._restore()
+        self._listen(self._leave)
+        yield
+        self._save(trainer)
 
     def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
         self._restore()

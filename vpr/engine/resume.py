@@ -12,7 +12,9 @@ from vpr.errors import CheckpointError, ConfigError
 from vpr.models.aggregators.projected import inner_node
 
 # What decides the order of the batches and the shapes of the weights.
-SAME = ("seed", "batch", "image", "backbone", "agg")
+SAME = ("seed", "supervision", "batch", "image", "backbone", "agg")
+
+PLACES = {"_target_": "vpr.engine.supervision.PlacesSupervision", "reads": "train"}  # of runs before there was a choice
 
 
 def find_checkpoint(ckpt_path: str | None, runs: Path) -> Path | None:
@@ -43,8 +45,8 @@ def check_same_run(cfg: DictConfig, path: Path) -> None:
     content = checkpoint.read_any(path)
     if not isinstance(content, dict) or "position" not in content:
         raise CheckpointError(f"{path} is no training checkpoint: only the last.ckpt of a run can be gone on from.")
-    stored = checkpoint.read(path)["config"]
     now = plain(cfg)
+    stored = {"supervision": PLACES, **checkpoint.read(path)["config"]}
     # Where weights came from no longer matters; a run that had none says so. Nor do the two differ by the projection
     # that distillation has put behind the aggregator.
     for config in (stored, now):

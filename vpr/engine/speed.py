@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
@@ -24,6 +26,14 @@ class Speed(Callback):
     def _restart(self) -> None:
         self._images, self._waited, self._batches = 0, 0.0, 0
         self._began = self._ended = time.perf_counter()
+
+    @contextmanager
+    def paused(self, trainer: pl.Trainer) -> Iterator[None]:
+        """Leave out the time that passes in here."""
+        began = time.perf_counter()
+        yield
+        passed = time.perf_counter() - began
+        self._began, self._ended = self._began + passed, self._ended + passed
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._restart()

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from vpr.data.tuples import TupleBatch
+from vpr.errors import ConfigError
 from vpr.losses.gather import gather_rows
 from vpr.losses.mined import LossResult
+from vpr.losses.tuple_loss import TupleLoss
 from vpr.types import PlaceBatch
 
 
@@ -16,12 +19,47 @@ class PlacesObjective(nn.Module):
 
     Args:
         loss: (descriptors (N, D) float32, labels (N,)) -> LossResult.
+
+    Raises:
+        ConfigError: a loss of tuples.
     """
 
     def __init__(self, loss: nn.Module) -> None:
         super().__init__()
+        if isinstance(loss, TupleLoss):
+            raise ConfigError(
+                "loss: it compares a query with its positive and its negatives, and supervision=places has batches of "
+                "places. Type loss=multi_similarity (or another one of places), or supervision=tuples."
+            )
         self.loss = loss
 
     def forward(self, descriptors: Tensor, batch: PlaceBatch) -> LossResult:
         """Return the loss of this rank's descriptors (n, D), gathered with those of the other ranks."""
         return self.loss(gather_rows(descriptors.float()), gather_rows(batch.labels))
+
+
+class TuplesObjective(nn.Module):
+    """Queries with a positive and negatives: a query's descriptor is to be nearer to that of its positive.
+
+    The loss is the mean over the tuples of all ranks. Difficult positives are no part of it: they are for soft labels.
+
+    Args:
+        loss: of tuples.
+
+    Raises:
+        ConfigError: a loss of places.
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        if not isinstance(loss, TupleLoss):
+            raise ConfigError(
+                "loss: it compares places, and supervision=tuples has queries with a positive and negatives. "
+                "Type loss=sare_independent, sare_joint or triplet_tuples, or supervision=places."
+            )
+        self.loss = loss
+
+    def forward(self, descriptors: Tensor, batch: TupleBatch) -> LossResult:
+        """Return the loss of this rank's descriptors (n, D), tuple by tuple, gathered with those of the other ranks."""
+        tuples = gather_rows(descriptors.float().unflatten(0, (-1, batch.size)))
+        return self.loss(tuples[:, 0], tuples[:, 1], tuples[:, 2 : 2 + batch.negatives])

@@ -38,9 +38,8 @@ def triplet(anchor: Tensor, positive: Tensor, negatives: Tensor, margin: float =
     The weakly supervised ranking loss of NetVLAD (Arandjelovic et al., CVPR 2016, section 4) uses squared distances
     and a margin of 0.1, of which this margin is the root: as OpenIBL and WAKD train.
     """
-    return F.triplet_margin_loss(
-        *torch.broadcast_tensors(anchor[:, None], positive[:, None], negatives), margin=margin, p=2
-    )
+    a, p, n = torch.broadcast_tensors(anchor[:, None], positive[:, None], negatives)
+    return F.triplet_margin_loss(a, p, n, margin=margin, p=2)
 
 
 def likeness(anchor: Tensor, positive: Tensor, negatives: Tensor, temperature: float | None) -> tuple[Tensor, Tensor]:

@@ -10,13 +10,16 @@ import pandas as pd
 from vpr.data.toycity.ensure import ensure_city
 from vpr.data.toycity.plan import TOWNS
 from vpr.data.toycity.specs import TestSpec, TrainSpec
+from vpr.errors import ConfigError
 from vpr.types import Protocol
 
 if TYPE_CHECKING:
     from vpr.data.places import Places
+    from vpr.data.positioned import Positioned
     from vpr.data.retrieval_set import RetrievalSet
 
 RADIUS = 25.0  # metres
+ASKED = 2  # photos of each place that are queries where positions are all that is known
 
 
 def train_places(
@@ -33,6 +36,41 @@ def train_places(
 
     folder = ensure_city(root, TrainSpec(seed, places, images_per_place), workers, draw)
     return gsv_cities.read(folder, [name for name, *_ in TOWNS[:2]], min_images_per_place=min_images_per_place)
+
+
+def train_photos(
+    root: str | Path,
+    side: str,
+    seed: int = 0,
+    places: int = 250,
+    images_per_place: int = 6,
+    workers: int | None = None,
+    draw: bool = True,
+) -> Positioned:
+    """Return the same photos with their positions: two of each place on the side `queries`, the rest on `gallery`.
+
+    Photos of one place are within 10 m of each other but for a few, those of two places of a street 30 m apart or more.
+    Groups are the cities.
+
+    Raises:
+        ConfigError: another side.
+    """
+    from vpr.data.positioned import Positioned
+
+    if side not in ("queries", "gallery"):
+        raise ConfigError(f"side={side} is unknown: choose queries or gallery.")
+    folder = ensure_city(root, TrainSpec(seed, places, images_per_place), workers, draw)
+    index = pd.read_csv(folder / "index.csv")
+    asked = index.groupby(["city_id", "place_id"]).cumcount() < ASKED
+    chosen = index[asked if side == "queries" else ~asked]
+    return Positioned(
+        name="toycity",
+        root=folder,
+        files=chosen["path"].tolist(),
+        positions=chosen[["utm_east", "utm_north"]].to_numpy(),
+        headings=chosen["heading"].to_numpy(),
+        groups=pd.factorize(chosen["city_id"], sort=True)[0],
+    )
 
 
 def test_set(

@@ -19,9 +19,11 @@ class Term(nn.Module):
 
     Attributes:
         needs_map: whether it compares feature maps, which not all teachers show and no cache of descriptors has.
+        needs_places: whether it asks which images are of one place, which is not known of tuples.
     """
 
     needs_map = False
+    needs_places = False
 
     def __init__(self, weight: float = 1.0) -> None:
         super().__init__()

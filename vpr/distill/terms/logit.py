@@ -23,6 +23,8 @@ class Logit(Term):
         temperature: of the softmax.
     """
 
+    needs_places = True
+
     def __init__(self, weight: float = 1.0, temperature: float = 0.05) -> None:
         super().__init__(weight)
         self.temperature = temperature

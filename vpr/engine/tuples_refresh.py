@@ -1,0 +1,169 @@
+"""A look at the gallery: queries and gallery are described with the network as it is now, and tuples mined."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from vpr import checkpoint
+from vpr.data.bad_images import BadImageTally
+from vpr.data.candidates import Candidates
+from vpr.data.query_order import Chunk
+from vpr.distill.target_file import TargetFile
+from vpr.engine.photos import Photos
+from vpr.engine.tuples_mine import Described, mine_chunk
+from vpr.models.describer import Describer
+from vpr.retrieval import ranks
+from vpr.retrieval.describe import describe_fn
+from vpr.retrieval.extract import extract, image_loader
+from vpr.retrieval.mining import Mining
+from vpr.types import PlaceBatch
+
+log = logging.getLogger(__name__)
+
+SAY_EVERY = 60.0
+"""Seconds between two lines that say how far one is."""
+
+
+@dataclass
+class Refresh:
+    """Mines the tuples of a chunk; the ranks share the work, and get the same tuples, whatever their number.
+
+    Args:
+        folder: where the descriptors lie until the tuples are mined. What an interrupted refresh has left there is
+            taken up again, if it is of the same weights and photos.
+        gallery: photos of the gallery that are described, and may be negatives, drawn anew each time: the partial
+            mining of Berton et al. (CVPR 2022). None: all, as published with NetVLAD.
+        batch_size, num_workers: for describing.
+    """
+
+    candidates: Candidates
+    mining: Mining
+    folder: Path
+    seed: int = 0
+    gallery: int | None = None
+    batch_size: int = 32
+    num_workers: int = 0
+    _warned: set[str] = field(default_factory=set)
+
+    def __call__(
+        self,
+        chunk: Chunk,
+        earlier: np.ndarray,
+        describer: Describer,
+        device: torch.device,
+        precision: str,
+        channels_last: bool = False,
+        leave_out: Collection[int] = (),
+    ) -> np.ndarray:
+        """Return the tuples (n, size) of the chunk's queries, as numbers of photos; -1 for lacking difficult positives.
+
+        Args:
+            earlier: (Q, negatives) int64, gallery rows that were each query's negatives last time, -1 where it had
+                none; they are replaced by the new ones.
+            leave_out: photos that no tuple may have.
+
+        Raises:
+            DataError: more than 1 % of the photos cannot be read, or a query has too few negatives.
+        """
+        began = time.monotonic()
+        rows = self._offered(chunk, earlier)
+        photos = np.concatenate([chunk.queries, self.candidates.queries + rows])
+        file = self._file(photos, describer, precision)
+        bad = self._describe(file, photos, describer, device, precision, channels_last)
+        bad |= {row for row, photo in enumerate(photos) if photo in leave_out} if leave_out else set()
+        described = Described(file.attach("r"), rows, np.array(sorted(bad), np.int64))
+        tuples = mine_chunk(chunk, described, self.candidates, self.mining, earlier, self.seed, device)
+        del described
+        ranks.gather(None)
+        if ranks.rank() == 0:
+            file.delete()
+            log.info(
+                "%s photos described and %s tuples mined in %.0f s.",
+                *(f"{len(photos):,}", f"{len(tuples):,}", time.monotonic() - began),
+            )
+        return tuples
+
+    def _offered(self, chunk: Chunk, earlier: np.ndarray) -> np.ndarray:
+        """Return the gallery rows (rising) that are described: those that the queries need, and the rest by chance."""
+        everything = self.candidates.gallery
+        if self.gallery is None or self.gallery >= everything:
+            return np.arange(everything)
+        rng = np.random.default_rng((self.seed, chunk.epoch, chunk.number, 0, 1))
+        known = earlier[chunk.queries].ravel()
+        needed = [self.candidates.positives[query] for query in chunk.queries]
+        return np.unique(
+            np.concatenate([rng.choice(everything, self.gallery, replace=False), known[known >= 0], *needed])
+        )
+
+    def _file(self, photos: np.ndarray, describer: Describer, precision: str) -> TargetFile:
+        if ranks.world() > 1:
+            for buffer in describer.buffers():  # as before each step: BatchNorm's statistics are rank 0's
+                dist.broadcast(buffer, 0)
+        identity = {
+            "weights": checkpoint.digest(checkpoint.pack(describer, {"backbone": {}, "agg": {}})),
+            "photos": hashlib.sha256(photos.tobytes()).hexdigest(),
+            "precision": precision,
+        }
+        shorter = "set supervision.refresh_gallery=5000"
+        return TargetFile(self.folder, "descriptors", identity, len(photos), describer.dim, "The descriptors", shorter)
+
+    def _describe(
+        self,
+        file: TargetFile,
+        photos: np.ndarray,
+        describer: Describer,
+        device: torch.device,
+        precision: str,
+        channels_last: bool,
+    ) -> set[int]:
+        """Fill the file; return the rows of photos that cannot be read."""
+        complete = ranks.broadcast(ranks.rank() == 0 and file.begin())
+        if not complete:
+            missing = ranks.broadcast(self._unfinished(file.missing(), len(photos)) if ranks.rank() == 0 else None)
+            assert missing is not None
+            numbered = Photos(self.candidates.sources)
+            paths = [numbered[photo] for photo in photos.tolist()]
+            describe = describe_fn(describer, device, precision, channels_last)
+            loader = image_loader(paths, describer.preprocess, self.batch_size, self.num_workers, rows=missing)
+            found = extract(describe, loader, file.attach(), _said(len(missing)))
+            self._check(found, len(photos))
+            if ranks.rank() == 0:
+                file.seal(found)
+        return set(ranks.broadcast(file.bad() if ranks.rank() == 0 else {}))
+
+    def _unfinished(self, missing: np.ndarray, total: int) -> np.ndarray:
+        """Return all rows of the batches that lack one: each is described in the company that it always had."""
+        batches = np.unique(missing // self.batch_size)
+        rows = (batches[:, None] * self.batch_size + np.arange(self.batch_size)).ravel()
+        return rows[rows < total]
+
+    def _check(self, bad: dict[int, str], photos: int) -> None:
+        tally = BadImageTally(minimum=0)  # all of them have been seen
+        tally.add(PlaceBatch(torch.empty(0), torch.empty(photos - len(bad)), tuple(bad.values())))
+        for sentence in bad.values():
+            if sentence not in self._warned and ranks.rank() == 0:
+                log.warning("Left out: %s", sentence)
+        self._warned |= set(bad.values())
+
+
+def _said(total: int) -> Callable[[int], None]:
+    """Return `progress` of `extract` that logs a line from time to time; Lightning's own bar is on the screen."""
+    done, said = 0, time.monotonic()
+
+    def progress(images: int) -> None:
+        nonlocal done, said
+        done += images * ranks.world()
+        if ranks.rank() == 0 and time.monotonic() - said > SAY_EVERY:
+            said = time.monotonic()
+            log.info("Describing the training photos: %s of %s ...", f"{min(done, total):,}", f"{total:,}")
+
+    return progress
