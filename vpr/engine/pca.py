@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from vpr import checkpoint
+from vpr.config.app import first_of_ours
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.workers import loader_workers
 from vpr.engine.photos import Photos
@@ -100,9 +102,10 @@ def _fitted(cfg: DictConfig, content: Content, device: torch.device) -> tuple[Co
     names = _training_sets(cfg, content)
     try:
         photos = training_photos(names, cfg, "pca.dataset")
-    except DataAbsent as error:
-        if found.get("model") == model:
-            raise DataAbsent(f"{error} To use what was fitted before, type pca.file={path}") from error
+    except (DataAbsent, HydraException) as error:
+        cause = first_of_ours(error)
+        if isinstance(cause, DataAbsent) and found.get("model") == model:
+            raise DataAbsent(f"{cause} To use what was fitted before, type pca.file={path}") from error
         raise
     origin: Origin = {"model": model, "dataset": "+".join(names), "photos": photos.digest()}
     origin |= {"samples": pca.samples, "seed": pca.seed}

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from hydra.errors import HydraException
 from omegaconf import DictConfig
 
+from vpr.config.app import first_of_ours
 from vpr.config.entries import data_sets, dataset_names
 from vpr.data.places import Places
 from vpr.data.positioned import Positioned
 from vpr.data.weak import WeakSet
 from vpr.engine.nearby import read_entry
 from vpr.engine.photos import Photos
-from vpr.errors import ConfigError
+from vpr.errors import ConfigError, DataAbsent
 
 
 def trained_on(content: Mapping[str, Any]) -> list[str]:
@@ -40,13 +42,23 @@ def training_photos(names: Sequence[str], cfg: DictConfig, key: str) -> Photos:
 
 
 def _sources(name: str, cfg: DictConfig, key: str) -> Iterator[Places]:
-    entries = _own(name, cfg) or _known(name, cfg, key)
+    own = _own(name, cfg)
+    entries = own or _known(name, cfg, key)
     weak = {name for part, name in entries if part == "weak"}
-    for (part, entry), node in entries.items():
-        if part == "weak":
-            yield from _both_sides(read_entry(node, f"dataset.weak.{entry}"))
-        elif entry not in weak:
-            yield read_entry(node, f"dataset.train.{entry}")
+    try:
+        for (part, entry), node in entries.items():
+            if part == "weak":
+                yield from _both_sides(read_entry(node, f"dataset.weak.{entry}"))
+            elif entry not in weak:
+                yield read_entry(node, f"dataset.train.{entry}")
+    except (DataAbsent, HydraException) as error:
+        cause = first_of_ours(error)
+        if own or not isinstance(cause, DataAbsent):
+            raise
+        raise DataAbsent(
+            f"{cause} It is {key}, and looked for below paths.data={cfg.paths.data}. If it is elsewhere, add it "
+            f"to the command, dataset=[...,{name}], where its root can be typed."
+        ) from error
 
 
 def _own(name: str, cfg: DictConfig) -> dict[tuple[str, str], DictConfig]:

@@ -1,0 +1,95 @@
+"""Files of components: the published ones, ours, and those that cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from vpr.errors import CheckpointError
+from vpr.retrieval.components import Components
+from vpr.retrieval.pca_file import pca_path, read_attributes, read_components, write_components
+from vpr.retrieval.whitening import from_components
+
+MADE = Components(torch.tensor([1.0, 2.0, 0.0]), torch.eye(3)[:, :2], torch.tensor([4.0, 1.0]))
+
+
+@pytest.mark.parametrize("name", ["dual", "primal"])
+@pytest.mark.parametrize(("whiten", "key"), [(True, "white"), (False, "nowhite")])
+def test_published_files(shared: Path, name: str, whiten: bool, key: str) -> None:
+    path, golden = shared / "golden" / f"pca_params_{name}.h5", np.load(shared / "golden" / "pca.npz")
+    assert read_attributes(path) == {}
+    whitening = from_components(read_components(path), 16, whiten)
+    found = whitening(torch.from_numpy(golden[f"{name}_test"])).numpy()
+    np.testing.assert_allclose(found, golden[f"{name}_out_{key}"], rtol=1e-4, atol=1e-5)
+
+
+def test_where_it_lies() -> None:
+    assert pca_path("runs/x/model_best.pth.tar") == Path("runs/x/pca_params_model_best.h5")
+    assert pca_path("best.ckpt") == Path("pca_params_best.h5")
+
+
+def test_published_layout(tmp_path: Path) -> None:
+    path = tmp_path / "pca_params_x.h5"
+    write_components(path, MADE, {"model": "abc", "seed": 3})
+    with h5py.File(path) as file:
+        assert {name: (file[name].shape, file[name].dtype) for name in file} == {
+            "U": ((3, 2), np.float32),
+            "lams": ((2,), np.float32),
+            "mu": ((3, 1), np.float32),
+            "Utmu": ((2, 1), np.float32),
+        }
+        assert file["Utmu"][:].ravel().tolist() == [1, 2]
+    assert read_attributes(path) == {"model": "abc", "seed": 3}
+    assert all(torch.equal(found, made) for found, made in zip(read_components(path), MADE, strict=True))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_fewer_of_its_directions(tmp_path: Path) -> None:
+    write_components(tmp_path / "a.h5", MADE, {})
+    whitening = from_components(read_components(tmp_path / "a.h5"), 1)
+    assert whitening.matrix.tolist() == [[0.5, 0, 0]]  # 1 / sqrt(4)
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="a.h5 cannot be written"):
+        write_components(tmp_path / "none" / "a.h5", MADE, {})
+
+
+def changed(name: str, value: np.ndarray | None) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with h5py.File(path, "r+") as file:
+            del file[name]
+            if value is not None:
+                file[name] = value
+
+    return change
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (cut, "damaged or no HDF5 file .*Delete it, or copy it again"),
+        (lambda path: path.write_text("<html>"), "damaged or no HDF5 file"),
+        (lambda path: path.unlink(), "no such file"),
+        (changed("lams", None), r"lacks lams: it holds U, Utmu, mu, and should hold U \(D, k\)"),
+        (changed("lams", np.ones(5, np.float32)), r"'lams': \(5,\)"),
+        (changed("mu", np.array([[np.nan], [0], [0]], np.float32)), "NaN or infinite"),
+        (changed("lams", np.array([1.0, 4.0], np.float32)), "do not fall"),
+        (changed("U", np.array(["a", "b"], h5py.string_dtype())), "is damaged"),
+    ],
+)
+def test_what_cannot_be_used(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
+    path = tmp_path / "a.h5"
+    write_components(path, MADE, {})
+    spoil(path)
+    with pytest.raises(CheckpointError, match=message):
+        read_components(path)
