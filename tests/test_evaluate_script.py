@@ -45,9 +45,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def evaluate(folder: Path, *arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+def evaluate(
+    folder: Path, *arguments: str, launcher: tuple[str, ...] = (), dataset: str = "gardens_point"
+) -> subprocess.CompletedProcess[str]:
     overrides = [
-        "dataset=gardens_point",
+        f"dataset={dataset}",
         f"dataset.eval.gardens_point.root={folder / 'drawn'}",
         "dataset.eval.gardens_point.database={condition: day}",
         "dataset.eval.gardens_point.queries={condition: night}",
@@ -83,6 +85,47 @@ def test_one_and_two_ranks_from_the_command_line(folder: Path) -> None:
     assert two["settings"]["ranks"] == 2
     assert one["sets"]["drawn@2f"]["recalls"] == two["sets"]["drawn@2f"]["recalls"]
     assert (folder / "alone/predictions.csv").read_text() == (folder / "both/predictions.csv").read_text()
+
+
+@pytest.mark.slow
+def test_whitened_by_one_and_by_two_ranks(folder: Path) -> None:
+    """Components fitted to all 26 photos, once, beside the checkpoint; the same recall by what two ranks fitted."""
+    ckpt = folder / "epoch=3[0.91](1).ckpt"
+    arguments = [f"ckpt={ckpt}", "pca.dim=6", "pca.dataset=places_folder"]
+    arguments += [f"dataset.train.places_folder.root={folder / 'drawn'}", f"pca.save={folder / 'six (6).ckpt'}"]
+    both = "[gardens_point,places_folder]"
+    alone = evaluate(folder, *arguments, f"out={folder / 'white1'}", dataset=both)
+    assert alone.returncode == 0, alone.stderr
+    assert "drawn@2f[whitened-6]" in alone.stdout and "D = 6" in " ".join(alone.stdout.split())
+    assert "fitted to 26 of 26 photos of places_folder" in " ".join((alone.stdout + alone.stderr).split())
+    kept = folder / "pca_params_epoch=3[0.h5"
+    assert kept.is_file() and checkpoint.load(folder / "six (6).ckpt").dim == 6
+
+    again = evaluate(folder, f"ckpt={ckpt}", f"pca.file={kept}", f"out={folder / 'white2'}")
+    assert again.returncode == 0, again.stderr
+    kept.unlink()
+    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone")
+    two = evaluate(folder, *arguments, f"out={folder / 'white3'}", launcher=torchrun, dataset=both)
+    assert two.returncode == 0, two.stderr
+    found = [json.loads((folder / f"white{n}/metrics.json").read_text()) for n in (1, 2, 3)]
+    (recalls,) = {json.dumps(one["sets"]["drawn@2f[whitened-6]"]["recalls"]) for one in found}
+    assert json.loads(recalls)["R@20"] == 1
+    assert found[0]["settings"]["pca"]["dataset"] == "places_folder"
+
+
+@pytest.mark.slow
+def test_reranked_recall_beside_the_plain_one(folder: Path) -> None:
+    ckpt = f"ckpt={folder / 'epoch=3[0.91](1).ckpt'}"
+    done = evaluate(folder, ckpt, "rerank=kreciprocal", "rerank.k1=6", f"out={folder / 'reranked'}")
+    assert done.returncode == 0, done.stderr
+    names = ["drawn@2f", "drawn@2f[kreciprocal-6-1-0]"]
+    assert done.stdout.count("R@20") == 2 and all(name in done.stdout for name in names)
+    assert list(json.loads((folder / "reranked/metrics.json").read_text())["sets"]) == names
+    assert all((folder / f"reranked/matches_{name}.png").is_file() for name in names)
+    refused = evaluate(folder, ckpt, "rerank=kreciprocal", "rerank.k1=26")
+    assert refused.returncode == 2 and "ConfigError: k1=26: there are 26 photos in all" in refused.stderr
+    refused = evaluate(folder, ckpt, "rerank=kreciprocal", "rerank.k2=0")
+    assert refused.returncode == 2 and "ConfigError: k2=0" in refused.stderr and "Traceback" not in refused.stderr
 
 
 @pytest.mark.slow
