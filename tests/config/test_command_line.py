@@ -87,10 +87,10 @@ GROUPS = ("backbone", "agg", "loss", "distillation", "dataset", "image", "traine
 
 
 @pytest.mark.parametrize(("script", "groups"), [("train.py", GROUPS), ("evaluate.py", ())])
-def test_help_shows_groups_and_five_examples(script: str, groups: tuple[str, ...], tmp_path: Path) -> None:
+def test_help_shows_groups_and_examples(script: str, groups: tuple[str, ...], tmp_path: Path) -> None:
     answer = quickly(script, "--help", runs=tmp_path)
     assert answer.code == 0
-    assert len(re.findall(rf"^ +python {script}", answer.out, re.MULTILINE)) == 5
+    assert len(re.findall(rf"^ +python {script}", answer.out, re.MULTILINE)) >= 5
     assert "dataset" in answer.out
     for group in groups:
         assert re.search(rf"^ *{group}: \w+", answer.out, re.MULTILINE), group
