@@ -25,7 +25,7 @@ from vpr.types import Preprocess
 
 FORMAT = 1
 KEYS = ("format", "config", "weights", "preprocess", "metrics", "versions")
-IMPORT_HINT = "Published MixVPR files are converted by `python -m vpr.interop PATH out.ckpt`."
+IMPORT_HINT = "Files published with MixVPR, OpenIBL or WAKD are converted by `python -m vpr.interop PATH out.ckpt`."
 
 
 def save(

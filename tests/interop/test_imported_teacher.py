@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,10 @@ from vpr.engine.distillation import make_teachers
 from vpr.interop.mixvpr import convert
 
 
-def test_with_the_published_outputs(shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("build_checkpoints", shared / "golden" / "build_checkpoints.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    write(tmp_path / "ours.ckpt", convert(Path(module.write("mixvpr_kd_resnet18", tmp_path))))
+def test_with_the_published_outputs(
+    shared: Path, published: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "ours.ckpt", convert(published("mixvpr_kd_resnet18")))
     options = [f"distillation.teacher.ckpt={tmp_path}/ours.ckpt", "distillation.teacher.precision=32-true"]
     (teacher,) = make_teachers(compose("train", ["distillation=similarity", *options]))
     assert teacher.preprocess.size == (320, 320)

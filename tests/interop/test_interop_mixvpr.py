@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -17,18 +16,6 @@ from vpr.interop.__main__ import main
 from vpr.interop.mixvpr import convert
 
 MODELS = ["mixvpr_resnet50", "mixvpr_kd_resnet18", "mixvpr_efficientnet_b0", "mixvpr_mobilenet_v2"]
-
-
-@pytest.fixture(scope="module")
-def published(shared, tmp_path_factory):
-    """Function that builds one published file in a temporary folder."""
-    script = shared / "golden" / "build_checkpoints.py"
-    spec = importlib.util.spec_from_file_location("build_checkpoints", script)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    folder = tmp_path_factory.mktemp("published")
-    return lambda name: Path(module.write(name, folder))
 
 
 def manifest_state(shared: Path, name: str) -> dict[str, torch.Tensor]:

@@ -37,6 +37,6 @@ def _own_name(key: str, first: int) -> str:
         return f"{place}.{('conv', 'bn').index(kind)}.{tensor}"
     if gate:
         block, number, tensor = gate.groups()
-        place, part = divmod(int(number) - first, 3)  # convolution, BatchNorm and activation, twice
-        return f"{block}gate.layers.{place}.{part}.{tensor}"
+        index, part = divmod(int(number) - first, 3)  # convolution, BatchNorm and activation, twice
+        return f"{block}gate.layers.{index}.{part}.{tensor}"
     return re.sub(r"^linear(\d\.)", r"classifier.\1", key)
