@@ -17,6 +17,7 @@ from pytorch_lightning.callbacks import Callback
 
 import vpr.engine.fit as fit_module
 from vpr.config.compose import compose
+from vpr.engine.module import TrainingModule
 
 PLACES, VIEWS, SIDE = 12, 4, 48
 
@@ -87,7 +88,7 @@ def tiny(photos: Path, tmp_path: Path) -> Callable[[Sequence[str]], DictConfig]:
 
 @pytest.fixture(scope="session")
 def walk(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The training photos by position: views of a place are one metre apart, places 100; `queries` are views 0 and 1."""
+    """The training photos by position: places 100 metres apart, their views one; views 0 and 1 are `queries`."""
     root = tmp_path_factory.mktemp("walk")
     for place in range(PLACES):
         for view in range(VIEWS):
@@ -120,6 +121,21 @@ def tiny_tuples(tiny: Callable, walk: Path) -> Callable[[Sequence[str]], DictCon
         return cfg
 
     return make
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], float]]:
+    """Photos and loss of every step, in order."""
+    seen: list[tuple[list[int], float]] = []
+    step = TrainingModule.training_step
+
+    def recorded(self, batch, batch_idx):
+        loss = step(self, batch, batch_idx)
+        seen.append((batch.photos.tolist(), loss.item()))
+        return loss
+
+    monkeypatch.setattr(TrainingModule, "training_step", recorded)
+    return seen
 
 
 class InterruptAt(Callback):

@@ -4,27 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 import torch
 
 from vpr import checkpoint
 from vpr.engine.fit import fit
-from vpr.engine.module import TrainingModule
-
-
-@pytest.fixture
-def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], float]]:
-    """Photos and loss of every step, in order."""
-    seen: list[tuple[list[int], float]] = []
-    step = TrainingModule.training_step
-
-    def recorded(self, batch, batch_idx):
-        loss = step(self, batch, batch_idx)
-        seen.append((batch.photos.tolist(), loss.item()))
-        return loss
-
-    monkeypatch.setattr(TrainingModule, "training_step", recorded)
-    return seen
 
 
 def test_a_run_on_tuples_leaves_a_usable_best_checkpoint(tiny_tuples, tmp_path: Path, steps):

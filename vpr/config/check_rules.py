@@ -12,6 +12,7 @@ from vpr.config.clusters import something_to_cluster
 from vpr.config.devices import a_place_for_each_device, devices_can_be_counted
 from vpr.config.hints import did_you_mean
 from vpr.config.merged import image_size_is_known
+from vpr.config.supervision import something_to_train_on
 from vpr.config.teacher import has_teacher, how_to_get_a_teacher
 from vpr.errors import ConfigError
 
@@ -36,14 +37,6 @@ def image_size_fits_patches(cfg: DictConfig) -> None:
         raise ConfigError(
             f"image.size={cfg.image.size}: the backbone cuts images into patches of {patch} pixels, and both sides "
             f"must be multiples of that. Type 'image.size=[{height},{width}]' (with the quotes)."
-        )
-
-
-def something_to_train_on(cfg: DictConfig) -> None:
-    if not OmegaConf.select(cfg, "dataset.train"):
-        raise ConfigError(
-            "dataset: it has no images to train on, only evaluation sets. "
-            "Add a training set, for example dataset=[gsv_cities,pitts30k_val]."
         )
 
 

@@ -34,8 +34,8 @@ def a_place_for_each_device(cfg: DictConfig) -> None:
     what, shared = ("batch.places", cfg.batch.places) if tuples is None else ("supervision.tuples", tuples)
     if shared < count:
         raise ConfigError(
-            f"{what}={shared} with trainer.devices={devices}: the {what.partition('.')[2]} of a step are shared out over "
-            f"{count} devices, and some would have none. Type {what}={2 * count}, or fewer devices."
+            f"{what}={shared} with trainer.devices={devices}: the {what.partition('.')[2]} of a step are shared out "
+            f"over {count} devices, and some would have none. Type {what}={2 * count}, or fewer devices."
         )
 
 
