@@ -21,8 +21,9 @@ from vpr import checkpoint
 from vpr.config.compose import compose
 from vpr.engine import cluster
 from vpr.engine.build import make_describer
-from vpr.engine.cluster import make_clusters, training_photos
+from vpr.engine.cluster import make_clusters
 from vpr.engine.fit import fit
+from vpr.engine.training_photos import training_photos
 from vpr.errors import CheckpointError, ConfigError, DataError
 from vpr.models.build import build_describer
 from vpr.models.cluster_file import ClusterFile, read_clusters, write_clusters
@@ -80,7 +81,7 @@ def test_the_file_holds_cells_of_the_map_and_their_centres(clustering: Clusterin
         {"_target_": "vpr.models.aggregators.avg.Avg"},
         {"size": [48, 48]},
     ).eval()
-    images = np.stack([cv2.imread(str(p))[..., ::-1] for p in training_photos(cfg)])
+    images = np.stack([cv2.imread(str(p))[..., ::-1] for p in photos_of(cfg)])
     with torch.no_grad():
         maps = describer.features(describer.normalise(torch.from_numpy(images).permute(0, 3, 1, 2))).map
     cells = torch.nn.functional.normalize(maps.flatten(2), dim=1).permute(0, 2, 1)  # (48 photos, 36, 128)
@@ -97,16 +98,20 @@ def test_maps_with_fewer_cells_give_all_of_them(clustering: Clustering):
 
 def test_tuples_give_their_queries_and_their_gallery(clustering: Clustering, tmp_path: Path):
     cfg = clustering()
-    for side, east in (("database", (0, 100)), ("queries", (5, 105))):
+    rng = np.random.default_rng(0)
+    for side, east in (("gallery", (0, 100, 200)), ("queries", (5, 105))):
         (tmp_path / side).mkdir()
         for number in east:
-            cv2.imwrite(f"{tmp_path}/{side}/@{number}.0@0.0@17@T@{side}{number}@.jpg", np.zeros((48, 48, 3), np.uint8))
-    side = {"_target_": "vpr.data.formats.utm_folder.photos", "root": str(tmp_path)}
-    tuples = {"_target_": "vpr.data.weak.read", "capture": ".*", "queries": {**side, "folder": "queries"}}
+            photo = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
+            cv2.imwrite(f"{tmp_path}/{side}/@{number}.0@0.0@17@T@{side}{number}@.jpg", photo)
+    sides = {
+        side: {"_target_": "vpr.data.formats.utm_folder.photos", "root": str(tmp_path), "folder": side}
+        for side in ("queries", "gallery")
+    }
     with open_dict(cfg):
-        cfg.dataset.weak = {"tiny": {**tuples, "gallery": {**side, "folder": "database"}}}
-    found = training_photos(cfg)
-    assert [found[row].parent.name for row in range(len(found))] == ["queries"] * 2 + ["database"] * 2
+        cfg.dataset.weak = {"tiny": {"_target_": "vpr.data.weak.read", "capture": ".*", **sides}}
+    found = read_clusters(make_clusters(cfg))
+    assert found.settings["photos"] == 5 and len(found.descriptors) == 5 * 8
 
 
 def test_it_is_not_made_twice_unless_asked_for_or_other_settings(clustering, caplog):
@@ -141,12 +146,12 @@ def test_a_file_of_another_project_stays_and_a_damaged_one_is_told(clustering, t
 
 
 def test_unreadable_photos_are_left_out_or_end_it(clustering, photos, tmp_path, caplog, monkeypatch):
-    good = training_photos(clustering())
+    good = photos_of(clustering())
     damaged = tmp_path / "damaged.jpg"
     damaged.write_bytes(b"\xff\xd8")
     for bad in (1, 2):
         paths = [damaged] * bad + [good[row] for row in range(10 - bad)]
-        monkeypatch.setattr(cluster, "training_photos", lambda _, paths=paths: paths)
+        monkeypatch.setattr(cluster, "training_photos", lambda *_, paths=paths: paths)
         if bad == 1:
             assert len(read_clusters(make_clusters(clustering())).descriptors) == 72
             assert "1 of 10 photos cannot be read and are left out" in caplog.text
@@ -163,6 +168,10 @@ def test_interrupted_it_leaves_nothing_behind(clustering, tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         make_clusters(clustering())
     assert not list((tmp_path / "runs").rglob("*.hdf5*"))
+
+
+def photos_of(cfg: DictConfig) -> list[Path]:
+    return list(training_photos(["tiny"], cfg, "dataset"))
 
 
 NETVLAD = ["agg=netvlad", "agg.clusters=4"]

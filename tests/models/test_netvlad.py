@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import h5py
@@ -150,6 +152,14 @@ def test_degenerate_maps_give_finite_unit_rows_and_gradients(features: Tensor):
     descriptors, gradients = trained(random_net(), features)
     torch.testing.assert_close(descriptors.norm(dim=1), torch.ones(2))
     assert features.grad is not None and features.grad.isfinite().all() and gradients.isfinite().all()
+
+
+@pytest.mark.slow
+def test_the_benchmark_compares_like_with_like():
+    script = Path(__file__).parents[2] / "benchmarks" / "netvlad.py"
+    command = [sys.executable, str(script), "--small", "--pairs", "1", "--steps", "1"]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # it ends where values differ
+    assert "seconds: loop / ours" in told and "megabytes: loop / ours" in told
 
 
 def test_an_empty_cluster_stays_empty():

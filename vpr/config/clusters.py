@@ -51,9 +51,10 @@ def cluster_command(cfg: DictConfig, clusters: int, *more: str) -> str:
     choices: Any = hydra.runtime.choices if hydra else {}
     typed = [w for w in (hydra.overrides.task if hydra else []) if re.match(r"\W*(dataset|image|paths)\.", w)]
     backbone, image = choices.get("backbone", cfg.backbone.name), choices.get("image", "default")
+    sets = training_sets(cfg)
     words = [
         f"backbone={backbone}",
-        f"dataset={choices.get('dataset') or _as_typed(training_sets(cfg))}",
+        f"dataset={choices.get('dataset') or (sets[0] if len(sets) == 1 else _as_typed(sets))}",
         *([f"image={image}"] if image != "default" else []),
         *(f"backbone.{key}={_as_typed(value)}" for key, value in _changed(cfg.backbone, backbone)),
         *([f"clusters={clusters}"] if clusters != OmegaConf.load(CONF / "cluster.yaml").clusters else []),

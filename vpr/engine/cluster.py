@@ -10,27 +10,25 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig
-from torch.utils.data import ConcatDataset
 
 from vpr.config.clusters import cluster_names, training_sets
 from vpr.data.workers import loader_workers
 from vpr.engine.build import describer_of, plain
 from vpr.engine.centroids import clusters_folder, features_digest
-from vpr.engine.nearby import read_entry
-from vpr.engine.photos import Photos
+from vpr.engine.training_photos import training_photos
 from vpr.errors import DataError
 from vpr.models.cluster_file import ClusterFile, cluster_path, read_clusters, write_clusters
 from vpr.models.describer import Describer
 from vpr.retrieval.describe import pick_device
 from vpr.retrieval.extract import image_loader
 from vpr.retrieval.kmeans import kmeans
-from vpr.retrieval.progress import image_progress
+from vpr.retrieval.progress import image_progress, progress
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +44,7 @@ def make_clusters(cfg: DictConfig) -> Path:
     """
     device = pick_device(cfg.device)
     path = cluster_path(clusters_folder(cfg.paths.runs), *cluster_names(cfg), cfg.clusters)
-    photos = training_photos(cfg)
+    photos = training_photos(training_sets(cfg), cfg, "dataset")
     torch.manual_seed(cfg.seed)  # of random weights, where there are no others
     parts = {"backbone": plain(cfg.backbone), "agg": {"_target_": "vpr.models.aggregators.avg.Avg"}}
     parts["image"] = plain(cfg.image)
@@ -55,23 +53,11 @@ def make_clusters(cfg: DictConfig) -> Path:
     if path.is_file() and not cfg.overwrite and _is_the_same(path, settings):
         return path
     descriptors = local_descriptors(cfg, describer, photos, device)
-    with image_progress("k-means", cfg.iterations) as advance:
+    with progress("k-means", cfg.iterations) as advance:
         centroids = kmeans(descriptors, cfg.clusters, cfg.iterations, cfg.seed, device.type == "cuda", advance)
     write_clusters(path, ClusterFile(descriptors, centroids, settings))
     log.info("%d centres of %s descriptors are in %s", len(centroids), f"{len(descriptors):,}", path)
     return path
-
-
-def training_photos(cfg: DictConfig) -> Sequence[Path]:
-    """Return all photos to train on: queries and gallery where a set has tuples, else those of its places."""
-    found: list[Any] = []
-    for name in training_sets(cfg):
-        if name in (cfg.dataset.get("weak") or {}):
-            made = read_entry(cfg.dataset.weak[name], f"dataset.weak.{name}")
-            found += [made.queries.paths, made.gallery.paths]
-        else:
-            found.append(Photos([read_entry(cfg.dataset.train[name], f"dataset.train.{name}")]))
-    return cast(Sequence[Path], ConcatDataset(found))
 
 
 def local_descriptors(
@@ -82,7 +68,7 @@ def local_descriptors(
     Which ones follows from the seed alone. Where a map has fewer cells all of them are taken.
     """
     chosen = np.random.default_rng(cfg.seed).permutation(len(photos))[: cfg.images]
-    paths = [photos[int(row)] for row in chosen]
+    paths = [photos[row] for row in chosen.tolist()]
     loader = image_loader(paths, describer.preprocess, cfg.batch_size, loader_workers(cfg.num_workers))
     parts: list[np.ndarray] = []
     bad: list[str] = []
