@@ -211,3 +211,14 @@ def test_package_weights_fill_the_backbone():
     stored = pretrained_state("package", LITE0)
     assert stored is not None
     torch.testing.assert_close(backbone.model.bn2.running_var, stored["_bn1.running_var"])
+
+
+def test_a_file_of_a_training_script_is_read(tmp_path):
+    state = full_resnet18()
+    wrapped = {"state_dict": {f"module.{k}": v for k, v in state.items()}, "epoch": 3}
+    torch.save(wrapped, tmp_path / "model_best.pth.tar")
+    read = read_state(tmp_path / "model_best.pth.tar")
+    assert read.keys() == state.keys()
+    some = {"module.conv1.weight": state["conv1.weight"], "fc.weight": state["fc.weight"]}
+    torch.save({"state_dict": some}, tmp_path / "mixed.pth")
+    assert read_state(tmp_path / "mixed.pth").keys() == some.keys(), "module. goes only where all have it"
