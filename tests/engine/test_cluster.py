@@ -181,7 +181,7 @@ def test_training_says_what_to_type_finds_the_file_and_no_longer_needs_it(cluste
     cfg = tiny(NETVLAD)
     with pytest.raises(ConfigError, match=NAME) as told:
         fit(cfg, tmp_path / "run")
-    command = str(told.value).partition("Type ")[2].partition(" first;")[0]
+    command = str(told.value).partition("Type `")[2].partition("` first;")[0]
     script, *words = shlex.split(command)[1:]
     assert script == "cluster.py" and {"backbone=resnet18", "clusters=4", "backbone.crop=[3,4]"} <= set(words)
     made = compose("cluster", words)

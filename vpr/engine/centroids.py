@@ -36,7 +36,7 @@ def find_clusters(cfg: DictConfig, agg: Mapping[str, Any]) -> Path | None:
     if not path.is_file():
         raise ConfigError(
             f"agg.centroids: the aggregator starts from clusters of what its backbone gives, and there is no {path}. "
-            f"Type {cluster_command(cfg, inner['clusters'])} first; or agg.centroids=PATH of another file, or "
+            f"Type `{cluster_command(cfg, inner['clusters'])}` first; or agg.centroids=PATH of another file, or "
             "agg.allow_random_init=true for random centres."
         )
     return path
@@ -72,9 +72,10 @@ def check_features(cfg: DictConfig, path: Path, describer: Describer, backbone: 
         f"backbone.{key}={theirs.get(key)}, now {backbone[key]}" for key in backbone if theirs.get(key) != backbone[key]
     ]
     command = cluster_command(cfg, settings["clusters"], "overwrite=true")
+    said = "; ".join(differ) or "its settings are the same"
     raise ConfigError(
         f"{path} holds clusters of other features: its backbone had other weights, layers or values of pixels "
-        f"({'; '.join(differ) or 'its settings are the same'}). Type {command}; agg.centroids={path} takes it as it is."
+        f"({said}). Type `{command}`; agg.centroids={path} takes it as it is."
     )
 
 
