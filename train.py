@@ -16,9 +16,11 @@ if TYPE_CHECKING:
 @app(config_name="train")
 def main(cfg: DictConfig) -> float | None:
     """Train as configured; the best recall@1 is returned, for Hydra's sweepers."""
+    from vpr.config.generations import train_earlier_generations_first
     from vpr.config.teacher import train_teacher_first
 
     train_teacher_first(cfg)
+    train_earlier_generations_first(cfg)
     from vpr.engine.fit import fit
 
     return fit(cfg, Path(HydraConfig.get().runtime.output_dir))

@@ -17,7 +17,7 @@ from torch import nn
 from vpr.losses.gather import gather_rows
 from vpr.losses.objective import PlacesObjective
 from vpr.models.build import build_describer
-from vpr.types import PlaceBatch
+from vpr.types import Features, PlaceBatch
 
 LOSS = Path(__file__).parents[2] / "conf" / "loss" / "multi_similarity.yaml"
 PARTS = {
@@ -43,7 +43,7 @@ class Step(nn.Module):
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         descriptors = self.describer(self.describer.normalise(images))
-        return self.objective(descriptors, PlaceBatch(images, labels)).value
+        return self.objective(Features(images), descriptors, PlaceBatch(images, labels)).value
 
 
 def batch(places: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -13,7 +13,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-import vpr.config.labels  # noqa: F401 - its `${label:}` stands in conf/
+import vpr.config.generations
+import vpr.config.labels  # noqa: F401
 from vpr.config.merged import common_image_size
 
 
@@ -105,6 +106,7 @@ class TrainConfig:
     name: str = MISSING
     labels: LabelsConfig = field(default_factory=LabelsConfig)
     seed: int = MISSING
+    generation: int = MISSING
     ckpt_path: str | None = MISSING
     evaluate_first: bool = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)

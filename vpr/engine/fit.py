@@ -65,6 +65,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     whiten_teachers(cfg, distiller, describer, found.sources)
     parts["agg"] = keep_projection(distiller, describer, parts["agg"], cfg.seed)
     connect(distiller, describer, cfg.seed)
+    supervision.connect(objective, describer)
     parts["distillation"] = record(cfg.distillation, distiller)
     if resume:
         check_same_distillation(parts["distillation"], resume)

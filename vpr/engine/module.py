@@ -30,7 +30,7 @@ class TrainingModule(pl.LightningModule):
 
     Args:
         describer: what is trained.
-        objective: (descriptors, batch) -> LossResult, on the global batch.
+        objective: (features, descriptors, batch) -> LossResult, on the global batch.
         distiller: (features, descriptors, batch) -> {term: scalar}.
         optimizer: (parameters) -> Optimizer.
         backbone_lr: learning rate of the backbone, times that of the rest.
@@ -65,7 +65,7 @@ class TrainingModule(pl.LightningModule):
         images = self.describer.normalise(batch.images).contiguous(memory_format=self.memory_format)
         features = self.describer.features(images)
         descriptors = self.describer.aggregator(features)
-        result = self.objective(descriptors, batch)
+        result = self.objective(features, descriptors, batch)
         terms = self.distiller(features, descriptors, batch)
         loss = self.distiller.total(result.value, terms)
         self._log_step(loss, result, terms, len(batch.labels))

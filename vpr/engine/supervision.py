@@ -21,6 +21,7 @@ from vpr.engine.tuples_data import TuplesDataModule
 from vpr.engine.tuples_refresh import Refresh
 from vpr.errors import ConfigError
 from vpr.losses.objective import PlacesObjective, TuplesObjective
+from vpr.models.describer import Describer
 from vpr.retrieval.mining import Mining
 
 
@@ -49,6 +50,9 @@ class PlacesSupervision:
 
     def objective(self, loss: nn.Module) -> PlacesObjective:
         return PlacesObjective(loss)
+
+    def connect(self, objective: nn.Module, describer: Describer) -> None:
+        """Places need to know nothing of the network."""
 
     def check(self, distiller: Distiller) -> None:
         """Places have all that a term may ask for."""
@@ -93,6 +97,9 @@ class TuplesSupervision:
 
     def objective(self, loss: nn.Module) -> TuplesObjective:
         return TuplesObjective(loss)
+
+    def connect(self, objective: nn.Module, describer: Describer) -> None:
+        """Show the objective the network that is trained; before the first step."""
 
     def check(self, distiller: Distiller) -> None:
         """Raise ConfigError for a term that compares places."""

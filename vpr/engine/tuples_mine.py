@@ -13,6 +13,7 @@ from vpr.data.query_order import Chunk
 from vpr.errors import DataError
 from vpr.retrieval import ranks
 from vpr.retrieval.mining import Mined, Mining, mine
+from vpr.retrieval.reciprocal import KReciprocal, jaccard
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ def mine_chunk(
     earlier: np.ndarray,
     seed: int,
     device: torch.device | str = "cpu",
+    rerank: KReciprocal | None = None,
 ) -> np.ndarray:
     """Return the tuples (n, size) of a chunk as numbers of photos; arguments as in `vpr.engine.tuples_refresh`.
 
@@ -56,6 +58,9 @@ def mine_chunk(
     usable = np.setdiff1d([turn for turn, own in enumerate(rows) if len(own)], described.bad).astype(np.int64)
     if not len(usable):
         raise DataError(f"Not one of {asked} queries can be read together with a positive. Check the data set.")
+    jaccards = None
+    if rerank and mining.difficult:
+        jaccards = jaccard(described.descriptors[:asked], described.descriptors[asked:], rerank, device)
     found: dict[int, Mined | DataError] = {}
     for block in range(ranks.rank(), -(-len(usable) // BLOCK), ranks.world()):
         turns = usable[block * BLOCK : (block + 1) * BLOCK]
@@ -69,6 +74,7 @@ def mine_chunk(
                 mining,
                 np.random.default_rng((seed, chunk.epoch, chunk.number, 0, 2 + block)),
                 earlier=[np.setdiff1d(_local(earlier[query], described), bad) for query in queries],
+                reranked=jaccards.take(turns) if jaccards else None,
                 device=device,
             )
         except DataError as error:  # told to all ranks, which would wait for this one

@@ -25,6 +25,7 @@ from vpr.retrieval import ranks
 from vpr.retrieval.describe import describe_fn
 from vpr.retrieval.extract import extract, image_loader
 from vpr.retrieval.mining import Mining
+from vpr.retrieval.reciprocal import KReciprocal
 from vpr.types import PlaceBatch
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Refresh:
         gallery: photos of the gallery that are described, and may be negatives, drawn anew each time: the partial
             mining of Berton et al. (CVPR 2022). None: all, as published with NetVLAD.
         batch_size, num_workers: for describing.
+        rerank: difficult positives are those that these distances move forward; None: the nearest positives.
     """
 
     candidates: Candidates
@@ -52,6 +54,7 @@ class Refresh:
     gallery: int | None = None
     batch_size: int = 32
     num_workers: int = 0
+    rerank: KReciprocal | None = None
     _warned: set[str] = field(default_factory=set)
 
     def __call__(
@@ -81,7 +84,7 @@ class Refresh:
         bad = self._describe(file, photos, describer, device, precision, channels_last)
         bad |= {row for row, photo in enumerate(photos) if photo in leave_out} if leave_out else set()
         described = Described(file.attach("r"), rows, np.array(sorted(bad), np.int64))
-        tuples = mine_chunk(chunk, described, self.candidates, self.mining, earlier, self.seed, device)
+        tuples = mine_chunk(chunk, described, self.candidates, self.mining, earlier, self.seed, device, self.rerank)
         del described
         ranks.gather(None)
         if ranks.rank() == 0:

@@ -9,7 +9,7 @@ from vpr.errors import ConfigError
 from vpr.losses.gather import gather_rows
 from vpr.losses.mined import LossResult
 from vpr.losses.tuple_loss import TupleLoss
-from vpr.types import PlaceBatch
+from vpr.types import Features, PlaceBatch
 
 
 class PlacesObjective(nn.Module):
@@ -33,7 +33,7 @@ class PlacesObjective(nn.Module):
             )
         self.loss = loss
 
-    def forward(self, descriptors: Tensor, batch: PlaceBatch) -> LossResult:
+    def forward(self, features: Features, descriptors: Tensor, batch: PlaceBatch) -> LossResult:
         """Return the loss of this rank's descriptors (n, D), gathered with those of the other ranks."""
         return self.loss(gather_rows(descriptors.float()), gather_rows(batch.labels))
 
@@ -59,7 +59,7 @@ class TuplesObjective(nn.Module):
             )
         self.loss = loss
 
-    def forward(self, descriptors: Tensor, batch: TupleBatch) -> LossResult:
+    def forward(self, features: Features, descriptors: Tensor, batch: TupleBatch) -> LossResult:
         """Return the loss of this rank's descriptors (n, D), tuple by tuple, gathered with those of the other ranks."""
         tuples = gather_rows(descriptors.float().unflatten(0, (-1, batch.size)))
         return self.loss(tuples[:, 0], tuples[:, 1], tuples[:, 2 : 2 + batch.negatives])
