@@ -12,7 +12,7 @@ from vpr.config.check_targets import check_targets
 from vpr.config.compose import CONF, compose
 
 GROUPS = ["agg", "augment", "backbone", "debug", "distillation", "experiment", "image", "logger", "loss", "optimizer"]
-GROUPS += ["pair", "schedule", "sweep", "trainer"]
+GROUPS += ["pair", "schedule", "supervision", "sweep", "trainer"]
 CHOICES = [(p.parent.name, p.stem) for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
 PUBLISHED = sorted(p.stem for p in (CONF / "experiment").glob("*mixvpr*.yaml"))
@@ -21,7 +21,7 @@ PUBLISHED = sorted(p.stem for p in (CONF / "experiment").glob("*mixvpr*.yaml"))
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_each_choice_goes_with_the_defaults(group: str, choice: str) -> None:
     overrides = [f"{group}={choice}"]
-    if (group == "distillation" and choice != "none") or choice.startswith("kd_"):
+    if (group == "distillation" and choice != "none") or choice.startswith(("kd_", "wakd_")):
         overrides += ["distillation.teacher.ckpt=teacher.ckpt"]
     patch = compose("train", overrides).backbone.get("patch_size", 1)
     cfg = compose("train", [*overrides, f"image.size=[{8 * patch},{9 * patch}]"])
