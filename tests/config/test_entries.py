@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 
 from vpr.config import entries
 from vpr.config.compose import CONF
@@ -72,3 +74,13 @@ def test_a_file_that_cannot_be_composed_does_not_end_the_list(tmp_path: Path, mo
     assert "camera.yaml" in camera.error and camera.part == ""
     assert "'dataset/camvod'" in camfar.error and "Did you mean 'camvid'?" in camfar.error
     assert (camvid.key, camvid.error) == ("dataset.train.camvid", "")
+
+
+def test_inside_a_job_its_own_hydra_is_back_afterwards() -> None:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        before = GlobalHydra.instance().hydra
+        assert [
+            entry.key for entry in data_sets(["gsv_cities"], ["paths.data=/a (b)"]).entries if entry.part == "train"
+        ]
+        assert GlobalHydra.instance().hydra is before is not None
+    assert not GlobalHydra.instance().is_initialized()

@@ -155,6 +155,23 @@ def ks_are_ranks(cfg: DictConfig) -> None:
         raise ConfigError(f"ks={cfg.ks}: recall@k needs a k, and k counts from 1. Type for example 'ks=[1,5,10,20]'.")
 
 
+def pca_is_of_one_model(cfg: DictConfig) -> None:
+    pca = cfg.pca
+    if pca.dim is None and pca.file is None:
+        for key in ("dataset", "save"):
+            if pca[key] is not None:
+                raise ConfigError(f"pca.{key}={pca[key]} without pca.dim: add it, for example pca.dim=4096.")
+    elif cfg.gallery_ckpt is not None:
+        raise ConfigError(
+            "pca with gallery_ckpt: components are those of one model, and here are two. Write the gallery with its "
+            "components (evaluate.py ckpt=GALLERY pca.dim=... pca.save=OUT), and train a student into that one's space."
+        )
+    if pca.file is not None and pca.dataset is not None:
+        raise ConfigError(
+            f"pca.file={pca.file} with pca.dataset={pca.dataset}: a file has been fitted already. Leave one out."
+        )
+
+
 def eval_sets(cfg: DictConfig) -> list[str]:
     """Return the names of the evaluation sets."""
     sets: Any = OmegaConf.select(cfg, "dataset.eval") or {}
@@ -178,4 +195,4 @@ TRAIN_RULES: tuple[Rule, ...] = (
     components_of_a_cache,
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
-EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_are_ranks)
+EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_are_ranks, pca_is_of_one_model)

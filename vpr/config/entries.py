@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -71,7 +72,7 @@ def data_sets(
     found: list[Entry] = []
     unused = dict(own)
     register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with _own_hydra():
         try:
             folder = compose("evaluate", common).paths.data
         except (HydraException, OmegaConfBaseException) as error:
@@ -98,6 +99,18 @@ def data_sets(
         if name not in {entry.dataset for entry in once}
     }
     return DataSets(folder, once, collections)
+
+
+@contextmanager
+def _own_hydra() -> Iterator[None]:
+    """Compose from our conf/, also inside a job, whose own Hydra is back afterwards."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(CONF), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def _apply(cfg: DictConfig, override: str) -> None:

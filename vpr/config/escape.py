@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 CHECKPOINTS = {"ckpt", "gallery_ckpt", "ckpt_path", "weights"}
-PATH_KEYS = CHECKPOINTS | {"root", "out", "dir", "path", "csv", "database", "query", "queries"}
+PATH_KEYS = CHECKPOINTS | {"root", "out", "file", "save", "dir", "path", "csv", "database", "query", "queries"}
 PATH_KEYS |= {"centroids"}
 PATH_NODES = {"paths", "path"}
 _PLAIN = re.compile(r"[\w/\-+.%*@?|:$\\]*", re.ASCII)

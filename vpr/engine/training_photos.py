@@ -56,8 +56,8 @@ def _sources(name: str, cfg: DictConfig, key: str) -> Iterator[Places]:
         if own or not isinstance(cause, DataAbsent):
             raise
         raise DataAbsent(
-            f"{cause} It is {key}, and looked for below paths.data={cfg.paths.data}. If it is elsewhere, add it "
-            f"to the command, dataset=[...,{name}], where its root can be typed."
+            f"{cause} It was looked for below paths.data={cfg.paths.data}. If it is elsewhere, add it to the command, "
+            f"dataset=[...,{name}], where its root can be typed; or name another set: {key}=NAME."
         ) from error
 
 
