@@ -65,7 +65,7 @@ def test_sfrs() -> None:
 def test_wakd(name: str, student: str, teacher: str, mean: list[float] | None) -> None:
     cfg = published(name, "distillation.teacher.ckpt=teacher.ckpt")
     check_rules(cfg)
-    assert (cfg.name, cfg.backbone.name, cfg.generation, cfg.supervision.grid) == (name, student, 3, 3)
+    assert (cfg.name, cfg.backbone.name, cfg.supervision.grid) == (f"{name}-generation3", student, 3)
     assert cfg.image.size == cfg.distillation.teacher.size == [480, 672]
     assert cfg.image.mean == mean
     assert (cfg.supervision.mining.negatives, cfg.supervision.mining.difficult) == (3, 3)

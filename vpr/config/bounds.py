@@ -26,6 +26,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 AT_LEAST = {
     "seed": 0,
+    "generation": 0,
     "trainer.max_epochs": 1,
     "batch.places": 2,
     "batch.images_per_place": 2,

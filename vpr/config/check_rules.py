@@ -10,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from vpr.config.bounds import known_choices, known_keys, large_enough
 from vpr.config.clusters import something_to_cluster
 from vpr.config.devices import a_place_for_each_device, devices_can_be_counted
+from vpr.config.generations import generations_need_their_supervision
 from vpr.config.hints import did_you_mean
 from vpr.config.merged import image_size_is_known
 from vpr.config.supervision import something_to_train_on
@@ -181,6 +182,7 @@ def eval_sets(cfg: DictConfig) -> list[str]:
 RULES: tuple[Rule, ...] = (known_keys, known_choices, large_enough)
 TRAIN_RULES: tuple[Rule, ...] = (
     something_to_train_on,
+    generations_need_their_supervision,
     image_size_is_known,
     image_size_fits_patches,
     devices_can_be_counted,

@@ -13,8 +13,8 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf
 
-import vpr.config.generations
-import vpr.config.labels  # noqa: F401
+import vpr.config.generations  # its `${by_generation:}` stands in conf/
+import vpr.config.labels  # noqa: F401 - its `${label:}` too
 from vpr.config.merged import common_image_size
 
 
