@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from vpr import checkpoint
+from vpr.engine import tuples_mine
 from vpr.engine.fit import fit
 from vpr.engine.region_objective import RegionsObjective
 from vpr.errors import ConfigError
@@ -95,6 +96,22 @@ def test_what_cannot_be_is_told(generation: Callable, overrides: tuple, says: st
 def test_other_aggregators_are_told_in_generation_0(tiny_tuples: Callable, tmp_path: Path):
     with pytest.raises(ConfigError, match="supervision.grid=3: .* GeM has none. Type agg=netvlad"):
         fit(tiny_tuples(RUN), tmp_path)
+
+
+def test_positives_are_reranked_from_generation_1_on(generation: Callable, monkeypatch: pytest.MonkeyPatch):
+    made, jaccard = [], tuples_mine.jaccard
+
+    def recorded(queries, gallery, settings, device):
+        made.append((len(queries), len(gallery), settings.k1))
+        return jaccard(queries, gallery, settings, device)
+
+    monkeypatch.setattr(tuples_mine, "jaccard", recorded)
+    generation(0)
+    assert not made
+    generation(1, "supervision.soft.weight=0")
+    assert made == [(12, 24, 4)] * 2, "24 queries in two chunks, with all of the gallery"
+    generation(2, "supervision.soft.weight=0", "supervision.rerank=null")
+    assert len(made) == 2
 
 
 def test_without_labels_no_earlier_one_is_needed(generation: Callable):
