@@ -13,8 +13,8 @@ from vpr.config.compose import compose
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text()
-COMMANDS = re.findall(r"^    python (train|evaluate)\.py(.*)$", README, re.MULTILINE)
-COMMANDS += re.findall(r"`python (train|evaluate)\.py([^`]*)`", README)
+COMMANDS = re.findall(r"^    python (train|evaluate|cluster)\.py(.*)$", README, re.MULTILINE)
+COMMANDS += re.findall(r"`python (train|evaluate|cluster)\.py([^`]*)`", README)
 
 
 def announced():
