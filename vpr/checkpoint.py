@@ -25,7 +25,7 @@ from vpr.types import Preprocess
 
 FORMAT = 1
 KEYS = ("format", "config", "weights", "preprocess", "metrics", "versions")
-IMPORT_HINT = "Files published with MixVPR, OpenIBL or WAKD are converted by `python -m vpr.interop PATH out.ckpt`."
+IMPORT_HINT = "Files that other projects published are converted by `python -m vpr.interop PATH out.ckpt`."
 
 
 def save(
@@ -83,9 +83,19 @@ def read(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is missing, damaged, from elsewhere or of a newer format. Nothing in it is executed.
     """
-    found = read_any(path)
+    return checked(read_any(path), path)
+
+
+def is_ours(found: object) -> bool:
+    """Tell whether what `read_any` returned is meant as a checkpoint of this project."""
     content = found.get("describer", found) if isinstance(found, dict) else found
-    if not isinstance(content, dict) or "format" not in content:
+    return isinstance(content, dict) and "format" in content
+
+
+def checked(found: Any, path: str | Path) -> dict[str, Any]:
+    """Return the content of a checkpoint that `read_any` returned; as `read`."""
+    content = found.get("describer", found) if isinstance(found, dict) else found
+    if not is_ours(found):
         raise CheckpointError(f"{path} is not a checkpoint of this project: it is {_describe(found)}. {IMPORT_HINT}")
     if type(content["format"]) is not int or content["format"] != FORMAT:
         raise CheckpointError(f"{path} has format {content['format']}; vpr {vpr.__version__} reads format {FORMAT}.")

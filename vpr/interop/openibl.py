@@ -8,21 +8,18 @@ GPUs trained it. All were fed mean-subtracted values of 0..255, and are measured
 from __future__ import annotations
 
 import re
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from vpr.checkpoint import pack
-from vpr.interop.published import Known, Published, State, backbone_node, fill, names, read_published
+from vpr.interop.published import Known, Published, State, assemble, known_backbone, names, node_of, read_published
 from vpr.models.aggregators.netvlad import CHECKPOINT, NetVLAD
 from vpr.models.aggregators.projected import projected_node
 from vpr.models.backbones.mobilenet_v3_names import gate_of, own_names
 from vpr.models.backbones.mobilenet_v3_wakd import MobileNetV3WAKD
 from vpr.models.backbones.resnet import ResNet
 from vpr.models.backbones.vgg import VGG
-from vpr.models.build import build_describer
 from vpr.models.weights import without_module
 
 IMAGE = {  # conf/image/matconvnet.yaml
@@ -64,23 +61,14 @@ def convert_file(file: Published) -> dict[str, Any]:
             raise file.unknown(f"a tensor {key}, which is none of {', '.join(f'{p}.*' for p in PARTS)}")
         parts[part][name] = value
     vlad, pca = parts["net_vlad"], parts["pca_layer"]
-    backbone, agg = _backbone(parts["base_model"], file), _aggregator(vlad, pca, file)
-    config = {"backbone": backbone, "agg": agg, "image": dict(IMAGE), "source": _source(file)}
-    try:
-        describer = build_describer({**backbone, "weights": "checkpoint"}, agg, IMAGE)
-    except Exception as error:  # sizes read off damaged tensors can be wrong in any way
-        raise file.unknown(f"an aggregator of impossible sizes ({error})") from error
+    node, weights = known_backbone(file, _own_backbone(parts["base_model"]), KNOWN)
+    gate = gate_of(parts["base_model"])
+    agg = _aggregator(vlad, pca, file)
     inner = "aggregator.aggregator." if pca else "aggregator."
-    ours = {
-        **{f"backbone.{k}": v for k, v in _own_backbone(parts["base_model"]).items()},
-        **{f"{inner}{k}": v for k, v in vlad.items()},
-        **{f"aggregator.projection.{k}": v.flatten(1) if v.ndim > 1 else v for k, v in pca.items()},
-    }
-    misfit = fill(describer, ours)
-    if misfit:
-        raise file.unknown(f"tensors that do not fit each other ({misfit})")
-    config["source"]["dim"] = describer.dim
-    return pack(describer, config)
+    weights |= {f"{inner}{k}": v for k, v in vlad.items()}
+    weights |= {f"aggregator.projection.{k}": v.flatten(1) if v.ndim > 1 else v for k, v in pca.items()}
+    source = file.source("OpenIBL, WAKD", "state_dict of training", **TRAINING)
+    return assemble(file, {**node, "gate": gate} if gate else node, agg, IMAGE, weights, source)
 
 
 def _own_backbone(theirs: State) -> dict[str, Tensor]:
@@ -90,27 +78,10 @@ def _own_backbone(theirs: State) -> dict[str, Tensor]:
     return {re.sub(r"^base\.", "features.", ours[k]): v for k, v in used.items()}
 
 
-def _backbone(theirs: State, file: Published) -> dict[str, Any]:
-    own = _own_backbone(theirs)
-    node = backbone_node(own, KNOWN)
-    if node is None:
-        first = ", ".join(f"{key} {tuple(value.shape)}" for key, value in list(theirs.items())[:2])
-        raise file.unknown(f"a backbone of {len(own)} tensors (first: {first})")
-    gate = gate_of(theirs)
-    return {**node, "gate": gate} if gate else node
-
-
 def _aggregator(vlad: State, pca: State, file: Published) -> dict[str, Any]:
     if set(vlad) != {"centroids", "conv.weight"} or vlad["centroids"].ndim != 2:
         raise file.unknown(f"an aggregator that is not NetVLAD ({', '.join(vlad) or 'no tensor'})")
     if pca and (not pca.keys() <= {"weight", "bias"} or "weight" not in pca or pca["weight"].ndim != 4):
         raise file.unknown(f"a pca_layer that is no convolution ({', '.join(pca)})")
-    target = f"{NetVLAD.__module__}.{NetVLAD.__name__}"
-    node = {"_target_": target, "clusters": len(vlad["centroids"]), "centroids": CHECKPOINT}
+    node = node_of(NetVLAD, clusters=len(vlad["centroids"]), centroids=CHECKPOINT)
     return projected_node(node, len(pca["weight"]), bias="bias" in pca) if pca else node
-
-
-def _source(file: Published) -> dict[str, Any]:
-    layout = "bare state dict" if file.found is file.state else "state_dict of training"
-    values = {key: kind(file.found[key]) for key, kind in TRAINING.items() if isinstance(file.found.get(key), Real)}
-    return {"project": "OpenIBL, WAKD", "file": file.path.name, "layout": layout, **values}

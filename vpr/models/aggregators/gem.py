@@ -33,12 +33,15 @@ class GeM(nn.Module):
         spec: of the features.
         p: initial exponent, which is learned; 1 is the mean, infinity the maximum.
         eps: lower bound of the activations.
+        l2_before: give each cell the length 1 first, as Berton et al. (CVPR 2022) do.
     """
 
-    def __init__(self, spec: FeatureSpec, p: float = 3.0, eps: float = 1e-6) -> None:
+    def __init__(self, spec: FeatureSpec, p: float = 3.0, eps: float = 1e-6, l2_before: bool = False) -> None:
         super().__init__()
         self.pool = GeMPool(p, eps)
+        self.l2_before = l2_before
         self.dim = spec.channels
 
     def forward(self, features: Features) -> Tensor:
-        return F.normalize(self.pool(features.map), dim=-1)
+        cells = F.normalize(features.map.float(), dim=1) if self.l2_before else features.map
+        return F.normalize(self.pool(cells), dim=-1)
