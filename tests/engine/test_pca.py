@@ -232,7 +232,7 @@ def test_which_photos_it_is_fitted_to(typed: Evaluate, tmp_path: Path) -> None:
         run(typed(["pca.dim=8"]))
     run(typed(["pca.dim=8", "pca.dataset=tiny"]))
     assert read_attributes(tmp_path / "pca_params_best.h5")["dataset"] == "tiny"
-    with pytest.raises(ConfigError, match="pca.dataset: nowhere is no set of conf/dataset"):
+    with pytest.raises(ConfigError, match="there is no data set nowhere in conf/dataset. Name one"):
         run(typed(["pca.dim=8", "pca.dataset=nowhere"]))
     with pytest.raises(ConfigError, match="pitts30k: it has no training photos. Type pca.dataset=pitts30k_train"):
         run(typed(["pca.dim=8", "pca.dataset=pitts30k"]))

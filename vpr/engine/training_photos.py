@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from vpr.config.app import first_of_ours
 from vpr.config.entries import data_sets, dataset_names
+from vpr.config.hints import did_you_mean
 from vpr.data.places import Places
 from vpr.data.positioned import Positioned
 from vpr.data.weak import WeakSet
@@ -70,8 +71,8 @@ def _known(name: str, cfg: DictConfig, key: str) -> dict[tuple[str, str], DictCo
     names = dataset_names()
     if name not in names:
         raise ConfigError(
-            f"{key}: {name} is no set of conf/dataset, and none of this command's. Name one that has training photos, "
-            f"for example {key}=pitts30k_train, or add it: dataset=[...,{name}]."
+            f"{key}: there is no data set {name} in conf/dataset.{did_you_mean(name, names)} Name one with "
+            f"training photos, for example {key}=pitts30k_train."
         )
     found = data_sets([name], [f"paths.data={cfg.paths.data}"]).entries
     broken = [entry.error for entry in found if entry.error]
