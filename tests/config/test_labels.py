@@ -36,6 +36,8 @@ def test_a_run_is_named_by_its_pair(overrides: list[str], name: str, teacher: st
 def test_datasets_and_student() -> None:
     cfg = compose("train", ["dataset=[nordland_mini,sped_thumbs,gardens_point]", "backbone=vgg16"])
     assert (cfg.labels.dataset, cfg.labels.student) == ("nordland_mini+sped_thumbs", "vgg16-mixvpr")
+    cfg = compose("train", ["dataset=[gsv_cities,tokyo_tm]", "supervision=tuples"])
+    assert cfg.labels.dataset == "tokyo_tm", "what it learns from"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def run(cfg: DictConfig, directory: Path, ranks: int) -> list[dict]:
 
 @pytest.mark.slow
 def test_two_processes_train_on_the_tuples_of_one(tiny_tuples, tmp_path: Path):
-    """24 queries in batches of 5, of which a rank gets 3 or 2; BatchNorm held, so that a rank's share changes nothing."""
+    """24 queries in batches of 5, of which a rank gets 3 or 2. BatchNorm is held: it would see a rank's share alone."""
     held = ["finetune.backbone_bn=false", "backbone.weights=checkpoint", "optimizer.lr=1e-5", "trainer.max_epochs=2"]
     own = ["supervision.tuples=5", "supervision.refresh_every=10", "trainer.eval_batch_size=4"]
     (alone,) = run(tiny_tuples([*held, *own]), tmp_path / "one", 1)

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 import simplejpeg
 
+from vpr.data import weak
 from vpr.data.toycity import dataset, write
 from vpr.data.toycity.ensure import ensure_city
 from vpr.data.toycity.specs import PanoramaSpec, TestSpec, TrainSpec, dump, parse
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataError
 
 TRAIN, TEST = TrainSpec(5, 6, 4), TestSpec(5, 12, 8)
 
@@ -59,6 +60,25 @@ def test_train_places(root: Path) -> None:
     assert np.diff(places.starts).tolist() == [4] * 6
     assert sorted(set(places.groups.tolist())) == [0, 1]
     assert all(places.path(i).is_file() for i in range(24))
+
+
+def test_the_training_photos_by_position(root: Path) -> None:
+    queries, gallery = (dataset.train_photos(root, side, 5, 6, 4) for side in ("queries", "gallery"))
+    assert (len(queries), len(gallery)) == (12, 12)
+    assert not set(queries.files) & set(gallery.files)
+    assert all(path.is_file() for path in [*queries.paths, *gallery.paths])
+    index = pd.read_csv(root / "train/index.csv").set_index("path")
+    found = weak.read(queries, gallery, ".+")
+    for query, near, positives in zip(found.queries.files, found.near, found.positives, strict=True):
+        own = index.loc[query]
+        for row in range(12):
+            other = index.loc[gallery.files[row]]
+            metres = np.hypot(other.utm_east - own.utm_east, other.utm_north - own.utm_north)
+            same = (other.city_id, other.place_id) == (own.city_id, own.place_id)
+            assert (row in near) == same, "photos of another place are farther than 25 m"
+            assert (row in positives) == (same and metres <= 10)
+    with pytest.raises(ConfigError, match="side=both is unknown"):
+        dataset.train_photos(root, "both", 5, 6, 4)
 
 
 def test_positives_by_hand(root: Path) -> None:

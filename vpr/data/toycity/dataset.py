@@ -49,7 +49,7 @@ def train_photos(
 ) -> Positioned:
     """Return the same photos with their positions: two of each place on the side `queries`, the rest on `gallery`.
 
-    Photos of one place are within 10 m of each other but for a few, those of two places of a street 30 m apart or more.
+    Photos of one place are within 10 m of each other but for a few, those of two places more than 25 m apart.
     Groups are the cities.
 
     Raises:
