@@ -1,0 +1,113 @@
+"""The photos of a place index: their files as they were when they were described, and where they were taken."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpr.errors import DataError
+
+COLUMNS = {"degrees": ("lat", "lon"), "metres": ("east", "north")}
+TEXT: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}  # any file name there and back
+
+
+@dataclass(frozen=True, eq=False)
+class Photos:
+    """Photo files as they are on disk now, or were when they were described.
+
+    Attributes:
+        root: folder that `files` are relative to.
+        files: N names, each once.
+        sizes, times: (N,) int64 bytes and time of change in nanoseconds; a file with other ones is another photo.
+        positions: (N, 2) float64, NaN where unknown.
+        unit: `degrees` (latitude, longitude) or `metres` (east, north).
+    """
+
+    root: Path
+    files: Sequence[str]
+    sizes: np.ndarray
+    times: np.ndarray
+    positions: np.ndarray
+    unit: str = "degrees"
+
+    @classmethod
+    def on_disk(
+        cls, root: str | Path, files: Sequence[str], positions: np.ndarray | None = None, unit: str = "degrees"
+    ) -> Photos:
+        """Look at the files below `root` now; DataError where one is missing, named twice, or positions do not fit."""
+        root = Path(root)
+        try:
+            stats = [os.stat(root / file) for file in files]
+        except OSError as error:
+            raise DataError(f"{error.filename} cannot be looked at ({error.strerror}).") from error
+        where = np.full((len(files), 2), np.nan) if positions is None else np.asarray(positions, np.float64)
+        if where.shape != (len(files), 2) or unit not in COLUMNS:
+            raise DataError(f"Positions of {len(files):,} photos are ({len(files)}, 2) {' or '.join(COLUMNS)}, not "
+                            f"{where.shape} {unit}.")  # fmt: skip
+        if len(set(files)) < len(files):
+            raise DataError(f"Of {len(files):,} photos in {root} only {len(set(files)):,} have names of their own.")
+        sizes, times = (np.array([getattr(s, name) for s in stats], np.int64) for name in ("st_size", "st_mtime_ns"))
+        return cls(root, list(files), sizes, times, where, unit)
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files below root."""
+        return [self.root / file for file in self.files]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names, sizes and times, in order."""
+        return hashlib.sha256("\n".join(map(str, self._keys())).encode("utf-8", "surrogateescape")).hexdigest()
+
+    def take(self, rows: Sequence[int] | np.ndarray) -> Photos:
+        """Give the photos of these rows, in their order."""
+        rows = np.asarray(rows, np.int64)
+        kept = {name: getattr(self, name)[rows] for name in ("sizes", "times", "positions")}
+        return replace(self, files=[self.files[row] for row in rows], **kept)
+
+    def rows_in(self, other: Photos) -> np.ndarray:
+        """(N,) int64: the row of each photo in `other`, the same file unchanged; -1 where it is not there."""
+        rows = {key: row for row, key in enumerate(other._keys())}
+        return np.array([rows.get(key, -1) for key in self._keys()], np.int64)
+
+    def followed_by(self, more: Photos) -> Photos:
+        """These photos and then others, below the root of the others and with their unit."""
+        joined = {name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in ("sizes", "times")}
+        positions = np.concatenate([self.positions, more.positions])
+        return replace(more, files=[*self.files, *more.files], positions=positions, **joined)
+
+    def _keys(self) -> Iterator[tuple[str, int, int]]:
+        return zip(self.files, self.sizes.tolist(), self.times.tolist(), strict=True)
+
+    def same_as(self, other: Photos) -> bool:
+        """Whether these are the same files in the same order, unchanged, in the same places."""
+        return ((self.root, self.unit, self.digest) == (other.root, other.unit, other.digest)) and np.array_equal(
+            self.positions, other.positions, equal_nan=True
+        )
+
+    def write(self, path: Path) -> None:
+        """Write a csv: path, size, mtime_ns, and two columns for the position, empty where it is unknown."""
+        with open(path, "w", **TEXT) as file:
+            rows = csv.writer(file)
+            rows.writerow(["path", "size", "mtime_ns", *COLUMNS[self.unit]])
+            for key, position in zip(self._keys(), self.positions.tolist(), strict=True):
+                rows.writerow([*key, *("" if value != value else repr(value) for value in position)])
+
+    @classmethod
+    def read(cls, path: Path, root: Path, unit: str) -> Photos:
+        """Read what `write` wrote."""
+        with open(path, **TEXT) as file:
+            rows = list(csv.reader(file))[1:]
+        sizes, times = (np.array([row[column] for row in rows], np.int64) for column in (1, 2))
+        positions = [[float(value or "nan") for value in row[3:5]] for row in rows]
+        return cls(root, [row[0] for row in rows], sizes, times, np.array(positions, np.float64).reshape(-1, 2), unit)
