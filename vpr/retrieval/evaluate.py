@@ -20,8 +20,7 @@ from vpr.retrieval.describe import Describe
 from vpr.retrieval.extract import extract, image_loader
 from vpr.retrieval.gallery import Gallery, described_by
 from vpr.retrieval.progress import image_progress
-from vpr.retrieval.reciprocal import KReciprocal
-from vpr.retrieval.score import KS, Evaluation, check_ks, score
+from vpr.retrieval.score import KS, Evaluation, Rerank, check_ks, score
 from vpr.types import Preprocess
 
 __all__ = ["Evaluation", "evaluate"]
@@ -46,7 +45,7 @@ def evaluate(
     seed: int = 0,
     model: str = "",
     gallery: Gallery | None = None,
-    rerank: KReciprocal | None = None,
+    rerank: Rerank | None = None,
 ) -> Evaluation:
     """Measure recall@k of `describe: (B, 3, H, W) uint8 -> (B, dim)` on one set; every rank gets the same result.
 

@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from scipy.sparse import coo_array, csr_array
 
+from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError
 from vpr.retrieval.pairs import similarities, tiles
+from vpr.retrieval.search import Neighbours
 
 PART = 1 << 22  # overlapping entries summed at once: 100 MB
 
@@ -50,6 +52,12 @@ class KReciprocal:
     @property
     def id(self) -> str:
         return f"kreciprocal-{self.k1}-{self.k2}-{self.lambda_value:g}"
+
+    def nearest(self, database: np.ndarray, queries: np.ndarray, k: int, retrieval_set: RetrievalSet) -> Neighbours:
+        """Return the first `k` of a set after re-ranking; see `vpr.retrieval.rerank.nearest_reranked`."""
+        from vpr.retrieval.rerank import nearest_reranked  # it needs this module
+
+        return nearest_reranked(database, queries, k, self, retrieval_set.panoramas)
 
 
 @dataclass(frozen=True, eq=False)

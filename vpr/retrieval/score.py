@@ -5,18 +5,34 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import numpy as np
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval import metrics, ranks
-from vpr.retrieval.reciprocal import KReciprocal
-from vpr.retrieval.rerank import nearest_reranked
 from vpr.retrieval.search import Neighbours
 from vpr.retrieval.suppress import nearest
 
 KS = (1, 5, 10, 20)
+
+
+class Rerank(Protocol):
+    """Another way to search, measured beside the plain one: k-reciprocal distances, frames in sequence."""
+
+    @property
+    def id(self) -> str:
+        """What stands in the protocol's id."""
+        ...
+
+    def check(self, photos: int) -> None:
+        """Raise ConfigError where there are too few photos, queries and database together."""
+        ...
+
+    def nearest(self, database: np.ndarray, queries: np.ndarray, k: int, retrieval_set: RetrievalSet) -> Neighbours:
+        """Search the database (N, D) of a set for its queries (Q, D), with the suppression that it asks for."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +103,7 @@ def score(
     *,
     ks: Sequence[int] = KS,
     seed: int = 0,
-    rerank: KReciprocal | None = None,
+    rerank: Rerank | None = None,
 ) -> Evaluation:
     """Measure recall@k of given descriptors, with the panorama suppression that the set asks for.
 
@@ -97,10 +113,10 @@ def score(
         database, queries: (N, D) and (Q, D) L2-normalised rows in the order of the set, float16 or float32; arrays or
             memmaps, which are read in blocks.
         seed: of the bootstrap.
-        rerank: measure the re-ranked search, too; the id ends in `[kreciprocal-25-1-0]`: k1, k2 and lambda.
+        rerank: measure the re-ranked search, too; the id then ends in its id, e.g. `[kreciprocal-25-1-0]`.
 
     Raises:
-        ConfigError: a k is below 1, the protocol's `no_positives` is unknown, or there are fewer than k1 + 1 photos.
+        ConfigError: a k is below 1, the protocol's `no_positives` is unknown, or the photos are too few for `rerank`.
         DataError: other numbers of descriptors than the set has images, or no query with a positive.
     """
     ks = check_ks(ks)
@@ -113,10 +129,7 @@ def score(
         return plain
     protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{rerank.id}]")
     again = replace(retrieval_set, protocol=protocol)
-    settings = rerank
-    reranked = _measure(
-        again, ks, seed, plain.dim, lambda: nearest_reranked(database, queries, max(ks), settings, panoramas)
-    )
+    reranked = _measure(again, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, max(ks), again))
     return replace(plain, reranked=reranked)
 
 
