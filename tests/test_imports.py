@@ -23,7 +23,7 @@ FLOORS = {
     "retrieval": 3,
     **dict.fromkeys(["checkpoint", "engine"], 4),
     "interop": 5,
-    **dict.fromkeys(["viz", "report"], 6),
+    **dict.fromkeys(["api", "viz", "report"], 6),
 }
 # What engine, distill and report build on, though they share a floor.
 NEIGHBOURS = {("engine", "checkpoint"), ("distill", "losses"), ("report", "viz")}

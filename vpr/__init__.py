@@ -8,19 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vpr.models.describer import Describer
+    from os import PathLike
+
+    from vpr.api import PhotoDescriber
 
 __version__ = "0.1.0"
 
 
-def load(path: str) -> Describer:
-    """Return the describer stored in a checkpoint, in evaluation mode, on the CPU.
+def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber:
+    """Return the model stored in a checkpoint, or in a file that another project published, in evaluation mode.
 
-    Called on normalised images (B, 3, H, W) it returns L2-normalised descriptors (B, D).
+    `model.describe(photos)` returns descriptors (N, D) float32 of unit norm, of paths or pixels. Called as a network on
+    normalised images (B, 3, H, W) it returns the same as a tensor. `device`: cpu, cuda or auto.
 
     Raises:
-        CheckpointError: the file is missing, damaged or not one of ours.
+        CheckpointError: the file is missing, damaged or none that is known. Nothing in it is executed.
+        ConfigError: there is no such device.
     """
-    from vpr.checkpoint import load as load_checkpoint
+    from vpr.api import load as load_model
 
-    return load_checkpoint(path)
+    return load_model(path, device)
