@@ -1,0 +1,89 @@
+"""What cannot be imported is refused, with what was seen and what is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+
+from vpr.checkpoint import FORMAT
+from vpr.errors import CheckpointError
+from vpr.interop.recognise import convert
+
+ONE = torch.zeros(1)
+PROJECTS = (
+    "MixVPR",
+    "gsv-cities",
+    "OpenVPRLab",
+    "OpenIBL and WAKD",
+    "pytorch-NetVlad",
+    "EigenPlaces",
+    "deep-visual-geo",
+)
+
+
+def alexnet() -> dict[str, torch.Tensor]:
+    trunk = torchvision.models.alexnet(weights=None).features[:-2]
+    pool = {"pool.conv.weight": torch.zeros(4, 256, 1, 1), "pool.centroids": torch.zeros(4, 256)}
+    return {f"encoder.{key}": value for key, value in trunk.state_dict().items()} | pool
+
+
+LAB = {"backbone.unfrozen_layers.0.0.weight": ONE}
+CASES = [
+    ({"weight": ONE}, r"1 tensors \(first: weight \(1,\)\)"),
+    ({"epoch": 3, "model": {"weight": ONE}}, r"no state dict \(its entries are epoch, model\)"),
+    ({}, r"no state dict \(it is a dict without entries\)"),
+    ([ONE], r"no state dict \(it is a list\)"),
+    (LAB | {"aggregator.boqs.0.queries": ONE}, r"the aggregator BoQ \(boqs.0.queries\), which this project has not"),
+    ({"backbone.dino.cls_token": ONE, "aggregator.dust_bin": ONE}, "the aggregator SALAD"),
+    (LAB, r"none of MixVPR, GeM, CosPlace and ConvAP \(no tensor\)"),
+    (LAB | {"aggregator.p": ONE}, r"a backbone of 1 tensors \(first: backbone.unfrozen_layers.0.0.weight"),
+    (LAB | {"head.weight": ONE}, "head.weight, which is neither under backbone"),
+    ({"backbone.model.conv1.weight": ONE, "aggregator.channel_pool.weight": ONE}, "name the file theirs_2x2.pth"),
+    ({"encoder.0.weight": ONE, "pool.conv.bias": ONE}, "VLAD v2, whose assignment has a bias"),
+    ({"encoder.0.weight": ONE}, r"not NetVLAD \(no tensor\)"),
+    ({"encoder.0.weight": ONE, "head.weight": ONE}, "head.weight, which is neither under encoder"),
+    (alexnet(), r"a backbone of 10 tensors \(first: encoder.0.weight \(64, 3, 11, 11\)"),
+    ({"backbone.0.weight": ONE, "aggregation.3.weight": ONE}, "an aggregation of 3.weight, which is not that"),
+    ({"module.backbone.0.weight": ONE, "module.aggregation.crn.acc_w.weight": ONE}, "neither NetVLAD nor GeM .crn"),
+    ({"backbone.0.weight": ONE}, r"neither NetVLAD nor GeM \(no tensor\)"),
+    ({"backbone.0.weight": ONE, "aggregation.1.p": ONE, "rest": ONE}, "a tensor rest, which"),
+]
+
+
+@pytest.mark.parametrize(("content", "says"), CASES)
+def test_unknown_files_are_refused(content: object, says: str, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "theirs.pth")
+    with pytest.raises(CheckpointError, match=f"theirs.pth holds .*{says}.*Known are ") as raised:
+        convert(tmp_path / "theirs.pth")
+    assert [project for project in PROJECTS if project not in str(raised.value)] == []
+
+
+def test_sizes_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    trunk = torch.nn.Sequential(*list(torchvision.models.resnet18(weights=None).children())[:-2])
+    state = {f"backbone.{key}": value for key, value in trunk.state_dict().items()}
+    head = {"aggregation.1.p": ONE, "aggregation.3.weight": torch.zeros(8, 100), "aggregation.3.bias": torch.zeros(8)}
+    torch.save(state | head, tmp_path / "theirs.pth")
+    with pytest.raises(CheckpointError, match="do not fit each other at 512x512 pixels .*aggregator.fc.weight"):
+        convert(tmp_path / "theirs.pth")
+
+
+def test_our_own_files_need_no_import(tmp_path: Path) -> None:
+    torch.save({"format": FORMAT}, tmp_path / "best.ckpt")
+    with pytest.raises(CheckpointError, match="best.ckpt is a checkpoint of this project already"):
+        convert(tmp_path / "best.ckpt")
+
+
+class Trap:
+    def __reduce__(self):
+        return Path.touch, (Path("executed"),)
+
+
+def test_nothing_in_a_file_is_executed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"model_state_dict": {"module.backbone.0.weight": ONE}, "args": Trap()}, "theirs.pth")
+    with pytest.raises(CheckpointError, match="nothing was loaded"):
+        convert("theirs.pth")
+    assert not Path("executed").exists()
