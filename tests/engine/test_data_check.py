@@ -50,7 +50,7 @@ def test_without_any_data_every_set_is_listed_and_nothing_is_drawn(
     assert found["paths.data"] == str(tmp_path)
     assert {finding["dataset"] for finding in found["sets"]} | set(found["collections"]) == set(dataset_names())
     assert {finding["state"] for finding in found["sets"]} == {"absent", "yours", "drawn on first use"}
-    assert [f["dataset"] for f in found["sets"] if f["state"] == "drawn on first use"] == ["toycity", "toycity"]
+    assert [f["dataset"] for f in found["sets"] if f["state"] == "drawn on first use"] == ["toycity"] * 3
     assert list(tmp_path.iterdir()) == []
 
 
@@ -94,8 +94,10 @@ def test_a_drawn_city_is_found(capsys: pytest.CaptureFixture[str], tmp_path: Pat
     assert [(f["part"], f["state"], f["counts"]) for f in found["sets"]] == [
         ("train", "found", {"places": 2, "images": 8}),
         ("eval", "drawn on first use", {}),
+        ("weak", "found", found["sets"][2]["counts"]),
     ]
-    assert code == 1  # asked for by name, and half of it is not there
+    assert [found["sets"][2]["counts"][side] for side in ("database", "queries")] == [4, 4]
+    assert code == 1  # asked for by name, and a part of it is not there
     assert not (tmp_path / "toycity" / "test").exists()
 
 

@@ -67,8 +67,7 @@ def look(entry: Entry, near: bool = False) -> Finding:
             finding = replace(finding, root=", ".join(dict.fromkeys(_roots(node))), **_published(node))
             if to_give := sorted(OmegaConf.missing_keys(entry.node)):
                 return replace(finding, state=YOURS, sentence=" ".join(["Give", *(f"{key}=..." for key in to_give)]))
-            draws = "draw" in node
-            node |= {"draw": False} if draws else {}
+            draws = _only_look(node)
             cfg = OmegaConf.create({"dataset": {entry.part: {entry.name: node}}})
             check_targets(cfg)
             made = instantiate(cfg.dataset[entry.part][entry.name], _convert_="all")
@@ -80,6 +79,14 @@ def look(entry: Entry, near: bool = False) -> Finding:
             return replace(finding, **wrong)
     state = INCOMPLETE if missing else FOUND
     return replace(finding, state=state, sentence=missing or " ".join(noticed), **counts)
+
+
+def _only_look(node: dict[str, Any]) -> bool:
+    """Tell a reader, and those inside it, not to draw; return whether there was one that would have."""
+    drawing = "draw" in node
+    if drawing:
+        node["draw"] = False
+    return any([drawing, *(_only_look(value) for value in node.values() if isinstance(value, dict))])
 
 
 def _what_went_wrong(error: Exception, draws: bool) -> dict[str, Any]:
