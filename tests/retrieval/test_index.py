@@ -88,7 +88,7 @@ def test_only_new_and_changed_photos_are_described(index: PlaceIndex, root: Path
     change = index.update(listed(root), teller)
     assert teller.asked == ["b", "d"] == change.described and change.removed == ["a"] and change.kept == 1
     assert index.photos.files == ["c", "b", "d"]
-    np.testing.assert_allclose(index.descriptors, [[0.6, 0.8], [-1, 0], [0, -1]], rtol=1e-6)
+    np.testing.assert_allclose(index.descriptors, np.array([[0.6, 0.8], [-1, 0], [0, -1]]), rtol=1e-6)
     assert PlaceIndex.open(index.folder).photos.files == index.photos.files
     assert len(list(index.folder.glob("state-*"))) == 1
 
@@ -117,7 +117,7 @@ def test_interrupted_description_leaves_the_old_index_and_goes_on(index: PlaceIn
     teller = Teller()
     assert again.update(listed(root), teller).described == ["d", "e", "f"]
     assert teller.asked == ["f"]
-    np.testing.assert_allclose(again.descriptors[3:], [[0, -1], [-1, 0], [0.8, 0.6]], rtol=1e-6)
+    np.testing.assert_allclose(again.descriptors[3:], np.array([[0, -1], [-1, 0], [0.8, 0.6]]), rtol=1e-6)
     assert not (index.folder / "unfinished").exists()
 
 

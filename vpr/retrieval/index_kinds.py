@@ -91,7 +91,8 @@ class PQ(Exact):
         self.check(photos, dim)
         bits, parts = self._layout(photos)
         width = dim // parts * parts
-        index = codes = faiss.IndexPQ(width, parts, bits, faiss.METRIC_INNER_PRODUCT)
+        codes = faiss.IndexPQ(width, parts, bits, faiss.METRIC_INNER_PRODUCT)
+        index: faiss.Index = codes
         codes.pq.cp.min_points_per_centroid = PER_CENTROID  # below 39 faiss would warn, and we have our own bound
         if self.rotate:
             rotation, quantiser = faiss.OPQMatrix(dim, parts, width), faiss.ProductQuantizer(width, parts, bits)
@@ -159,8 +160,9 @@ def to_plain(kind: Exact) -> dict[str, Any]:
 def from_plain(content: Mapping[str, Any]) -> Exact:
     """Make a kind of its name and settings; DataError where these are no kind."""
     settings = dict(content)
-    name = settings.pop("name", None)
-    kinds = {kind.__name__: kind for kind in (Exact, *Exact.__subclasses__())}
+    name = settings.pop("name", "")
+    known: list[type[Exact]] = [Exact, *Exact.__subclasses__()]
+    kinds = {kind.__name__: kind for kind in known}
     try:
         return kinds[name](**settings)
     except (KeyError, TypeError):

@@ -72,8 +72,13 @@ class Photos:
     def take(self, rows: Sequence[int] | np.ndarray) -> Photos:
         """Give the photos of these rows, in their order."""
         rows = np.asarray(rows, np.int64)
-        kept = {name: getattr(self, name)[rows] for name in ("sizes", "times", "positions")}
-        return replace(self, files=[self.files[row] for row in rows], **kept)
+        return replace(
+            self,
+            files=[self.files[row] for row in rows],
+            sizes=self.sizes[rows],
+            times=self.times[rows],
+            positions=self.positions[rows],
+        )
 
     def rows_in(self, other: Photos) -> np.ndarray:
         """(N,) int64: the row of each photo in `other`, the same file unchanged; -1 where it is not there."""
@@ -82,9 +87,13 @@ class Photos:
 
     def followed_by(self, more: Photos) -> Photos:
         """These photos and then others, below the root of the others and with their unit."""
-        joined = {name: np.concatenate([getattr(self, name), getattr(more, name)]) for name in ("sizes", "times")}
-        positions = np.concatenate([self.positions, more.positions])
-        return replace(more, files=[*self.files, *more.files], positions=positions, **joined)
+        return replace(
+            more,
+            files=[*self.files, *more.files],
+            sizes=np.concatenate([self.sizes, more.sizes]),
+            times=np.concatenate([self.times, more.times]),
+            positions=np.concatenate([self.positions, more.positions]),
+        )
 
     def _keys(self) -> Iterator[tuple[str, int, int]]:
         return zip(self.files, self.sizes.tolist(), self.times.tolist(), strict=True)

@@ -151,7 +151,7 @@ def _follow(codes: faiss.Index, kept: np.ndarray, new: np.ndarray) -> faiss.Inde
     codes = faiss.clone_index(codes)
     gone = np.setdiff1d(np.arange(codes.ntotal), kept)
     if len(gone):
-        codes.remove_ids(gone)
+        codes.remove_ids(faiss.IDSelectorBatch(gone))
     _add(codes, new)
     return codes
 

@@ -70,9 +70,9 @@ class InSequence:
 
         DataError where the photos of a folder do not stand together.
         """
-        groups = [folders(paths) for paths in (retrieval_set.queries, retrieval_set.database)]
+        asked, known = folders(retrieval_set.queries), folders(retrieval_set.database)
         wide = reach(k, len(database), retrieval_set.panoramas)
-        found = search_in_sequence(database, queries, wide, self, *groups)
+        found = search_in_sequence(database, queries, wide, self, asked, known)
         if retrieval_set.panoramas is not None:
             found = suppress(found, retrieval_set.panoramas)
         return Neighbours(found.similarities[:, :k], found.indices[:, :k])
