@@ -14,7 +14,7 @@ from vpr.config import generations
 from vpr.config.check_rules import check_rules
 from vpr.config.compose import CONF, compose
 from vpr.config.generations import earlier_overrides, train_earlier_generations_first
-from vpr.config.jobs import JobFailed
+from vpr.config.jobs import Job, JobFailed
 from vpr.config.labels import identity, job_label
 from vpr.errors import ConfigError
 
@@ -58,20 +58,23 @@ class Runs:
 
     def __init__(self, fails: bool = False) -> None:
         self.asked: list[tuple[list[str], str, Path]] = []
+        self.flags: list[str] = []
         self.fails = fails
 
-    def __call__(self, script: Path, flags: tuple, overrides: list[str], identity: str, directory: Path) -> None:
+    def __call__(self, script: Path, flags: list[str], overrides: list[str], identity: str, directory: Path) -> None:
         self.asked.append((overrides, identity, directory))
+        self.flags = flags
         if self.fails:
             raise JobFailed(f"{directory} ended with exit code 1")
 
 
-def train(overrides: list[str], folder: str, runs: Runs, monkeypatch: pytest.MonkeyPatch):
-    """Do what train.py does before training, in a run whose folder is given; `folder` may have a {job}."""
+def train(overrides: list[str], folder: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch):
+    """Do what train.py does before training, in a run whose folder is given."""
     monkeypatch.setattr(generations, "run_once", runs)
     monkeypatch.setattr(sys, "argv", ["train.py"])
     cfg = compose("train", overrides)
-    runtime = SimpleNamespace(output_dir=folder.format(job=job_label(cfg)))
+    sources = [SimpleNamespace(provider=name, path=f"/{name}") for name in ("main", "command-line")]
+    runtime = SimpleNamespace(output_dir=str(folder), config_sources=sources)
     task, job = SimpleNamespace(task=overrides), SimpleNamespace(config_name="train")
     hydra = SimpleNamespace(overrides=task, job=job, runtime=runtime)
     monkeypatch.setattr(generations, "HydraConfig", SimpleNamespace(get=lambda: hydra))
@@ -80,26 +83,31 @@ def train(overrides: list[str], folder: str, runs: Runs, monkeypatch: pytest.Mon
     return cfg
 
 
-@pytest.mark.parametrize(
-    ("folder", "expected"),
-    [("runs/sfrs/2026-01-01_00-00-00", "runs/generations"), ("multirun/x/{job}", "multirun/x")],
-)
-def test_the_one_before_is_trained_first(folder: str, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    runs = Runs()
-    cfg = train([SFRS, "seed=7", "generation=2"], folder, runs, monkeypatch)
+@pytest.mark.parametrize("resumed", [[], ["ckpt_path=last.ckpt"]])
+@pytest.mark.parametrize("a_job", [False, True])
+def test_the_one_before_is_trained_first(
+    a_job: bool, resumed: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs, folder = Runs(), tmp_path / "multirun" / "x" / "job"
+    if a_job:  # of a sweep, or a generation that a later one has asked for
+        Job("its identity", []).write(folder)
+    cfg = train([SFRS, "seed=7", "generation=2", *resumed], folder, runs, monkeypatch)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         before = hydra_compose("train", [SFRS, "seed=7", "generation=1"])  # as a sweep composes its jobs
     [(overrides, named, directory)] = runs.asked
     assert overrides == [SFRS, "seed=7", "generation=1"]
+    expected = folder.parent if a_job else tmp_path / "runs" / "generations"
     # In a sweep, `generation=1` is a job of the same name and identity: it is done once.
-    assert named == identity(before) and directory == Path(expected, job_label(before))
+    assert named == identity(before) and directory == expected / job_label(before)
+    assert runs.flags == ["--config-name=train", "--config-dir=/command-line"]
     # How it ended counts, as in OpenIBL, and not when it was best.
     assert cfg.supervision.soft.ckpt == str(directory / "last.ckpt")
 
 
 def test_a_failed_generation_ends_the_run_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="generation=3: the training of generation 2 failed .*ended with exit code 1"):
-        train([SFRS], "runs/x", Runs(fails=True), monkeypatch)
+        train([SFRS], Path("runs/x"), Runs(fails=True), monkeypatch)
 
 
 def test_other_runs_have_no_generations() -> None:

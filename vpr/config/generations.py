@@ -15,7 +15,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from vpr.config.jobs import JobFailed, run_once
+from vpr.config.jobs import JobFailed, config_flags, read_job, run_once
 from vpr.config.labels import identity, job_label
 from vpr.errors import ConfigError
 
@@ -49,12 +49,13 @@ def train_earlier_generations_first(cfg: DictConfig) -> None:
     before = cfg.generation - 1
     overrides = earlier_overrides(hydra.overrides.task, before)
     earlier = compose(hydra.job.config_name, overrides)
-    here = Path(hydra.runtime.output_dir)
-    folder = here.parent if here.name == job_label(cfg) else Path(cfg.paths.runs, "generations")
+    here = Path(hydra.runtime.output_dir).absolute()
+    # A job is told by its record: its name is that of its configuration before it was resumed or got a teacher.
+    folder = here.parent if read_job(here) else Path(cfg.paths.runs, "generations").absolute()
     directory = folder / job_label(earlier)
     log.info("Generation %d learns from generation %d: %s", cfg.generation, before, directory)
     try:
-        run_once(Path(sys.argv[0]).absolute(), (), overrides, identity(earlier), directory)
+        run_once(Path(sys.argv[0]).absolute(), config_flags(hydra), overrides, identity(earlier), directory)
     except JobFailed as error:
         raise ConfigError(
             f"generation={cfg.generation}: the training of generation {before} failed ({error}). What it said stands "

@@ -60,6 +60,12 @@ def read_job(directory: Path) -> Job | None:
         return None
 
 
+def config_flags(hydra: Any) -> list[str]:
+    """Return the flags by which another process finds the configuration files that this one, `hydra`, was given."""
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    return [f"--config-name={hydra.job.config_name}", *(f"--config-dir={folder}" for folder in folders)]
+
+
 def run_once(
     script: Path, flags: Sequence[str], overrides: Sequence[str], identity: str, directory: Path, wait: bool = True
 ) -> Any:

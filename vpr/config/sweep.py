@@ -12,7 +12,7 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from vpr.config.jobs import RECORD, Job, ending, is_running, keep_objective, read_job, run_once
+from vpr.config.jobs import RECORD, Job, config_flags, ending, is_running, keep_objective, read_job, run_once
 from vpr.config.labels import identity
 
 log = logging.getLogger(__name__)
@@ -48,11 +48,9 @@ def run_job_of_a_sweep(script: Path, cfg: DictConfig) -> Any:
     A job that another process is at is left to it: sweeps in one folder share the work.
     """
     hydra = HydraConfig.get()
-    flags = [f"--config-name={hydra.job.config_name}"]
-    flags += [f"--config-dir={s.path}" for s in hydra.runtime.config_sources if s.provider == "command-line"]
     settings = [word for word in hydra.overrides.hydra if not word.lstrip("+~").startswith(OF_THE_SWEEP)]
     overrides = [*hydra.overrides.task, *settings]
-    return run_once(script, flags, overrides, identity(cfg), Path(hydra.runtime.output_dir), wait=False)
+    return run_once(script, config_flags(hydra), overrides, identity(cfg), Path(hydra.runtime.output_dir), wait=False)
 
 
 def failures() -> dict[Path, Job | None]:

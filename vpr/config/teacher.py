@@ -11,7 +11,7 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from vpr.config.jobs import JobFailed, run_once
+from vpr.config.jobs import JobFailed, config_flags, run_once
 from vpr.config.labels import identity, teacher_label
 from vpr.errors import ConfigError
 
@@ -36,7 +36,7 @@ def train_teacher_first(cfg: DictConfig) -> None:
     of_teacher = identity(compose(hydra.job.config_name, overrides))
     directory = Path(cfg.paths.runs, "teachers", f"{teacher_label(cfg)}-{of_teacher[:8]}")
     try:
-        run_once(Path(sys.argv[0]).absolute(), (), overrides, of_teacher, directory)
+        run_once(Path(sys.argv[0]).absolute(), config_flags(hydra), overrides, of_teacher, directory)
     except JobFailed as error:
         raise ConfigError(
             f"distillation.teacher.recipe={list(teacher.recipe)}: the teacher's training failed ({error}). What it "
