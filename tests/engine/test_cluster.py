@@ -126,8 +126,14 @@ def test_it_is_not_made_twice_unless_asked_for_or_other_settings(clustering, cap
     assert path.stat().st_mtime_ns > written
     np.testing.assert_array_equal(again.descriptors, first.descriptors)
     np.testing.assert_array_equal(again.centroids, first.centroids)
-    make_clusters(clustering(["images=9", "seed=1"]))
-    assert "was made with another seed, images, features, and is made again" in caplog.text
+    written = path.stat().st_mtime_ns
+    with pytest.raises(
+        ConfigError, match=r"other settings \(images=10, now 9; size=\[48, 48\], now \[24, 24\]\)"
+    ) as told:
+        make_clusters(clustering(["images=9", "image.size=[24,24]"]))
+    assert str(path) in str(told.value) and "Type overwrite=true" in str(told.value)
+    assert path.stat().st_mtime_ns == written
+    make_clusters(clustering(["images=9", "seed=1", "overwrite=true"]))
     assert len(read_clusters(path).descriptors) == 72
 
 
@@ -204,9 +210,10 @@ def test_training_says_what_to_type_finds_the_file_and_no_longer_needs_it(cluste
 def test_a_run_goes_on_whatever_its_centres_came_from(clustering, tiny, tmp_path):
     path = make_clusters(clustering())
     fit(tiny([*NETVLAD, "trainer.max_epochs=1"]), tmp_path / "run")
-    moved = path.rename(tmp_path / "moved.hdf5")
-    more = tiny([*NETVLAD, f"agg.centroids={moved}", f"ckpt_path={tmp_path}/run/last.ckpt", "trainer.max_epochs=2"])
-    assert fit(more, tmp_path / "more") is not None
+    path.unlink()
+    for given in ([], [f"agg.centroids={tmp_path}/gone.hdf5"]):
+        more = tiny([*NETVLAD, *given, f"ckpt_path={tmp_path}/run/last.ckpt", "trainer.max_epochs=2"])
+        assert fit(more, tmp_path / "more") is not None
 
 
 def test_clusters_of_other_features_are_refused(clustering, tiny, pretrained):

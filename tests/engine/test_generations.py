@@ -77,6 +77,18 @@ def test_a_generation_begins_with_the_weights_that_the_first_one_began_with(gene
     assert any(not torch.equal(begun[0][key], trained[key]) for key in trained)
 
 
+def test_a_generation_goes_on_where_the_one_before_was_moved_and_not_with_another(generation: Callable, tmp_path: Path):
+    first = generation(0) / "last.ckpt"
+    second = generation(1, f"supervision.soft.ckpt={first}")
+    soft = checkpoint.read(second / "best.ckpt")["config"]["supervision"]["soft"]
+    assert (soft["ckpt"], soft["earlier"]) == (None, checkpoint.digest(checkpoint.read(first)))
+    moved = first.rename(tmp_path / "moved.ckpt")
+    goes_on = (f"ckpt_path={second / 'last.ckpt'}", "trainer.max_epochs=2")
+    with pytest.raises(ConfigError, match="is of a run with supervision="):
+        generation(1, f"supervision.soft.ckpt={second / 'last.ckpt'}", *goes_on)
+    generation(1, f"supervision.soft.ckpt={moved}", *goes_on)
+
+
 @pytest.mark.parametrize(
     ("overrides", "says"),
     [

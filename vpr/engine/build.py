@@ -26,16 +26,19 @@ def plain(config: Any) -> Any:
     return OmegaConf.to_container(config, resolve=True)
 
 
-def make_describer(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
+def make_describer(cfg: DictConfig, resumed: bool = False) -> tuple[Describer, dict[str, Any]]:
     """Return the describer of a run, and its `backbone`, `agg` and `image` nodes as they were used.
 
-    The returned `agg` says that centres are in the checkpoint: the file that they came from is no part of it.
+    The returned `agg` says that centres are in the checkpoint: the file that they came from is no part of it. A run
+    that is `resumed` has them in its last.ckpt, and no file is looked for.
 
     Raises:
         WeightsUnavailable: the weights cannot be had, and the data set is not one for trying things out.
         ConfigError: the aggregator starts from a cluster file, and there is none, or none of these features.
     """
     parts = {key: plain(cfg[key]) for key in ("backbone", "agg", "image")}
+    if resumed:
+        parts["agg"] = already_started(parts["agg"])
     clusters = find_clusters(cfg, parts["agg"])
     if clusters:
         parts["agg"] = starting_from(parts["agg"], clusters)

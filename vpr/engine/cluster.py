@@ -22,7 +22,7 @@ from vpr.data.workers import loader_workers
 from vpr.engine.build import describer_of, plain
 from vpr.engine.centroids import clusters_folder, features_digest
 from vpr.engine.training_photos import training_photos
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataError
 from vpr.models.cluster_file import ClusterFile, cluster_path, read_clusters, write_clusters
 from vpr.models.describer import Describer
 from vpr.retrieval.describe import pick_device
@@ -40,6 +40,7 @@ def make_clusters(cfg: DictConfig) -> Path:
 
     Raises:
         CheckpointError: a file of this name is there and damaged.
+        ConfigError: one is there that was made with other settings, and `overwrite` is false.
         DataError: photos cannot be read, or there are too few of them.
     """
     device = pick_device(cfg.device)
@@ -50,7 +51,8 @@ def make_clusters(cfg: DictConfig) -> Path:
     parts["image"] = plain(cfg.image)
     describer = describer_of(parts, cfg.dataset).to(device).eval()
     settings = _settings(cfg, len(photos), describer, parts["backbone"])
-    if path.is_file() and not cfg.overwrite and _is_the_same(path, settings):
+    if path.is_file() and not cfg.overwrite:
+        _check_same(path, settings)
         return path
     descriptors = local_descriptors(cfg, describer, photos, device)
     with progress("k-means", cfg.iterations) as advance:
@@ -99,12 +101,18 @@ def _settings(cfg: DictConfig, photos: int, describer: Describer, backbone: dict
     return json.loads(json.dumps({**own, **made, **image, "backbone": backbone}))
 
 
-def _is_the_same(path: Path, settings: dict[str, Any]) -> bool:
-    """Tell whether the file that is there is the one that would be made, or one of another project; say so."""
+def _check_same(path: Path, settings: dict[str, Any]) -> None:
+    """Make sure that the file that is there is the one that would be made, or one of another project; say so."""
     theirs = read_clusters(path).settings
     differ = [key for key in settings if key != "backbone" and theirs.get(key) != settings[key]]
     if theirs and differ:
-        log.info("%s was made with another %s, and is made again.", path, ", ".join(differ))
-        return False
+        said = [f"{key}={_short(theirs.get(key))}, now {_short(settings[key])}" for key in differ]
+        raise ConfigError(
+            f"{path} was made with other settings ({'; '.join(said)}). Type overwrite=true to replace it, another "
+            "paths.runs to keep both, or the settings that it was made with."
+        )
     log.info("%s is there already%s; overwrite=true makes it again.", path, "" if theirs else ", from elsewhere")
-    return True
+
+
+def _short(value: object) -> str:
+    return f"{value:.12}" if isinstance(value, str) else str(value)

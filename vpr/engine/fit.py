@@ -27,6 +27,7 @@ from vpr.engine.distillation import (
     record,
     whiten_teachers,
 )
+from vpr.engine.generations import without_path
 from vpr.engine.last import LastCheckpoint
 from vpr.engine.loggers import finish
 from vpr.engine.module import TrainingModule
@@ -58,15 +59,17 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     supervision = instantiate(cfg.supervision)
     objective, distiller = supervision.objective(instantiate(cfg.loss)), make_distiller(cfg)
     supervision.check(distiller)
-    find_clusters(cfg, plain(cfg.agg))
+    if not resume:
+        find_clusters(cfg, plain(cfg.agg))
     optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
     found, sets = supervision.read(cfg.dataset), evaluation_sets(cfg.dataset)
-    describer, parts = make_describer(cfg)
+    describer, parts = make_describer(cfg, resumed=resume is not None)
     whiten_teachers(cfg, distiller, describer, found.sources)
     parts["agg"] = keep_projection(distiller, describer, parts["agg"], cfg.seed)
     connect(distiller, describer, cfg.seed)
     supervision.connect(objective, describer)
     parts["distillation"] = record(cfg.distillation, distiller)
+    parts["supervision"] = without_path(plain(cfg.supervision))
     if resume:
         check_same_distillation(parts["distillation"], resume)
     if not cfg.finetune.backbone_bn and parts["backbone"]["weights"] != "none":

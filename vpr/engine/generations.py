@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from omegaconf import DictConfig
 from torch import nn
@@ -83,3 +84,17 @@ class GenerationsSupervision(TuplesSupervision):
         data = super().data(found, transform, cfg, workers, folders)
         data.refresh.rerank = self.rerank if self.generation else None
         return data
+
+
+def without_path(supervision: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a node `supervision` as a checkpoint keeps it: the generation before by its digest, not by its path.
+
+    Raises:
+        CheckpointError: that generation's file is missing, damaged or from elsewhere.
+    """
+    soft = supervision.get("soft")
+    if not soft or not soft["ckpt"]:
+        return dict(supervision)
+    used = supervision["generation"] and soft["weight"]
+    earlier = {"earlier": checkpoint.digest(checkpoint.read(soft["ckpt"]))} if used else {}
+    return {**supervision, "soft": {**soft, "ckpt": None, **earlier}}

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from vpr import checkpoint
 from vpr.engine.build import plain
+from vpr.engine.generations import without_path
 from vpr.errors import CheckpointError, ConfigError
 from vpr.models.aggregators.projected import inner_node
 
@@ -46,6 +47,7 @@ def check_same_run(cfg: DictConfig, path: Path) -> None:
     if not isinstance(content, dict) or "position" not in content:
         raise CheckpointError(f"{path} is no training checkpoint: only the last.ckpt of a run can be gone on from.")
     now = plain(cfg)
+    now["supervision"] = without_path(now["supervision"])
     stored = {"supervision": PLACES, **checkpoint.read(path)["config"]}
     # Where weights came from no longer matters; a run that had none says so. Nor do the two differ by the projection
     # that distillation has put behind the aggregator.
