@@ -14,6 +14,7 @@ from vpr.engine.region_objective import RegionsObjective, SoftLabels
 from vpr.errors import ConfigError
 from vpr.losses.sare import sare_independent
 from vpr.losses.tuple_loss import TupleLoss
+from vpr.models.aggregators.projected import Projected
 from vpr.models.build import build_describer
 from vpr.models.describer import Describer
 from vpr.types import Features
@@ -90,6 +91,16 @@ def test_without_soft_labels_the_hard_loss_is_left(step: Callable):
         assert step(RegionsObjective(loss, GRID, soft), student, images).value == alone.value > 0
 
 
+def test_labels_are_in_full_precision_whatever_the_student_is_in(step: Callable, monkeypatch: pytest.MonkeyPatch):
+    seen, look = [], SoftLabels._seen_earlier
+    monkeypatch.setattr(SoftLabels, "_seen_earlier", lambda *args: seen.append(look(*args)) or seen[-1])
+    soft = SoftLabels(Teacher(describer(1), "earlier"), GRID, 0.5, 0.06, 0.07)
+    for mixed in (False, True):
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+            step(RegionsObjective(TupleLoss(sare_independent), GRID, soft), describer(0), batch([[True, True]]))
+    assert all(torch.equal(full, under) for full, under in zip(*seen, strict=True))
+
+
 def test_the_earlier_generation_is_neither_trained_nor_saved(step: Callable):
     student, earlier = describer(0), describer(1)
     before = {key: value.clone() for key, value in earlier.state_dict().items()}
@@ -108,6 +119,10 @@ def test_regions_need_clusters_and_a_map_that_they_divide():
     objective, gem = RegionsObjective(TupleLoss(sare_independent), 3), {"_target_": "vpr.models.aggregators.gem.GeM"}
     with pytest.raises(ConfigError, match="supervision.grid=3: .* GeM has none. Type agg=netvlad"):
         objective.connect(describer(agg=gem))
+    projected = describer()
+    projected.aggregator = Projected(projected.backbone.spec, projected.aggregator, 8)
+    with pytest.raises(ConfigError, match="a term's projection stands behind them. Type distillation.terms.descriptor"):
+        objective.connect(projected)
     with pytest.raises(ConfigError, match="supervision.soft.ckpt=a.ckpt: it gives no descriptors of regions"):
         SoftLabels(Teacher(describer(agg=gem), "a.ckpt"), 3, 0.5, 0.07, 0.07)
     with pytest.raises(ConfigError, match=r"a map of 6 x 10. Type image.size=\[24,36\] or \[24,48\]"):

@@ -13,6 +13,7 @@ from vpr.losses.mined import LossResult
 from vpr.losses.objective import TuplesObjective
 from vpr.losses.soft_labels import hardest_regions, soft_labels
 from vpr.models.aggregators.netvlad import NetVLAD
+from vpr.models.aggregators.projected import Projected
 from vpr.models.build import feature_grid
 from vpr.models.describer import Describer
 from vpr.models.regions import check_regions, regions
@@ -60,10 +61,11 @@ class SoftLabels:
     def _seen_earlier(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return the descriptors (T, D) of the first of images (T, 1 + d, 3, H, W), and regions (T, d, R, D)."""
         tuples = len(images)
-        x = self.earlier.to(images.device).prepare(images.flatten(0, 1))
-        map = self.describer.features(x).map.unflatten(0, (tuples, -1))
-        anchor = self.netvlad(Features(map[:, 0]))
-        return anchor, regions(self.netvlad, map[:, 1:].flatten(0, 1), self.grid).unflatten(0, (tuples, -1))
+        with torch.autocast(images.device.type, enabled=False):  # the student's precision is no matter of the labels
+            x = self.earlier.to(images.device).prepare(images.flatten(0, 1))
+            map = self.describer.features(x).map.unflatten(0, (tuples, -1))
+            anchor = self.netvlad(Features(map[:, 0]))
+            return anchor, regions(self.netvlad, map[:, 1:].flatten(0, 1), self.grid).unflatten(0, (tuples, -1))
 
 
 class RegionsObjective(TuplesObjective):
@@ -113,6 +115,11 @@ def netvlad_of(describer: Describer, grid: int) -> NetVLAD:
     Raises:
         ConfigError: it is none that can, or the grid does not divide its maps.
     """
+    if isinstance(describer.aggregator, Projected):
+        raise ConfigError(
+            f"supervision.grid={grid}: regions are sums over clusters, and a term's projection stands behind them. "
+            "Type distillation.terms.descriptor.keep=false, or supervision=tuples, which needs no regions."
+        )
     if not isinstance(describer.aggregator, NetVLAD):
         raise ConfigError(
             f"supervision.grid={grid}: regions are sums over clusters, and {type(describer.aggregator).__name__} has "
