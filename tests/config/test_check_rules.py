@@ -35,6 +35,7 @@ GSV = "dataset=gsv_cities"
         (["dataset=pitts30k_val"], "dataset: it has no images to train on"),
         (["supervision=tuples", "dataset=pitts30k"], "pitts30k has no such part. Did you mean 'pitts30k_train'? Sets"),
         (["supervision=tuples", GSV], "Sets that have: pitts250k_train, pitts30k_train, tokyo_tm, toycity. Type for"),
+        (["supervision=tuples", "supervision.reads=weka"], "supervision.reads=weka: no data set has such a part."),
         (["supervision=tuples", "trainer.devices=8"], "the tuples of a step are shared out over 8 devices"),
         (["supervision=tuples", "supervision.tuples=0"], "supervision.tuples=0: the least is 1."),
         (["batch.places=3", "trainer.devices=4"], "4 devices, and some would have none. Type batch.places=8"),

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.errors import InstantiationException
 
 from vpr import checkpoint
 from vpr.distill.terms.wakd import WAKD
@@ -82,5 +83,7 @@ def test_places_and_tuples_do_not_mix(tiny, tiny_tuples, tmp_path: Path):
     teacher = f"distillation.teacher.ckpt={tmp_path}/runs/tiny/places/best.ckpt"
     with pytest.raises(ConfigError, match="distillation: logit asks to which place"):
         fit(tiny_tuples(["distillation=logit", teacher]), tmp_path)
+    with pytest.raises(InstantiationException, match="supervision.reads=eval: tuples are in the part `weak`"):
+        fit(tiny_tuples(["supervision.reads=eval"]), tmp_path)
     with pytest.raises(ConfigError, match="is of a run with supervision="):
         fit(tiny_tuples(["ckpt_path=last"]), tmp_path / "second")

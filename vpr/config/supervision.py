@@ -20,6 +20,8 @@ def something_to_train_on(cfg: DictConfig) -> None:
         )
     found = ", ".join(OmegaConf.select(cfg, "dataset.eval") or OmegaConf.select(cfg, "dataset.train") or ["this one"])
     names = sets_with(part)
+    if not names:
+        raise ConfigError(f"supervision.reads={part}: no data set has such a part. Leave supervision.reads out.")
     raise ConfigError(
         f"dataset: supervision.reads={part}, and {found} has no such part.{did_you_mean(found, names)} Sets that have: "
         f"{', '.join(names)}. Type for example dataset=pitts30k_train, or supervision=places."

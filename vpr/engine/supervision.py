@@ -38,15 +38,28 @@ class Folders(NamedTuple):
     resumed: Path | None = None
 
 
+def _check_part(reads: str, part: str, what: str) -> None:
+    if reads != part:
+        raise ConfigError(
+            f"supervision.reads={reads}: {what} are in the part `{part}` of a data set. Leave supervision.reads out."
+        )
+
+
 @dataclass(frozen=True)
 class PlacesSupervision:
     """Batches of labelled places, as the `batch` node says.
 
     Args:
-        reads: the part of a data set that holds them.
+        reads: the part of a data set that holds them: `train`.
+
+    Raises:
+        ConfigError: `reads` is another part.
     """
 
     reads: str = "train"
+
+    def __post_init__(self) -> None:
+        _check_part(self.reads, "train", "places")
 
     def objective(self, loss: nn.Module) -> PlacesObjective:
         return PlacesObjective(loss)
@@ -86,7 +99,10 @@ class TuplesSupervision:
         tuples: of a whole step, over all devices.
         refresh_every: queries between two looks at the gallery.
         refresh_gallery: photos of the gallery that are looked at, drawn anew each time; None: all.
-        reads: the part of a data set that holds queries and gallery.
+        reads: the part of a data set that holds queries and gallery: `weak`.
+
+    Raises:
+        ConfigError: `reads` is another part.
     """
 
     mining: Mining
@@ -94,6 +110,9 @@ class TuplesSupervision:
     refresh_every: int = 1000
     refresh_gallery: int | None = None
     reads: str = "weak"
+
+    def __post_init__(self) -> None:
+        _check_part(self.reads, "weak", "tuples")
 
     def objective(self, loss: nn.Module) -> TuplesObjective:
         return TuplesObjective(loss)
