@@ -76,9 +76,9 @@ def _given(cfg: DictConfig, content: Content) -> tuple[Components, Origin]:
     model, own, width = origin.get("model"), checkpoint.digest(content), checkpoint.unpack(content, cfg.ckpt).dim
     if len(components.mean) != width or model not in (None, own):
         raise ConfigError(
-            f"pca.file={path} is of another model than ckpt={cfg.ckpt}: of {(model or 'an unknown one')[:12]} with "
-            f"descriptors of {len(components.mean):,} numbers, and this is {own[:12]} with {width:,}. Leave pca.file "
-            "out, and type pca.dim=4096 to fit components to this one."
+            f"pca.file={path} is of another model than ckpt={cfg.ckpt}: of {model[:12] if model else 'an unknown one'} "
+            f"with descriptors of {len(components.mean):,} numbers, and this is {own[:12]} with {width:,}. Leave "
+            "pca.file out, and type pca.dim=4096 to fit components to this one."
         )
     if model is None:
         log.info("%s does not say of which model it is; it is taken for that of %s.", path, cfg.ckpt)
