@@ -24,7 +24,7 @@ from vpr.engine.pca import with_pca
 from vpr.engine.training_photos import training_photos
 from vpr.errors import CheckpointError, ConfigError, DataAbsent
 from vpr.models.build import build_describer
-from vpr.retrieval.pca_file import read_attributes, read_components
+from vpr.retrieval.pca_file import read_attributes, read_components, write_components
 from vpr.types import Features
 
 Evaluate = Callable[[Sequence[str]], DictConfig]
@@ -204,6 +204,11 @@ def test_a_given_file_of_another_model_is_refused(typed: Evaluate, tmp_path: Pat
     save(ckpt, 2)
     with pytest.raises(ConfigError, match="is of another model than ckpt="):
         run(typed([f"pca.file={tmp_path}/pca_params_best.h5"]))
+    found = read_components(tmp_path / "pca_params_best.h5")
+    narrow = found._replace(mean=found.mean[:8], directions=found.directions[:8])
+    write_components(tmp_path / "theirs.h5", narrow, {})
+    with pytest.raises(ConfigError, match="of an unknown one with descriptors of 8 numbers"):
+        run(typed([f"pca.file={tmp_path}/theirs.h5"]))
 
 
 def test_saved_as_a_checkpoint(typed: Evaluate, tmp_path: Path, photos: Path) -> None:
