@@ -282,6 +282,12 @@ def test_signs_tell_the_angle() -> None:
     assert abs(similar[0, 1]) < 0.4  # a right angle: half of the signs, in the mean
 
 
+def test_coarse_codes_do_not_put_the_right_photo_back() -> None:
+    """(1, 0) and (0, 1) share the centroid (1/2, 1/2), at the squared distance 1/2 from each: similarity 3/4, where the
+    inner product says 1/2. A photo that is its own centroid has 1, its opposite -1."""
+    np.testing.assert_allclose(PQ(1).similarities(np.array([0.5, 0, 4], np.float32)), [0.75, 1, -1])
+
+
 def test_kinds_refuse_what_they_cannot_learn() -> None:
     with pytest.raises(ConfigError, match="63 photos are too few to learn 16 centroids a part from: 64"):
         PQ(64).check(63, 512)
@@ -291,6 +297,8 @@ def test_kinds_refuse_what_they_cannot_learn() -> None:
         PQ(100).check(2000, 512)
     with pytest.raises(ConfigError, match="32 numbers cannot be cut into 64 equal parts.*Choose size=32[.]"):
         PQ(64, rotate=True).check(2000, 32)
+    with pytest.raises(ConfigError, match="500 photos are too few to learn a rotation of 512 numbers"):
+        PQ(64, rotate=True).check(500, 512)
     with pytest.raises(ConfigError, match="2,000 photos with descriptors of 256 numbers give 256 learned bits"):
         Binary(512).check(2000, 256)
     with pytest.raises(ConfigError, match="bits=12"):

@@ -46,8 +46,10 @@ class Exact:
 class PQ(Exact):
     """Product quantisation (Jegou et al., TPAMI 2011): of each part of a descriptor, the number of its centroid.
 
-    The query is not quantised; similarities are approximate inner products. A part has 256 centroids (8 bits); where
-    the photos are too few to learn them, there are twice as many parts of 16 centroids (4 bits).
+    The query is not quantised. Its similarity is told from its distance to the coded descriptor, c: of unit vectors,
+    that is q c + (1 - c c) / 2. The inner product q c alone would put photos back whose code is coarse, the right one
+    most of all. A part has 256 centroids (8 bits); where the photos are too few to learn them, there are twice as many
+    parts of 16 centroids (4 bits).
 
     Attributes:
         size: bytes a photo.
@@ -77,6 +79,11 @@ class PQ(Exact):
                 f"{photos:,} photos are too few to learn {2**bits} centroids a part from: {PER_CENTROID * 2**bits} are "
                 "needed. Keep the index exact; so few photos are searched in no time."
             )
+        if self.rotate and photos < dim:  # faiss would write beyond its buffers
+            raise ConfigError(
+                f"{photos:,} photos are too few to learn a rotation of {dim:,} numbers from: as many are "
+                "needed. Choose rotate=false, or keep the index exact."
+            )
         if not 1 <= parts <= dim or (dim % parts and not self.rotate):
             fits = [size for size in range(1, dim + 1) if dim % (size * 8 // bits) == 0]
             nearest = min(fits, key=lambda size: abs(size - self.size), default=None)
@@ -91,7 +98,7 @@ class PQ(Exact):
         self.check(photos, dim)
         bits, parts = self._layout(photos)
         width = dim // parts * parts
-        codes = faiss.IndexPQ(width, parts, bits, faiss.METRIC_INNER_PRODUCT)
+        codes = faiss.IndexPQ(width, parts, bits)
         index: faiss.Index = codes
         codes.pq.cp.min_points_per_centroid = PER_CENTROID  # below 39 faiss would warn, and we have our own bound
         if self.rotate:
@@ -103,6 +110,9 @@ class PQ(Exact):
         if self.rotate:
             rotation.pq = None
         return index
+
+    def similarities(self, distances: np.ndarray) -> np.ndarray:
+        return 1 - distances / 2
 
 
 @dataclass(frozen=True)
