@@ -65,8 +65,8 @@ def test_a_wish_to_end_reaches_the_command_once(tmp_path: Path, number: int) -> 
     parent = subprocess.Popen(
         [sys.executable, "-c", PARENT, CHILD, str(flag)],
         start_new_session=True,
-        # A test run behind a script's `&` ignores SIGINT, and so would this process.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        # A test run behind a script's `&` ignores SIGINT, one under nohup SIGHUP, and so would this process.
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 30
     while not flag.exists():

@@ -96,15 +96,17 @@ def test_without_the_data(reader: Reader, tmp_path: Path) -> None:
     for key in to_give:
         assert key.endswith(".root")  # the only thing that a user must give
         OmegaConf.update(node, key.removeprefix(f"{reader.key}."), str(tmp_path / "mine"))
-    if "draw" in node:
-        node.draw = False
+    drawn = [part for part in (node, *node.values()) if isinstance(part, DictConfig) and "draw" in part]
+    for part in drawn:
+        if not OmegaConf.is_interpolation(part, "draw"):
+            part.draw = False
     with pytest.raises(InstantiationException) as caught:
         instantiate(node, _convert_="all")
     sentence = user_error(caught.value)
     assert sentence.startswith("DataAbsent: There is no ")
     assert any(f" {root}" in sentence for root in roots(node))
     assert re.search(r"must hold \S+", sentence)
-    if not to_give and "draw" not in node:  # one's own photos, and drawn ones, are not published
+    if not to_give and not drawn:  # one's own photos, and drawn ones, are not published
         assert re.search(r"must hold .+?\. (?!If it is elsewhere)\S.+\. If it is elsewhere", sentence)
     assert re.search(rf"type {re.escape(reader.key)}(\.\w+)?\.root=/its/folder; paths.data=/disk", sentence)
     assert list(tmp_path.iterdir()) == []

@@ -176,6 +176,6 @@ def test_a_network_with_the_weights_that_it_comes_with_teaches(tiny: Tiny):
 
 
 def test_a_teacher_that_is_not_there_ends_the_run_before_data_is_read(tiny: Tiny, tmp_path: Path, monkeypatch):
-    monkeypatch.setattr(fit_module, "training_places", lambda dataset: pytest.fail("data was read"))
+    monkeypatch.setattr("vpr.engine.supervision.training_places", lambda dataset: pytest.fail("data was read"))
     with pytest.raises(CheckpointError, match="nowhere.ckpt: there is no such file"):
         fit(tiny(["distillation=similarity", "distillation.teacher.ckpt=nowhere.ckpt"]), tmp_path)
