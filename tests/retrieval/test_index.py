@@ -108,6 +108,17 @@ def test_added_and_removed_by_name(index: PlaceIndex, root: Path) -> None:
         index.add(Photos.on_disk(root, ["d"], np.zeros((1, 2)), "metres"), teller)
 
 
+def test_what_another_process_has_added_stays(index: PlaceIndex, root: Path) -> None:
+    other = PlaceIndex.open(index.folder)
+    save(root, d="0 -1", e="-1 0")
+    index.add(Photos.on_disk(root, ["d"]), Teller())
+    change = other.add(Photos.on_disk(root, ["e"]), Teller())
+    assert (change.described, list(change.removed)) == (["e"], [])
+    assert other.photos.files == ["a", "b", "c", "d", "e"]
+    index.remove(["e"])
+    assert index.photos.files == ["a", "b", "c", "d"]
+
+
 def test_interrupted_description_leaves_the_old_index_and_goes_on(index: PlaceIndex, root: Path) -> None:
     save(root, d="0 -1", e="-1 0", f="0.8 0.6")
     with pytest.raises(KeyboardInterrupt):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -148,11 +148,7 @@ class PlaceIndex:
         Raises:
             DataError: nothing would be left, NaN descriptors, too small a disk, another process is writing.
         """
-        with locked(self.folder):
-            self._load()
-            change = update(self.folder, self.schema, self._state, photos, describe_paths)
-        self._load()
-        return change
+        return self._become(lambda held: photos, describe_paths)
 
     def add(self, photos: Photos, describe_paths: DescribePaths) -> Change:
         """Add photos, described only where they are new or changed; all others stay. Errors as of `update`."""
@@ -162,17 +158,23 @@ class PlaceIndex:
                 f"{self.photos.unit}; those to add are below {photos.root}, in {photos.unit}."
             )
         named = set(photos.files)
-        others = [row for row, file in enumerate(self.photos.files) if file not in named]
-        return self.update(self.photos.take(others).followed_by(photos), describe_paths)
+
+        def joined(held: Photos) -> Photos:
+            return held.take([row for row, file in enumerate(held.files) if file not in named]).followed_by(photos)
+
+        return self._become(joined, describe_paths)
 
     def remove(self, files: Collection[str]) -> Change:
         """Take photos out by their names; DataError where one is not in the index, or none would be left."""
         gone = set(files)
-        absent = sorted(gone - set(self.photos.files))
-        if absent:
-            raise DataError(f"{absent[0]} is not in the place index in {self.folder}.")
-        kept = [row for row, file in enumerate(self.photos.files) if file not in gone]
-        return self.update(self.photos.take(kept), lambda paths, rows, out: {})
+
+        def left(held: Photos) -> Photos:
+            absent = sorted(gone - set(held.files))
+            if absent:
+                raise DataError(f"{absent[0]} is not in the place index in {self.folder}.")
+            return held.take([row for row, file in enumerate(held.files) if file not in gone])
+
+        return self._become(left, lambda paths, rows, out: {})
 
     def recode(self, kind: Exact) -> None:
         """Search in another way from now on, or learn codes anew; descriptors stay. ConfigError as of `build`."""
@@ -190,6 +192,14 @@ class PlaceIndex:
             if now["files"] == self.schema["files"]:  # else the facts are about what another process has replaced
                 commit(self.folder, self.folder / now["files"], now | facts)
         self._load()
+
+    def _become(self, wanted: Callable[[Photos], Photos], describe_paths: DescribePaths) -> Change:
+        """Hold the photos `wanted` of those that are held now, which another process may have changed since `open`."""
+        with locked(self.folder):
+            self._load()
+            change = update(self.folder, self.schema, self._state, wanted(self.photos), describe_paths)
+        self._load()
+        return change
 
     @property
     def _state(self) -> State:

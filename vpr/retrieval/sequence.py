@@ -143,7 +143,7 @@ def folders(paths: Sequence[os.PathLike[str]]) -> np.ndarray:
 
 def _product(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
     out = np.empty((len(queries), len(database)), np.float32)
-    for start, part in blocks(database, 64 * TILE if len(database) > TILE else TILE):
+    for start, part in blocks(database, max(BLOCK_BYTES // (4 * database.shape[1]) // TILE, 1) * TILE):
         out[:, start : start + len(part)] = queries @ part.T
     return out
 
