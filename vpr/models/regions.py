@@ -35,9 +35,8 @@ def regions(net: NetVLAD, map: Tensor, grid: int) -> Tensor:
         ConfigError: there is no such layout, or the grid does not divide the map.
     """
     check_regions(map.shape[-2:], grid)
-    assignment = _cells(net.assign(map), map.shape[-2:], grid)
-    descriptors = _cells(net.descriptors(map), map.shape[-2:], grid)
-    sums = net.sums(assignment, descriptors)  # (B * cells, K, C)
+    x = _cells(net.descriptors(map), map.shape[-2:], grid)
+    sums = net.sums(net.assign(x), x)  # (B * cells, K, C)
     member = torch.zeros(len(LAYOUTS[grid]), grid * grid, device=map.device)
     for region, cells in enumerate(LAYOUTS[grid]):
         member[region, list(cells)] = 1

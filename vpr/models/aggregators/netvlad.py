@@ -56,15 +56,10 @@ class NetVLAD(nn.Module):
     def forward(self, features: Features) -> Tensor:
         return normalise(self.residuals(features.map))
 
-    def residuals(self, map: Tensor, cells: Tensor | None = None) -> Tensor:
-        """Return V (B, K, C) float32, not normalised, of a map (B, C, h, w), or of some of its `cells` (n,) int64."""
+    def residuals(self, map: Tensor) -> Tensor:
+        """Return V (B, K, C) float32, not normalised, of a map (B, C, h, w)."""
         x = self.descriptors(map)
-        x = x if cells is None else x[..., cells]
-        return self.sums(self._assign(x), x)
-
-    def assign(self, map: Tensor) -> Tensor:
-        """Return a (B, K, N) float32, the share of each cluster in each of the N = h w cells of a map (B, C, h, w)."""
-        return self._assign(self.descriptors(map))
+        return self.sums(self.assign(x), x)
 
     def descriptors(self, map: Tensor) -> Tensor:
         """Return x (B, C, N) float32, the cells of a map (B, C, h, w), of unit norm over channels."""
@@ -76,7 +71,8 @@ class NetVLAD(nn.Module):
             weighted = assignment @ descriptors.transpose(1, 2)
             return weighted - assignment.sum(dim=2, keepdim=True) * self.centroids.float()
 
-    def _assign(self, x: Tensor) -> Tensor:
+    def assign(self, x: Tensor) -> Tensor:
+        """Return a (B, K, N) float32, the share of each cluster in each of the N cells of `descriptors` x (B, C, N)."""
         with torch.autocast(x.device.type, enabled=False):
             return (self.conv.weight.float().flatten(1) @ x).softmax(dim=1)
 
