@@ -24,6 +24,7 @@ FLOORS = {
     **dict.fromkeys(["checkpoint", "engine"], 4),
     "interop": 5,
     **dict.fromkeys(["api", "viz", "report"], 6),
+    "demo": 7,
 }
 # What engine, distill and report build on, though they share a floor.
 NEIGHBOURS = {("engine", "checkpoint"), ("distill", "losses"), ("report", "viz")}
