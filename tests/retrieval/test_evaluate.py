@@ -15,6 +15,7 @@ from torch import Tensor
 from vpr.data.file_names import FilePaths
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
+from vpr.retrieval import ranks
 from vpr.retrieval.evaluate import Evaluation, evaluate
 from vpr.types import Preprocess, Protocol
 
@@ -158,6 +159,18 @@ def rank_main(rank: int, folder: Path, drawn: RetrievalSet) -> None:
         run(drawn, on_bad_image="raise")
     except DataError as error:
         (folder / f"{rank}.txt").write_text(str(error))
+
+    def out_of_memory(images: Tensor) -> Tensor:
+        raise RuntimeError("out of memory")
+
+    def of_another_kind() -> None:
+        raise DataError("a sequence in two parts")
+
+    with pytest.raises(RuntimeError, match="^out of memory$"):  # on rank 1 alone
+        run(drawn, out_of_memory if rank else describe, on_bad_image="skip")
+    with pytest.raises(DataError, match="^a sequence in two parts$"):  # on rank 0 alone, as where it searches
+        ranks.on_first(of_another_kind)
+    assert ranks.on_first(dist.get_rank) == 0
     dist.destroy_process_group()
 
 
@@ -166,9 +179,9 @@ def test_two_ranks_give_exactly_the_recall_of_one(tmp_path: Path) -> None:
     drawn.database[5].unlink()  # of 33 images, 9 batches: an uneven share, and one bad image
     torch.multiprocessing.spawn(rank_main, (tmp_path, drawn), nprocs=2)
     alone = run(drawn, on_bad_image="skip", workdir=tmp_path / "alone")
-    ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
-    assert [told["rows"] for told in ranks] == [17, 15]  # batches 0, 2, 4, 6, 8 and 1, 3, 5, 7 with the bad image
-    for told in ranks:
+    both = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
+    assert [told["rows"] for told in both] == [17, 15]  # batches 0, 2, 4, 6, 8 and 1, 3, 5, 7 with the bad image
+    for told in both:
         assert told["recalls"] == alone.recalls
         assert told["indices"] == alone.neighbours.indices.tolist()
     assert (tmp_path / "work/descriptors.npy").read_bytes() == (tmp_path / "alone/descriptors.npy").read_bytes()

@@ -25,10 +25,10 @@ def alone(folder: Path, waiting: str) -> Iterator[None]:
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder.with_suffix(".lock"))
-    if not ranks.broadcast(ranks.rank() == 0 and _acquired(lock, 0)):
+    if not ranks.on_first(lambda: _acquired(lock, 0)):
         if ranks.rank() == 0:
             log.info(waiting)
-        while not ranks.broadcast(ranks.rank() == 0 and _acquired(lock, PATIENCE)):
+        while not ranks.on_first(lambda: _acquired(lock, PATIENCE)):
             pass
     try:
         yield

@@ -57,9 +57,10 @@ def with_pca(cfg: DictConfig, content: Content, sets: Sets, device: torch.device
     dim = pca.dim or components.directions.shape[1]
     made = whitened(content, from_components(components, dim, pca.whiten))
     made["config"]["pca"] = {**origin, "dim": dim, "whiten": pca.whiten}
-    if pca.save and ranks.rank() == 0:
-        checkpoint.write(pca.save, made)
-        log.info("%s describes with %s numbers.", pca.save, f"{dim:,}")
+    with ranks.together():
+        if pca.save and ranks.rank() == 0:
+            checkpoint.write(pca.save, made)
+            log.info("%s describes with %s numbers.", pca.save, f"{dim:,}")
     suffix = f"[{'whitened' if pca.whiten else 'pca'}-{dim}]"
     return made, {name: _with_suffix(retrieval_set, suffix) for name, retrieval_set in sets.items()}
 
@@ -148,7 +149,7 @@ def _fit(cfg: DictConfig, content: Content, photos: Photos, path: Path, origin: 
         device=device,
         title=f"PCA: {origin['dataset']}",
     )
-    if components:
-        write_components(path, components, origin | {"components": dim})
-        log.info("It is kept in %s", path)
-    ranks.gather(None)
+    with ranks.together():
+        if components:
+            write_components(path, components, origin | {"components": dim})
+            log.info("It is kept in %s", path)

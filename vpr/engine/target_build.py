@@ -66,14 +66,14 @@ class TargetBuild:
         targets = self._file("targets", len(self.photos), self.teacher.shape.dim)
         waiting = f"Another run has the teacher {self.teacher.name} describe the same photos: waiting for it."
         with alone(self.folder, waiting):
-            if not _begun(targets):
+            if not ranks.on_first(targets.begin):
                 assert self.teacher.network is not None
                 self.teacher.network.to(device)
                 if self.teacher.pca is None:
                     self._describe(self.photos, targets, self.teacher.describe)
                 else:
                     self._fill_whitened(targets, device)
-            bad = ranks.broadcast(targets.bad() if ranks.rank() == 0 else {})
+            bad = ranks.on_first(targets.bad)
         self.teacher.open(targets)
         return bad
 
@@ -87,15 +87,14 @@ class TargetBuild:
         rows = np.sort(np.random.default_rng(0).choice(len(self.photos), sample.shape[0], replace=False))
         path = self.folder / "whitening.pt"
         # Fitted once: fitted again, the directions could point the other way for half of the targets.
-        if not ranks.broadcast(ranks.rank() == 0 and path.exists()):
-            if not _begun(sample):
+        if not ranks.on_first(path.exists):
+            if not ranks.on_first(sample.begin):
                 self._describe([self.photos[row] for row in rows], sample, self.teacher.describe)
-            if ranks.rank() == 0:
-                _save(_fitted(sample, targets.shape[1], device), path)
-            ranks.gather(None)
+            ranks.on_first(lambda: _save(_fitted(sample, targets.shape[1], device), path))
         whitening = load_whitening(path).to(device)
-        if ranks.rank() == 0 and sample.label.exists():
-            _project(sample, targets, rows, whitening)
+        with ranks.together():
+            if ranks.rank() == 0 and sample.label.exists():
+                _project(sample, targets, rows, whitening)
         self._describe(self.photos, targets, lambda images: self.teacher.describe(images, whitening))
         if ranks.rank() == 0:
             sample.delete()
@@ -104,24 +103,25 @@ class TargetBuild:
         """Describe what is missing in `file`, the ranks in turn, and seal it."""
         network, name = self.teacher.network, self.teacher.name
         assert network is not None
-        missing = ranks.broadcast(file.missing() if ranks.rank() == 0 else np.empty(0, np.int64))
+        missing = ranks.on_first(file.missing)
         if ranks.rank() == 0 and len(missing):
             log.info("The teacher %s describes %d of %d photos: %s", name, len(missing), len(paths), file.values)
         loader = image_loader(paths, network.preprocess, self.batch_size, self.num_workers, rows=missing)
         with image_progress(f"{Path(name).name} describes photos", len(missing)) as advance:
             bad = extract(describe, loader, file.attach(), advance)
-        if ranks.rank() == 0:
-            tally = BadImageTally(minimum=0)  # all of them have been seen
-            tally.add(PlaceBatch(torch.empty(0), torch.empty(len(paths) - len(bad)), tuple(bad.values())))
-            lost = np.setdiff1d(file.missing(), list(bad))
-            if len(lost):
-                raise DataError(
-                    f"{len(lost):,} of {len(paths):,} descriptors of the teacher {name} are zero or were lost on their "
-                    f"way to {file.values} (first: of {paths[lost[0]]}). Look at the teacher, or set paths.runs to "
-                    "another disk; the same command describes only what is missing."
-                )
-            file.seal(bad)
-        ranks.gather(None)
+        ranks.on_first(lambda: self._seal(paths, file, bad))
+
+    def _seal(self, paths: Sequence[Path], file: TargetFile, bad: dict[int, str]) -> None:
+        tally = BadImageTally(minimum=0)  # all of them have been seen
+        tally.add(PlaceBatch(torch.empty(0), torch.empty(len(paths) - len(bad)), tuple(bad.values())))
+        lost = np.setdiff1d(file.missing(), list(bad))
+        if len(lost):
+            raise DataError(
+                f"{len(lost):,} of {len(paths):,} descriptors of the teacher {self.teacher.name} are zero or were lost "
+                f"on their way to {file.values} (first: of {paths[lost[0]]}). Look at the teacher, or set paths.runs "
+                "to another disk; the same command describes only what is missing."
+            )
+        file.seal(bad)
 
 
 def load_whitening(path: Path) -> Whitening:
@@ -137,10 +137,6 @@ def _save(whitening: Whitening, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     torch.save(whitening.state_dict(), temporary)
     temporary.replace(path)
-
-
-def _begun(file: TargetFile) -> bool:
-    return ranks.broadcast(ranks.rank() == 0 and file.begin())
 
 
 def _fitted(sample: TargetFile, dim: int, device: torch.device) -> Whitening:

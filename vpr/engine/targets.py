@@ -47,7 +47,7 @@ class TeacherTargets(Callback):
         if not self.teachers:
             return
         photos = Photos(self.dataset.sources)
-        digest = ranks.broadcast(photos.digest() if ranks.rank() == 0 else "")
+        digest = ranks.on_first(photos.digest)
         left_out: set[int] = set()
         for teacher in self.teachers:
             build = TargetBuild(teacher, photos, digest, self.folder, self.batch_size, self.num_workers)

@@ -114,8 +114,11 @@ class TuplesDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Take over the descriptors that an interrupted refresh has left behind."""
+        ranks.on_first(self._take_over)
+
+    def _take_over(self) -> None:
         ours = self.refresh.folder
-        if self.left_behind and ranks.rank() == 0 and self.left_behind.is_dir() and not ours.exists():
+        if self.left_behind and self.left_behind.is_dir() and not ours.exists():
             ours.parent.mkdir(parents=True, exist_ok=True)
             shutil.move(self.left_behind, ours)
 

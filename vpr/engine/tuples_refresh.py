@@ -86,9 +86,9 @@ class Refresh:
         described = Described(file.attach("r"), rows, np.array(sorted(bad), np.int64))
         tuples = mine_chunk(chunk, described, self.candidates, self.mining, earlier, self.seed, device, self.rerank)
         del described
-        ranks.gather(None)
+        ranks.gather(None)  # no rank reads it any more
+        ranks.on_first(file.delete)
         if ranks.rank() == 0:
-            file.delete()
             log.info(
                 "%s photos described and %s tuples mined in %.0f s.",
                 *(f"{len(photos):,}", f"{len(tuples):,}", time.monotonic() - began),
@@ -129,19 +129,16 @@ class Refresh:
         channels_last: bool,
     ) -> set[int]:
         """Fill the file; return the rows of photos that cannot be read."""
-        complete = ranks.broadcast(ranks.rank() == 0 and file.begin())
-        if not complete:
-            missing = ranks.broadcast(self._unfinished(file.missing(), len(photos)) if ranks.rank() == 0 else None)
-            assert missing is not None
+        if not ranks.on_first(file.begin):
+            missing = ranks.on_first(lambda: self._unfinished(file.missing(), len(photos)))
             numbered = Photos(self.candidates.sources)
             paths = [numbered[photo] for photo in photos.tolist()]
             describe = describe_fn(describer, device, precision, channels_last)
             loader = image_loader(paths, describer.preprocess, self.batch_size, self.num_workers, rows=missing)
             found = extract(describe, loader, file.attach(), _said(len(missing)))
             self._check(found, len(photos))
-            if ranks.rank() == 0:
-                file.seal(found)
-        return set(ranks.broadcast(file.bad() if ranks.rank() == 0 else {}))
+            ranks.on_first(lambda: file.seal(found))
+        return set(ranks.on_first(file.bad))
 
     def _unfinished(self, missing: np.ndarray, total: int) -> np.ndarray:
         """Return all rows of the batches that lack one: each is described in the company that it always had."""

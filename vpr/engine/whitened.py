@@ -64,10 +64,10 @@ class Whitener:
         with alone(path, f"Another run fits {path}: waiting for it."):
             if not path.is_file():
                 components = self._components(teacher, photos)
-                if components:
-                    checkpoint.write(path, whitened(content, from_components(components, self.dim)))
-                    log.info("The PCA-whitened teacher is %s; with gallery_ckpt= it describes a database.", path)
-                ranks.gather(None)
+                with ranks.together():
+                    if components:
+                        checkpoint.write(path, whitened(content, from_components(components, self.dim)))
+                        log.info("The PCA-whitened teacher is %s; with gallery_ckpt= it describes a database.", path)
         content = checkpoint.read(path)
         network = checkpoint.unpack(content, str(path))
         size, shown = teacher.preprocess.size, str(path)

@@ -78,17 +78,18 @@ def evaluate(
         rerank.check(images)
     with store.working_folder(workdir) as folder:
         began = time.perf_counter()
-        if ranks.rank() == 0:
-            store.create(folder, images, dim, dtype)
-        ranks.gather(None)
+        with ranks.together():
+            if ranks.rank() == 0:
+                store.create(folder, images, dim, dtype)
         descriptors = store.attach(folder)
         bad = _describe(describe, preprocess, gallery, retrieval_set, descriptors, batch_size, num_workers, progress)
         used = _without(retrieval_set, bad, on_bad_image)
         seconds = {"extract": time.perf_counter() - began}
-        if ranks.rank() == 0:
-            if bad:
-                store.compact(descriptors, np.setdiff1d(np.arange(images), list(bad)))
-            store.seal(folder, descriptors, len(used.database), len(used.queries), model)
+        with ranks.together():
+            if ranks.rank() == 0:
+                if bad:
+                    store.compact(descriptors, np.setdiff1d(np.arange(images), list(bad)))
+                store.seal(folder, descriptors, len(used.database), len(used.queries), model)
         split, end = len(used.database), len(used.database) + len(used.queries)
         result = score(descriptors[:split], descriptors[split:end], used, ks=ks, seed=seed, rerank=rerank)
         del descriptors

@@ -55,18 +55,19 @@ def extract(
     """
     bad: dict[int, str] = {}
     broken: list[int] = []
-    for images, indices, errors in loader:
-        good = torch.tensor([not error for error in errors])
-        bad |= {int(row): error for row, error in zip(indices, errors, strict=True) if error}
-        if good.any():
-            rows = indices[good].numpy()
-            described = describe(images if good.all() else images[good])
-            broken += rows[~torch.isfinite(described).all(dim=1).cpu().numpy()].tolist()
-            out[rows] = described.float().cpu().numpy()
-        if progress:
-            progress(len(errors))
-    if isinstance(out, np.memmap) and ranks.world() > 1:
-        out.flush()  # other machines see only what has reached the shared disk
+    with ranks.together():
+        for images, indices, errors in loader:
+            good = torch.tensor([not error for error in errors])
+            bad |= {int(row): error for row, error in zip(indices, errors, strict=True) if error}
+            if good.any():
+                rows = indices[good].numpy()
+                described = describe(images if good.all() else images[good])
+                broken += rows[~torch.isfinite(described).all(dim=1).cpu().numpy()].tolist()
+                out[rows] = described.float().cpu().numpy()
+            if progress:
+                progress(len(errors))
+        if isinstance(out, np.memmap) and ranks.world() > 1:
+            out.flush()  # other machines see only what has reached the shared disk
     told = ranks.gather((bad, broken))
     _check_finite(sorted(row for _, rows in told for row in rows), len(out), loader)
     return dict(sorted(item for errors, _ in told for item in errors.items()))

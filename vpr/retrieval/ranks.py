@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch.distributed as dist
@@ -40,3 +42,26 @@ def broadcast(value: T) -> T:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Raise on all ranks what one of them raises inside: they would wait for it. All leave at the same time; inside,
+    they tell each other nothing."""
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as caught:
+        error = caught
+    first = next((found for found in gather(error) if found is not None), None)
+    if first is not None:
+        raise error or first
+
+
+def on_first(work: Callable[[], T]) -> T:
+    """Have rank 0 do `work` alone, and give its result, or what it raises, to all ranks."""
+    box: list[T] = []
+    with together():
+        if rank() == 0:
+            box.append(work())
+    return broadcast(box)[0]

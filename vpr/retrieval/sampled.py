@@ -52,9 +52,9 @@ def components_of_photos(
     """
     check_dim(dim, len(photos), width)  # before an hour goes into descriptors
     with store.working_folder() as folder:
-        if ranks.rank() == 0:
-            store.create(folder, len(photos), width, "float32")
-        ranks.gather(None)
+        with ranks.together():
+            if ranks.rank() == 0:
+                store.create(folder, len(photos), width, "float32")
         descriptors = store.attach(folder)
         loader = image_loader(photos, preprocess, batch_size, num_workers)
         with image_progress(title, len(photos)) as advance:
@@ -62,8 +62,10 @@ def components_of_photos(
         good = np.setdiff1d(np.arange(len(photos)), list(bad))
         tally = BadImageTally(minimum=0)  # all of them have been seen
         tally.add(PlaceBatch(torch.empty(0), torch.empty(len(good)), tuple(bad.values())))
-        if ranks.rank() != 0:
-            return None
-        if bad:
-            store.compact(descriptors, good)
-        return principal_components(descriptors[: len(good)], dim, device=device, show=True)
+        found = None
+        with ranks.together():
+            if ranks.rank() == 0:
+                if bad:
+                    store.compact(descriptors, good)
+                found = principal_components(descriptors[: len(good)], dim, device=device, show=True)
+        return found

@@ -139,8 +139,7 @@ def _measure(
     """Have the first rank find the neighbours, and measure them."""
     counted = metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)
     began = time.perf_counter()
-    neighbours = ranks.broadcast(find() if ranks.rank() == 0 else None)
-    assert neighbours is not None
+    neighbours = ranks.on_first(find)
     seconds = {"search": time.perf_counter() - began}
     hits = metrics.hits(neighbours.indices, retrieval_set.positives, ks)
     recalls, intervals = {}, {}
