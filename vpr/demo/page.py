@@ -1,0 +1,91 @@
+"""The page of the demo: what was asked, what was found, and where that is; one file that needs no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from vpr.demo.answers import Answer
+from vpr.demo.article import article, off, share
+from vpr.demo.map import City
+from vpr.demo.page_style import STYLE
+from vpr.demo.pictures import SCRIPT, Pictures, plain
+from vpr.demo.plane import length
+from vpr.report.look import SCRIPT as SORT
+from vpr.retrieval.index_photos import Photos
+from vpr.viz_html import html_page
+
+FEW = 3
+"""So many answers need no table of contents."""
+
+
+def page(answers: Sequence[Answer], photos: Photos, title: str, facts: Mapping[str, str], reliability: str = "") -> str:
+    """Return the HTML.
+
+    Args:
+        photos: of the database; their positions are the map.
+        title, facts: plain text; the facts stand on top, beside the counts.
+        reliability: HTML, of the confidence in general.
+    """
+    city, pictures = City.of(photos), Pictures()
+    parts = [f"<h1>{plain(title)}</h1>", _facts(answers, facts)]
+    parts.append(f'<div class="top">{_map(answers, city)}{_contents(answers) if len(answers) > FEW else ""}</div>')
+    if reliability:
+        parts.append(f'<section><h2>How far the confidence can be trusted</h2><div class="card">{reliability}</div>'
+                     "</section>")  # fmt: skip
+    articles = (article(number, answer, city, pictures) for number, answer in enumerate(answers, 1))
+    parts.append(f"<section><h2>Answers</h2>{''.join(articles)}</section>")
+    return html_page(title, STYLE, f"<main>\n{''.join(parts)}\n</main>", SCRIPT + SORT)
+
+
+def _facts(answers: Sequence[Answer], facts: Mapping[str, str]) -> str:
+    errors = sum(bool(answer.error) for answer in answers)
+    counts = {"queries": len(answers), "answered": len(answers) - errors, "could not be read": errors}
+    if any(answer.accepted is not None for answer in answers):
+        counts["accepted"] = sum(answer.accepted is True for answer in answers)
+    said = {**{name: f"{count:,}" for name, count in counts.items()}, **facts}
+    return f'<dl class="facts">{"".join(_fact(name, value) for name, value in said.items())}</dl>'
+
+
+def _fact(name: str, value: str) -> str:
+    return f"<div><dt>{plain(name)}</dt><dd>{plain(value)}</dd></div>"
+
+
+def _map(answers: Sequence[Answer], city: City | None) -> str:
+    if city is None:
+        return '<p class="soft">There is no map: the photos of the database have no positions.</p>'
+    shown = (
+        f"{len(city.dots):,} of {city.places:,} places" if city.places > len(city.dots) else f"{city.places:,} places"
+    )
+    note = f"Grey: {shown} of the database. Blue: where the photos were taken, by the estimate; a click leads there."
+    if any(answer.accepted is False for answer in answers):
+        note += " Hollow: not sure."
+    if any(answer.position and city.own(answer) for answer in answers):
+        note += " Orange: from the photo's own position to the estimate."
+    return f'<section><h2>Map</h2><div class="card">{city.overview(answers)}<p class="soft">{note}</p></div></section>'
+
+
+def _contents(answers: Sequence[Answer]) -> str:
+    """List the queries in a table that a click on a heading sorts."""
+    names = ["#", "photo", "similarity", "confidence", "off"]
+    heads = "".join(
+        f'<th scope="col" data-column="{n}"{"" if name == "photo" else " class=n"}><button>{name}</button></th>'
+        for n, name in enumerate(names)
+    )
+    rows = []
+    for number, answer in enumerate(answers, 1):
+        metres, first = off(answer), answer.matches[0].similarity if answer.matches else None
+        error = ' <span class="bad">could not be read</span>' if answer.error else ""
+        sure = "" if answer.accepted is None else " ✓" if answer.accepted else " ?"
+        cells = [_cell(number, f"{number}"), f'<td><a href="#q{number}">{plain(answer.query.name)}</a>{error}</td>']
+        cells.append(_cell(first, f"{first:.3f}" if first is not None else ""))
+        cells.append(
+            _cell(answer.confidence, f"{share(answer.confidence)}{sure}" if answer.confidence is not None else "")
+        )
+        cells.append(_cell(metres, length(metres) if metres is not None else ""))
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    table = f'<table class="sortable"><thead><tr>{heads}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    return f'<nav aria-label="All photos"><h2>Photos</h2><div class="card scroll">{table}</div></nav>'
+
+
+def _cell(value: float | None, text: str) -> str:
+    return f'<td class="n" data-value="{"" if value is None else value}">{text}</td>'

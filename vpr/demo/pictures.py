@@ -1,0 +1,50 @@
+"""Photos inside a page."""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+
+from vpr.retrieval.examples import thumbnail
+
+# A photo stands in the page once; where it is shown again, its address is copied.
+SCRIPT = """
+document.querySelectorAll("img[data-same]").forEach(image => {
+  image.src = document.getElementById(image.dataset.same).src;
+});
+"""
+
+
+def plain(text: str) -> str:
+    """Make any file name fit for HTML, in text and in attributes; bytes that are no text become question marks."""
+    return escape(text.encode("utf-8", "replace").decode(), quote=True)
+
+
+def image(pixels: np.ndarray, alternative: str, attributes: str = "") -> str:
+    """Return an `<img>` that holds uint8 RGB as JPEG.
+
+    Args:
+        alternative: what it shows, in words.
+        attributes: HTML.
+    """
+    jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=75, colorsubsampling="420")
+    source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+    return f'<img src="{source}" alt="{plain(alternative)}"{attributes}>'
+
+
+class Pictures:
+    """The photos of one page, each at most 320 pixels wide and 240 high; `SCRIPT` must be in it."""
+
+    def __init__(self) -> None:
+        self._shown: dict[Path, str] = {}
+
+    def image(self, path: Path, alternative: str) -> str:
+        """Return the `<img>` of a photo file; grey where it cannot be read any more."""
+        if path in self._shown:
+            return f'<img data-same="{self._shown[path]}" alt="{plain(alternative)}">'
+        self._shown[path] = f"photo{len(self._shown)}"
+        return image(thumbnail(path, 240, 320), alternative, f' id="{self._shown[path]}"')
