@@ -65,6 +65,7 @@ def main(cfg: DictConfig) -> None:
                 model=checkpoint.digest(content),
                 gallery=gallery,
                 rerank=rerank,
+                device=device,
             )
             for retrieval_set in sets.values()
         ]
@@ -90,6 +91,7 @@ def process_group(device: str) -> Iterator[torch.device]:
     import torch.distributed as dist
 
     from vpr.retrieval.describe import pick_device
+    from vpr.retrieval.ranks import PATIENCE
 
     chosen = pick_device(device)
     if RANKS == 1:
@@ -100,7 +102,7 @@ def process_group(device: str) -> Iterator[torch.device]:
 
         chosen = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(chosen)
-    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield chosen
     finally:

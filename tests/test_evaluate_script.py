@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch.distributed as dist
 from scipy.io import savemat
 
 from vpr import checkpoint
@@ -126,6 +128,19 @@ def test_reranked_recall_beside_the_plain_one(folder: Path) -> None:
     assert refused.returncode == 2 and "ConfigError: k1=26: there are 26 photos in all" in refused.stderr
     refused = evaluate(folder, ckpt, "rerank=kreciprocal", "rerank.k2=0")
     assert refused.returncode == 2 and "ConfigError: k2=0" in refused.stderr and "Traceback" not in refused.stderr
+
+
+def test_ranks_wait_longer_for_one_another_than_a_search_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = importlib.util.spec_from_file_location("evaluate_script", ROOT / "evaluate.py")
+    assert spec and spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    begun = []
+    monkeypatch.setattr(script, "RANKS", 2)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, timeout: begun.append(timeout.total_seconds()))
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    with script.process_group("cpu"):
+        assert begun and begun[0] >= 12 * 3600
 
 
 @pytest.mark.slow

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 from omegaconf import OmegaConf
+from pytorch_lightning.strategies import DDPStrategy
 
-from vpr.engine.trainer import device_count, resolve_precision
+from vpr.engine.trainer import device_count, resolve_precision, strategy
+from vpr.retrieval.ranks import PATIENCE
 
 
 @pytest.mark.parametrize(
@@ -37,3 +39,15 @@ def test_devices_are_counted(monkeypatch: pytest.MonkeyPatch, devices, expected:
 def test_auto_on_the_cpu_is_one_device(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert device_count(OmegaConf.create({"devices": "auto", "accelerator": "cpu"})) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "devices", "several"),
+    [("auto", 2, True), ("ddp", 2, True), ("ddp", 1, True), ("auto", 1, False), ("ddp_spawn", 2, False)],
+)
+def test_ranks_wait_for_one_that_works_alone(given: str, devices: int, several: bool):
+    made = strategy(OmegaConf.create({"strategy": given, "devices": devices, "accelerator": "cpu"}))
+    if several:
+        assert isinstance(made, DDPStrategy) and made._timeout == PATIENCE
+    else:
+        assert made == given

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import vpr.retrieval.rerank as rerank_module
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError
 from vpr.retrieval.reciprocal import KReciprocal, jaccard
@@ -93,3 +94,13 @@ def test_panoramas_and_too_few_photos_in_a_score() -> None:
     assert all(sorted(rows // 12) == list(range(20)) for rows in result.neighbours.indices)
     with pytest.raises(ConfigError, match="k1=280: there are 280 photos"):
         score(gallery, queries, of_cut_outs, rerank=KReciprocal(280, 1, 0))
+
+
+def test_distances_are_made_on_the_device_that_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(rerank_module, "jaccard", lambda *args: seen.append(args[3]) or jaccard(*args[:3]))
+    queries, gallery = drawn(0)
+    positives = [np.arange(6) + 6 * place for place in range(40)]
+    set_ = RetrievalSet(Protocol("drawn@0"), no_images(240), no_images(40), positives)
+    score(gallery, queries, set_, rerank=KReciprocal(8), device="cuda:1")
+    assert seen == ["cuda:1"]

@@ -12,6 +12,9 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.strategies import DDPStrategy, Strategy
+
+from vpr.retrieval.ranks import PATIENCE
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,13 @@ def device_count(config: DictConfig) -> int:
     return int(config.devices) if isinstance(config.devices, int | str) else len(config.devices)
 
 
+def strategy(config: DictConfig) -> str | Strategy:
+    """Return Lightning's strategy; its ranks wait for one that works alone as long as those of evaluate.py do."""
+    if config.strategy == "ddp" or (config.strategy == "auto" and device_count(config) > 1):
+        return DDPStrategy(timeout=PATIENCE)
+    return config.strategy
+
+
 class ProgressBar(RichProgressBar):
     """Lightning's bar without the version number of the first logger."""
 
@@ -71,7 +81,7 @@ def make_trainer(
         "max_epochs": config.max_epochs,
         "accelerator": config.accelerator,
         "devices": OmegaConf.to_container(config.devices) if OmegaConf.is_list(config.devices) else config.devices,
-        "strategy": config.strategy,
+        "strategy": strategy(config),
         "precision": resolve_precision(config.precision, config.accelerator),
         "gradient_clip_val": config.gradient_clip_val,
         "sync_batchnorm": several_gpus if config.sync_batchnorm == "auto" else config.sync_batchnorm,

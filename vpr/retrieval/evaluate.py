@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 from torch.utils.data import ConcatDataset
 
 from vpr.data.retrieval_set import RetrievalSet
@@ -46,6 +47,7 @@ def evaluate(
     model: str = "",
     gallery: Gallery | None = None,
     rerank: Rerank | None = None,
+    device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Measure recall@k of `describe: (B, 3, H, W) uint8 -> (B, dim)` on one set; every rank gets the same result.
 
@@ -61,6 +63,7 @@ def evaluate(
         gallery: describes the database instead, and the id says so; `describe` and what belongs to it are then for the
             queries alone.
         rerank: measure the re-ranked search, too; it is the result's `reranked`.
+        device: where descriptors are compared for re-ranking.
 
     Raises:
         ConfigError: a choice is unknown, a k is below 1, the gallery's descriptors have another length, or the set has
@@ -91,7 +94,9 @@ def evaluate(
                     store.compact(descriptors, np.setdiff1d(np.arange(images), list(bad)))
                 store.seal(folder, descriptors, len(used.database), len(used.queries), model)
         split, end = len(used.database), len(used.database) + len(used.queries)
-        result = score(descriptors[:split], descriptors[split:end], used, ks=ks, seed=seed, rerank=rerank)
+        result = score(
+            descriptors[:split], descriptors[split:end], used, ks=ks, seed=seed, rerank=rerank, device=device
+        )
         del descriptors
 
     def whole(found: Evaluation) -> Evaluation:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import torch.distributed as dist
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(days=1)
+"""How long ranks wait for one another: the first searches, and fits PCA, alone, for longer than the ten minutes that
+NCCL would wait. Where a rank dies, whatever has started them ends the others."""
 
 
 def active() -> bool:

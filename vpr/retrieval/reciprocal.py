@@ -53,11 +53,18 @@ class KReciprocal:
     def id(self) -> str:
         return f"kreciprocal-{self.k1}-{self.k2}-{self.lambda_value:g}"
 
-    def nearest(self, database: np.ndarray, queries: np.ndarray, k: int, retrieval_set: RetrievalSet) -> Neighbours:
+    def nearest(
+        self,
+        database: np.ndarray,
+        queries: np.ndarray,
+        k: int,
+        retrieval_set: RetrievalSet,
+        device: torch.device | str = "cpu",
+    ) -> Neighbours:
         """Return the first `k` of a set after re-ranking; see `vpr.retrieval.rerank.nearest_reranked`."""
         from vpr.retrieval.rerank import nearest_reranked  # it needs this module
 
-        return nearest_reranked(database, queries, k, self, retrieval_set.panoramas)
+        return nearest_reranked(database, queries, k, self, retrieval_set.panoramas, device)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
@@ -30,7 +31,14 @@ class Rerank(Protocol):
         """Raise ConfigError where there are too few photos, queries and database together."""
         ...
 
-    def nearest(self, database: np.ndarray, queries: np.ndarray, k: int, retrieval_set: RetrievalSet) -> Neighbours:
+    def nearest(
+        self,
+        database: np.ndarray,
+        queries: np.ndarray,
+        k: int,
+        retrieval_set: RetrievalSet,
+        device: torch.device | str = "cpu",
+    ) -> Neighbours:
         """Search the database (N, D) of a set for its queries (Q, D), with the suppression that it asks for."""
         ...
 
@@ -104,6 +112,7 @@ def score(
     ks: Sequence[int] = KS,
     seed: int = 0,
     rerank: Rerank | None = None,
+    device: torch.device | str = "cpu",
 ) -> Evaluation:
     """Measure recall@k of given descriptors, with the panorama suppression that the set asks for.
 
@@ -114,6 +123,7 @@ def score(
             memmaps, which are read in blocks.
         seed: of the bootstrap.
         rerank: measure the re-ranked search, too; the id then ends in its id, e.g. `[kreciprocal-25-1-0]`.
+        device: where it compares descriptors.
 
     Raises:
         ConfigError: a k is below 1, the protocol's `no_positives` is unknown, or the photos are too few for `rerank`.
@@ -129,7 +139,7 @@ def score(
         return plain
     protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{rerank.id}]")
     again = replace(retrieval_set, protocol=protocol)
-    reranked = _measure(again, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, max(ks), again))
+    reranked = _measure(again, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, max(ks), again, device))
     return replace(plain, reranked=reranked)
 
 

@@ -65,14 +65,21 @@ class InSequence:
     def check(self, photos: int) -> None:
         """Any number of photos will do."""
 
-    def nearest(self, database: np.ndarray, queries: np.ndarray, k: int, retrieval_set: RetrievalSet) -> Neighbours:
+    def nearest(
+        self,
+        database: np.ndarray,
+        queries: np.ndarray,
+        k: int,
+        retrieval_set: RetrievalSet,
+        device: torch.device | str = "cpu",
+    ) -> Neighbours:
         """Search a set whose photos are in order; those of one folder are one sequence.
 
         DataError where the photos of a folder do not stand together.
         """
         asked, known = folders(retrieval_set.queries), folders(retrieval_set.database)
         wide = reach(k, len(database), retrieval_set.panoramas)
-        found = search_in_sequence(database, queries, wide, self, asked, known)
+        found = search_in_sequence(database, queries, wide, self, asked, known, device=device)
         if retrieval_set.panoramas is not None:
             found = suppress(found, retrieval_set.panoramas)
         return Neighbours(found.similarities[:, :k], found.indices[:, :k])
@@ -117,9 +124,11 @@ def search_in_sequence(
     query_groups: np.ndarray | None = None,
     database_groups: np.ndarray | None = None,
     block: int | None = None,
+    device: torch.device | str = "cpu",
 ) -> Neighbours:
     """Find the `k` rows of (N, D) most similar to each of (Q, D) after `smooth`, in blocks of `block` queries.
 
+    Descriptors are compared on `device`.
     Equal similarities go to the lower row number. Where `k` exceeds N the tail is -1 with similarity -inf.
     """
     rows = block or max(BLOCK_BYTES // (4 * max(len(database), 1)), 1)
@@ -129,7 +138,7 @@ def search_in_sequence(
         end = min(start + rows, len(queries))
         low, high = max(start + settings.steps[0], 0), min(end + settings.steps[-1], len(queries))
         groups = None if query_groups is None else query_groups[low:high]
-        product = _product(np.asarray(queries[low:high], np.float32), database)
+        product = _product(np.asarray(queries[low:high], np.float32), database, device)
         similar = torch.from_numpy(smooth(product, settings, groups, database_groups)[start - low : end - low])
         values, order = similar.sort(dim=1, descending=True, stable=True)
         best.similarities[start:end, :wide], best.indices[start:end, :wide] = values[:, :wide], order[:, :wide]
@@ -141,10 +150,11 @@ def folders(paths: Sequence[os.PathLike[str]]) -> np.ndarray:
     return np.unique([os.path.dirname(os.fspath(path)) for path in paths], return_inverse=True)[1]
 
 
-def _product(queries: np.ndarray, database: np.ndarray) -> np.ndarray:
+def _product(queries: np.ndarray, database: np.ndarray, device: torch.device | str) -> np.ndarray:
     out = np.empty((len(queries), len(database)), np.float32)
+    asked = torch.from_numpy(queries).to(device)
     for start, part in blocks(database, max(BLOCK_BYTES // (4 * database.shape[1]) // TILE, 1) * TILE):
-        out[:, start : start + len(part)] = queries @ part.T
+        out[:, start : start + len(part)] = (asked @ torch.from_numpy(part).to(device).T).cpu()
     return out
 
 
