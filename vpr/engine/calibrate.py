@@ -19,7 +19,7 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.engine.nearby import read_entry
 from vpr.errors import CheckpointError, ConfigError, DataAbsent, DataError
 from vpr.models.describer import Describer
-from vpr.retrieval.confidence import LEAST, Calibration, lowest
+from vpr.retrieval.confidence import LEAST, WIDTH, Calibration, lowest
 from vpr.retrieval.describe import describe_fn
 from vpr.retrieval.evaluate import evaluate
 from vpr.retrieval.reliability import calibration_error, cross_validated
@@ -28,7 +28,6 @@ from vpr.retrieval.search import Neighbours
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-WIDTH = 2  # neighbours of a query that a calibration looks at
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -15,17 +14,16 @@ from scipy.special import expit
 from vpr.errors import CheckpointError, ConfigError, DataError
 from vpr.retrieval.search import Neighbours
 
-log = logging.getLogger(__name__)
-
+WIDTH = 5  # similarities of a list that count; ask for so many, also where fewer are shown
 LEAST = 20  # queries that a calibration is fitted to: with fewer it would be a guess
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """p = 1 / (1 + exp(-(offset + similarity s1 + margin (s1 - s2)))), s1 and s2 the first two similarities of a list.
+    """p = 1 / (1 + exp(-(offset + similarity s1 + margin (s1 - mean(s2, s3, s4, s5))))), with s1, s2 ... of a list.
 
-    Two numbers a query and three that are fitted. It holds for the model, and for photos and a database that are like
-    those it was fitted to: in a much larger database, or one with more photos of each place, s1 and s2 are others.
+    Two numbers a query and three that are fitted. It holds for one model, and for photos and a database like those it
+    was fitted to: in a much larger database, or one with other numbers of photos a place, similarities are others.
 
     Attributes:
         offset, similarity, margin: what was fitted.
@@ -52,7 +50,7 @@ class Calibration:
         such that, of the queries with it or a higher one, at least the share `precision` is right.
 
         Args:
-            neighbours: of Q queries, of any width.
+            neighbours: of Q queries, `WIDTH` of each or more.
             right: (Q,) bool, whether the first match is right.
             least: queries that are enough.
 
@@ -72,7 +70,10 @@ class Calibration:
         return replace(fitted, threshold=lowest(fitted.probability(neighbours), right, precision))
 
     def probability(self, neighbours: Neighbours) -> np.ndarray:
-        """Return (Q,) float64 in 0..1 for the lists of Q queries, of any width; 0 for a query without a match."""
+        """Return (Q,) float64 in 0..1 for the lists of Q queries; 0 for a query without a match.
+
+        Of a list of more than `WIDTH` the first count; of a shorter one it is lower, if anything.
+        """
         x = features(neighbours)
         found = expit(self.offset + x @ np.array([self.similarity, self.margin]))
         return np.where(_matched(neighbours), found, 0.0)
@@ -108,14 +109,15 @@ def lowest(confidence: np.ndarray, right: np.ndarray, precision: float) -> float
 
 
 def features(neighbours: Neighbours) -> np.ndarray:
-    """Return (Q, 2) float64: the first similarity, and how much higher it is than the second.
+    """Return (Q, 2) float64: the first similarity, and how far it is above the mean of the next four.
 
-    A list of one photo has the difference 0: nothing says that the photo stands out.
+    Of a shorter list those that are there count. Of one photo the difference is 0: nothing says that it stands out.
     """
-    similarities = np.nan_to_num(np.asarray(neighbours.similarities, np.float64), nan=-np.inf, neginf=-np.inf)
-    first = np.where(_matched(neighbours), similarities[:, 0], 0.0)
-    second = similarities[:, 1] if similarities.shape[1] > 1 else first
-    return np.stack([first, first - np.where(np.isfinite(second), second, first)], axis=1)
+    similarities = np.asarray(neighbours.similarities[:, :WIDTH], np.float64)
+    there = np.isfinite(similarities)
+    first = np.where(there[:, 0], similarities[:, 0], 0.0)
+    next_ones, count = np.where(there, similarities, 0.0)[:, 1:].sum(axis=1), there[:, 1:].sum(axis=1)
+    return np.stack([first, np.where(count > 0, first - next_ones / np.maximum(count, 1), 0.0)], axis=1)
 
 
 def _matched(neighbours: Neighbours) -> np.ndarray:
