@@ -12,7 +12,7 @@ from vpr.data.candidates import join
 from vpr.data.positioned import Positioned
 from vpr.data.tuples import TupleDraw, TuplesDataset, collate_tuples
 from vpr.data.weak import read
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataError
 
 
 def line(root: Path, files: list[str]) -> Positioned:
@@ -34,6 +34,15 @@ def test_photos_of_several_sets_are_counted_through():
     assert [rows.tolist() for rows in found.near] == [[0, 1], [0, 1, 2], [3, 4]]
     with pytest.raises(IndexError):
         found.path(8)
+
+
+def test_sets_that_share_a_photo_are_refused(tmp_path: Path):
+    """Photo g1 would be a positive of q1, and as one of the other set a negative of q0, beside which it stands."""
+    (tmp_path / "again").symlink_to(tmp_path)
+    first = read(line(tmp_path, ["q0"]), line(tmp_path, ["g0", "g1"]), ".+", 1, 1)
+    second = read(line(tmp_path / "again", ["q1"]), line(tmp_path / "again", ["g1", "g2"]), ".+", 1, 1)
+    with pytest.raises(ConfigError, match=r"line and line share 1 photos \(first: \S+/g1\)\. .* Choose one"):
+        join([first, second])
 
 
 @pytest.fixture
