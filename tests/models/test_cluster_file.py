@@ -40,6 +40,14 @@ def test_files_of_other_projects(arch: str, shared: Path):
     assert found.descriptors.dtype == found.centroids.dtype == np.float32
 
 
+@pytest.mark.parametrize("settings", [np.arange(3), 1.5, "k-means++", "[64]", h5py.Empty("f")], ids=str)
+def test_settings_of_others_say_nothing(settings: object, tmp_path: Path):
+    write_clusters(tmp_path / "c.hdf5", CLUSTERS)
+    with h5py.File(tmp_path / "c.hdf5", "r+") as file:
+        file.attrs["settings"] = settings
+    assert read_clusters(tmp_path / "c.hdf5").settings == {}
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

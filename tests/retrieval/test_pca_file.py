@@ -16,6 +16,7 @@ from vpr.retrieval.pca_file import pca_path, read_attributes, read_components, w
 from vpr.retrieval.whitening import from_components
 
 MADE = Components(torch.tensor([1.0, 2.0, 0.0]), torch.eye(3)[:, :2], torch.tensor([4.0, 1.0]))
+ORIGIN = {"model": "abc", "dataset": "x", "photos": "de", "samples": 9, "seed": 3, "components": 2}
 
 
 @pytest.mark.parametrize("name", ["dual", "primal"])
@@ -35,7 +36,7 @@ def test_where_it_lies() -> None:
 
 def test_published_layout(tmp_path: Path) -> None:
     path = tmp_path / "pca_params_x.h5"
-    write_components(path, MADE, {"model": "abc", "seed": 3})
+    write_components(path, MADE, ORIGIN)
     with h5py.File(path) as file:
         assert {name: (file[name].shape, file[name].dtype) for name in file} == {
             "U": ((3, 2), np.float32),
@@ -44,9 +45,24 @@ def test_published_layout(tmp_path: Path) -> None:
             "Utmu": ((2, 1), np.float32),
         }
         assert file["Utmu"][:].ravel().tolist() == [1, 2]
-    assert read_attributes(path) == {"model": "abc", "seed": 3}
+    assert read_attributes(path) == ORIGIN
     assert all(torch.equal(found, made) for found, made in zip(read_components(path), MADE, strict=True))
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("model", np.arange(3)), ("model", h5py.Empty("f")), ("seed", "drawn"), ("seed", None)],
+    ids=["an array", "nothing", "a word", "lacking"],
+)
+def test_attributes_of_others_say_nothing(tmp_path: Path, name: str, value: object) -> None:
+    path = tmp_path / "a.h5"
+    write_components(path, MADE, ORIGIN)
+    with h5py.File(path, "r+") as file:
+        del file.attrs[name]
+        if value is not None:
+            file.attrs[name] = value
+    assert read_attributes(path) == {}
 
 
 def test_fewer_of_its_directions(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def read_clusters(path: str | Path) -> ClusterFile:
         with h5py.File(source, "r") as file:
             found = {name: np.asarray(file[name][()]) for name in ("descriptors", "centroids") if name in file}
             held = ", ".join(file) or "nothing"
-            settings = json.loads(file.attrs.get(SETTINGS, "{}"))
+            settings = _settings(file)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:  # h5py has no error class of its own
         raise CheckpointError(
             f"{source} is damaged or no cluster file: {str(error).splitlines()[0] if str(error) else error!r}. "
@@ -67,6 +67,15 @@ def read_clusters(path: str | Path) -> ClusterFile:
         raise CheckpointError(f"{source} is no cluster file: it holds {held}, and must hold descriptors and centroids.")
     _check(source, found["descriptors"], found["centroids"])
     return ClusterFile(found["descriptors"].astype(np.float32), found["centroids"].astype(np.float32), settings)
+
+
+def _settings(file: h5py.File) -> dict[str, Any]:
+    """Return what a file of ours was made with; an attribute of this name that others wrote says nothing to us."""
+    try:
+        found = json.loads(file.attrs.get(SETTINGS, "{}"))
+    except (OSError, ValueError, TypeError, RuntimeError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def write_clusters(path: str | Path, clusters: ClusterFile) -> None:

@@ -1,7 +1,7 @@
 """Principal components on disk, in the layout in which OpenIBL and WAKD keep theirs beside a checkpoint.
 
 HDF5 with `U` (D, k), `lams` (k,), `mu` (D, 1) and `Utmu` (k, 1) = U^T mu, float32. Files of ours say in attributes to
-whose descriptors they were fitted; files of others have none.
+whose descriptors they were fitted; what files of others may have there is not read.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from vpr.errors import CheckpointError
 from vpr.retrieval.components import Components
 
+ORIGIN = {"model": str, "dataset": str, "photos": str, "samples": int, "seed": int, "components": int}
 LAYOUT = "U (D, k), lams (k,), mu (D, 1)"
 
 
@@ -48,9 +49,16 @@ def write_components(path: Path, components: Components, attributes: Mapping[str
 
 
 def read_attributes(path: Path) -> dict[str, Any]:
-    """Return what a file says of its origin; empty where others made it. CheckpointError as `read_components`."""
+    """Return what a file of ours says of its origin, `ORIGIN`; empty where others made it. CheckpointError as
+    `read_components`."""
     with _opened(path) as file:
-        return {name: value if isinstance(value, str) else value.item() for name, value in file.attrs.items()}
+        try:
+            found = {name: file.attrs[name] for name in ORIGIN}
+            if all(isinstance(value, str | np.generic) for value in found.values()):
+                return {name: kind(found[name]) for name, kind in ORIGIN.items()}
+        except (OSError, ValueError, TypeError, RuntimeError, KeyError):  # h5py has no error class of its own
+            pass
+    return {}
 
 
 def read_components(path: Path) -> Components:
