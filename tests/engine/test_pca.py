@@ -267,8 +267,11 @@ def test_too_many_dimensions(typed: Evaluate, tmp_path: Path) -> None:
         (["pca.dim=0"], "pca.dim=0: the least is 1"),
         (["pca.save=x.ckpt"], "pca.save=x.ckpt without pca.dim"),
         (["pca.dataset=tiny"], "pca.dataset=tiny without pca.dim"),
+        (["pca.whiten=false"], "pca.whiten=False without pca.dim"),
+        (["pca.samples=500"], "pca.samples=500 without pca.dim"),
         (["pca.dim=8", "gallery_ckpt=x.ckpt"], "components are those of one model"),
         (["pca.file=x.h5", "pca.dataset=tiny"], "a file has been fitted already"),
+        (["pca.file=x.h5", "pca.samples=500"], "a file has been fitted already"),
     ],
 )
 def test_rules(typed: Evaluate, overrides: list[str], message: str) -> None:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from vpr.config.bounds import known_choices, known_keys, large_enough
 from vpr.config.clusters import something_to_cluster
+from vpr.config.compose import CONF
 from vpr.config.devices import a_place_for_each_device, devices_can_be_counted
 from vpr.config.generations import generations_need_their_supervision
 from vpr.config.hints import did_you_mean
@@ -21,12 +22,12 @@ Rule = Callable[[DictConfig], None]
 
 
 def check_rules(cfg: DictConfig) -> None:
-    """Check the configuration of `train.py`, `evaluate.py` or `cluster.py` as a whole.
+    """Check the configuration of one of the scripts as a whole.
 
     Raises:
         ConfigError: the first rule that does not hold.
     """
-    own = TRAIN_RULES if "trainer" in cfg else CLUSTER_RULES if "clusters" in cfg else EVALUATE_RULES
+    own = next((rules for key, rules in OF_SCRIPTS.items() if key in cfg), EVALUATE_RULES)
     for rule in (*RULES, *own):
         rule(cfg)
 
@@ -157,20 +158,31 @@ def ks_are_ranks(cfg: DictConfig) -> None:
 
 
 def pca_is_of_one_model(cfg: DictConfig) -> None:
-    pca = cfg.pca
+    pca, usual = cfg.pca, OmegaConf.load(CONF / "evaluate.yaml").pca
+    changed = [key for key in pca if pca[key] != usual[key]]
     if pca.dim is None and pca.file is None:
-        for key in ("dataset", "save"):
-            if pca[key] is not None:
-                raise ConfigError(f"pca.{key}={pca[key]} without pca.dim: add it, for example pca.dim=4096.")
+        if changed:
+            raise ConfigError(f"pca.{changed[0]}={pca[changed[0]]} without pca.dim: add it, for example pca.dim=4096.")
     elif cfg.gallery_ckpt is not None:
         raise ConfigError(
             "pca with gallery_ckpt: components are those of one model, and here are two. Write the gallery with its "
             "components (evaluate.py ckpt=GALLERY pca.dim=... pca.save=OUT), and train a student into that one's space."
         )
-    if pca.file is not None and pca.dataset is not None:
+    for key in ("dataset", "samples", "seed") if pca.file is not None else ():
+        if key in changed:
+            raise ConfigError(
+                f"pca.file={pca.file} with pca.{key}={pca[key]}: a file has been fitted already. Leave one out."
+            )
+
+
+def shares_and_seconds(cfg: DictConfig) -> None:
+    if not 0 < cfg.accept <= 1:
         raise ConfigError(
-            f"pca.file={pca.file} with pca.dataset={pca.dataset}: a file has been fitted already. Leave one out."
+            f"accept={cfg.accept:g}: it is the share of accepted answers that should be right, above 0 and at most 1. "
+            "Type for example accept=0.95."
         )
+    if not cfg.every > 0:
+        raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
 
 
 def eval_sets(cfg: DictConfig) -> list[str]:
@@ -198,3 +210,6 @@ TRAIN_RULES: tuple[Rule, ...] = (
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
 EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_are_ranks, pca_is_of_one_model)
+DEMO_RULES: tuple[Rule, ...] = (shares_and_seconds,)
+OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES}
+"""The rules of a script, by a key that it alone has."""
