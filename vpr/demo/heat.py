@@ -2,11 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
+
+from vpr.data.images import decode
+from vpr.data.transforms import EvalTransform, stack_images
+from vpr.demo.answers import Heat
+from vpr.models.describer import Describer
+from vpr.models.similarity_map import similarity_maps
 
 OPAQUE = 0.75
 """Share of the colour where the heat is 1; the photo shows through everywhere."""
+
+
+def heat_maker(describer: Describer, device: torch.device | str) -> Callable[[Path, Path], Heat]:
+    """Make `heat(query, match) -> Heat`, the hottest cell of each photo 1. The describer moves to `device`.
+
+    `heat` raises DataError where a photo cannot be read.
+    """
+    describer = describer.to(device).eval()
+    transform = EvalTransform(describer.preprocess)
+
+    def image(path: Path) -> Tensor:
+        pixels = stack_images([transform(decode(path, transform.enough))])
+        return describer.normalise(pixels.to(device))
+
+    def heat(query: Path, match: Path) -> Heat:
+        return Heat(*map(_of_hottest, similarity_maps(describer, image(query), image(match))))
+
+    return heat
+
+
+def _of_hottest(cells: Tensor) -> np.ndarray:
+    return (cells / cells.max().clamp(min=torch.finfo(torch.float32).tiny)).cpu().numpy()
 
 
 def overlay(photo: np.ndarray, heat: np.ndarray) -> np.ndarray:
