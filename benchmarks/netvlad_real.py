@@ -2,7 +2,7 @@
 
     python benchmarks/netvlad_real.py --data DIR [--seeds 0 1 2] [backbone=... and other words of cluster.py]
 
-DIR holds gardens_point: walks of 200 frames. Frames are written as a dbStruct .mat like Pittsburgh's, a metre apart, and
+DIR holds gardens_point: walks of 200 frames, which are written as a dbStruct .mat like Pittsburgh's, a metre apart, and
 read from it. Clusters are those of the database photos (day_right); no query is among them. docs/results.md.
 """
 
