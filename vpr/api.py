@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
@@ -71,7 +72,11 @@ def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber:
         ConfigError: there is no such device.
     """
     place = pick_device(device)
-    found = read_foreign(str(path))
-    content = checked(found, str(path)) if is_ours(found) else convert_found(found, str(path))
-    made = unpack(content, str(path))
+    made = unpack(read_content(path), str(path))
     return PhotoDescriber(made.backbone, made.aggregator, made.preprocess).eval().to(place)
+
+
+def read_content(path: str | PathLike[str]) -> dict[str, Any]:
+    """Return what `vpr.checkpoint.read` returns, also of a file that another project published; errors as of `load`."""
+    found = read_foreign(str(path))
+    return checked(found, str(path)) if is_ours(found) else convert_found(found, str(path))

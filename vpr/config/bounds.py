@@ -53,6 +53,8 @@ AT_LEAST = {
     "descriptors_per_image": 1,
     "iterations": 1,
     "num_workers": -1,
+    "k": 1,
+    "page_queries": 1,
 }
 WHY = {
     "batch.places": "A metric loss needs images of other places to compare with. ",

@@ -10,20 +10,28 @@ from omegaconf.errors import OmegaConfBaseException
 
 from vpr.errors import ConfigError
 
-EXAMPLES = {"ckpt": "runs/x/best.ckpt", "root": "/path/to/photos"}
+EXAMPLES = {
+    "ckpt": "runs/x/best.ckpt",
+    "root": "/path/to/photos",
+    "database": "photos/map",
+    "query": "photos/new",
+}
 
 
 def check_present(cfg: DictConfig) -> None:
     """Look for values that are missing (`???`) and for interpolations that lead nowhere.
 
     Raises:
-        ConfigError: names the first such key and what to type.
+        ConfigError: names such keys and what to type.
     """
     values = list(_walk(cfg))
-    for path, node, key in values:
-        if OmegaConf.is_missing(node, key):
-            example = EXAMPLES.get(path.rpartition(".")[2], "VALUE")
-            raise ConfigError(f"{path}: no value given (???). Add it to the command, for example {path}={example}.")
+    missing = [path for path, node, key in values if OmegaConf.is_missing(node, key)]
+    if missing:
+        examples = " ".join(f"{path}={EXAMPLES.get(path.rpartition('.')[2], 'VALUE')}" for path in missing)
+        them = "it" if len(missing) == 1 else "them"
+        raise ConfigError(
+            f"{', '.join(missing)}: no value given (???). Add {them} to the command, for example {examples}."
+        )
     for path, node, key in values:
         try:
             node[key]

@@ -160,6 +160,40 @@ class EvaluateConfig:
 
 
 @dataclass
+class IndexConfig:
+    """The place index of the demo. conf/demo.yaml explains each key."""
+
+    folder: str | None = MISSING
+    rebuild: bool = MISSING
+    kind: Any = MISSING
+
+
+@dataclass
+class DemoConfig:
+    """Root of `demo.py`."""
+
+    ckpt: str = MISSING
+    database: str = MISSING
+    query: str = MISSING
+    positions: str | None = MISSING
+    k: int = MISSING
+    calibrate: str | None = MISSING
+    accept: float = MISSING
+    every: float = MISSING
+    heat: bool = MISSING
+    watch: bool = MISSING
+    open: bool = MISSING
+    page_queries: int = MISSING
+    index: IndexConfig = field(default_factory=IndexConfig)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    batch_size: int = MISSING
+    num_workers: int = MISSING
+    device: str = MISSING
+    precision: str = MISSING
+    out: str = MISSING
+
+
+@dataclass
 class ClusterConfig:
     """Root of `cluster.py`."""
 
@@ -190,3 +224,4 @@ def register() -> None:
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="cluster_schema", node=ClusterConfig)
+    store.store(name="demo_schema", node=DemoConfig)

@@ -56,7 +56,7 @@ def photos(
     if csv is None:
         table = _from_exif(below, files)
     else:
-        table = _from_csv(root, folder, files, root / Path(csv).expanduser(), (path, lat, lon, heading), missing)
+        table = from_csv(root, folder, files, root / Path(csv).expanduser(), (path, lat, lon, heading), missing)
     log.info("%s: %d of %d photos in %s have a position.", name, np.isfinite(table[:, 0]).sum(), len(files), below)
     return Positioned(
         name, below, files, to_earth(table[:, 0], table[:, 1]), table[:, 2], np.zeros(len(files), np.int64)
@@ -124,10 +124,18 @@ def _from_exif(folder: Path, files: list[str]) -> np.ndarray:
     return np.array([(fix.lat, fix.lon, fix.heading) for fix in fixes])
 
 
-def _from_csv(
-    root: Path, folder: str, files: list[str], csv: Path, names: tuple[str, str, str, str | None], missing: str
+def from_csv(
+    root: Path,
+    folder: str,
+    files: list[str],
+    csv: Path,
+    names: tuple[str, str, str, str | None] = ("path", "lat", "lon", None),
+    missing: str = "raise",
 ) -> np.ndarray:
-    """(N, 3) latitude, longitude and heading of the files below `root/folder`; NaN for those without a row."""
+    """Return (N, 3) latitude, longitude and heading of the files below `root/folder`; NaN for those without a row.
+
+    Columns are `names`, for path, latitude, longitude and heading; `missing` and errors are as of `photos`.
+    """
     path, lat, lon, heading = names
     rows = read_rows(csv, [path, lat, lon, *([heading] if heading else [])], text=[path])
     columns = [lat, lon, heading or "heading"]

@@ -1,0 +1,59 @@
+"""Find the places of photos: the most similar photos of a database, on one page.
+
+python demo.py ckpt=runs/demo/best.ckpt database=photos/map query=photos/new
+python demo.py ckpt=x.ckpt database=photos/map query=clip.mp4 positions=map.csv calibrate=toycity --open
+python demo.py ckpt=x.ckpt database=photos/map query=photos/inbox watch=true (until Ctrl-C)
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import webbrowser
+from functools import partial
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from vpr.config.app import app
+
+
+@app(config_name="demo")
+def main(cfg: DictConfig) -> None:
+    from hydra.utils import instantiate
+    from rich.console import Console
+
+    from vpr.demo import queries
+    from vpr.demo.begin import begin
+    from vpr.demo.session import table
+    from vpr.demo.watch import new_files, stamps
+
+    start, console, query = time.perf_counter(), Console(), Path(cfg.query)
+    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+    queries.there(query, folder=cfg.watch)
+    session = begin(cfg, instantiate(cfg.index.kind), say)
+    seen = stamps(query) if cfg.watch else {}
+    asked = queries.photos(query, seen) if cfg.watch else queries.find(query, session.out / "frames", cfg.every)
+    answers = session.ask(asked)
+    session.write(answers)
+    if answers:
+        console.print(table(answers))
+    say(session.sentence(time.perf_counter() - start))
+    if cfg.open:
+        webbrowser.open(session.page.absolute().as_uri())
+    if not cfg.watch:
+        session.check_answered()
+        return
+    say(f"New photos in {query} are answered as they come. Ctrl-C ends this.")
+    try:
+        for names in new_files(query, seen):
+            answers = session.ask(queries.photos(query, names))
+            session.write(answers)
+            console.print(table(answers))
+    except KeyboardInterrupt:
+        say(f"{len(session.answers):,} photos have been answered. The page is {session.page}")
+
+
+if __name__ == "__main__":
+    sys.argv = ["open=true" if argument == "--open" else argument for argument in sys.argv]
+    main()

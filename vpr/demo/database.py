@@ -1,0 +1,117 @@
+"""The photos that are searched, where they were taken, and the index that follows them from run to run."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vpr.data.formats.exif import read_fixes
+from vpr.data.formats.image_folder import from_csv
+from vpr.data.formats.layout import natural, require_folder
+from vpr.data.formats.walk import walk_images
+from vpr.errors import CheckpointError, DataError
+from vpr.retrieval.index import Change, DescribePaths, Photos, PlaceIndex
+from vpr.retrieval.index_kinds import Exact
+
+
+def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | None = None) -> Photos:
+    """List the photos below a folder, each once, in natural order, with positions in degrees, NaN where unknown.
+
+    Args:
+        csv: columns path, lat, lon; the paths are relative to the folder. None: EXIF GPS.
+        known: photos whose EXIF data need not be read again, where they are unchanged.
+
+    Raises:
+        DataError: no such folder, no images, or a csv that cannot be read.
+    """
+    root = Path(os.path.abspath(require_folder(folder, "the photos of the database, in sub-folders or not")))
+    found = Photos.on_disk(root, sorted(walk_images(root), key=natural))
+    if csv is not None:
+        return replace(found, positions=from_csv(root, "", list(found.files), root / csv, missing="skip")[:, :2])
+    rows = np.full(len(found), -1) if known is None else found.rows_in(known)
+    unread = np.flatnonzero(rows < 0)
+    positions = np.full((len(found), 2), np.nan)
+    if known is not None:
+        positions[rows >= 0] = known.positions[rows[rows >= 0]]
+    positions[unread] = [fix[:2] for fix in read_fixes(found.take(unread).paths)] or positions[unread]
+    return replace(found, positions=positions)
+
+
+def index_folder(database: str | Path, runs: str | Path) -> Path:
+    """Return where the index of a database lies unless it is told: a folder of its own for each path."""
+    whole = os.path.abspath(database)
+    return Path(runs) / "indexes" / f"{Path(whole).name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}"
+
+
+def open_index(
+    folder: str | Path,
+    database: str | Path,
+    csv: str | Path | None,
+    describe_paths: DescribePaths,
+    dim: int,
+    model: str,
+    ckpt: str,
+    kind: Exact | None = None,
+    rebuild: bool = False,
+) -> tuple[PlaceIndex, Change]:
+    """Make the index in `folder` hold the photos of `database` as they are now; new and changed ones are described.
+
+    Args:
+        csv: as for `photos`.
+        describe_paths, dim, model, kind: as for `PlaceIndex.build`.
+        ckpt: the model's file, which the index remembers for whoever comes with another one.
+        rebuild: describe all anew, in place of what is there.
+
+    Raises:
+        CheckpointError: the index was made with another model.
+        DataError: it is of other photos, damaged or in use, or there is no photo that can be read.
+        ConfigError: the kind does not go with these photos.
+    """
+    kind = kind or Exact()
+    index = _there(Path(folder), model, ckpt) if PlaceIndex.exists(folder) and not rebuild else None
+    facts = {"positions": "exif" if csv is None else str(csv), "ckpt": os.path.abspath(ckpt)}
+    reread = index is None or index.schema.get("positions") != "exif"
+    found = photos(database, csv, None if reread else index.photos)  # type: ignore[union-attr]
+    if index is None:
+        index, change = PlaceIndex.build(folder, found, describe_paths, dim, model, kind)
+    else:
+        _check_same_photos(index, found)
+        change = index.update(found, describe_paths)
+        if index.kind != kind:
+            index.recode(kind)
+    _note(index, facts)
+    return index, change
+
+
+def _there(folder: Path, model: str, ckpt: str) -> PlaceIndex:
+    try:
+        index = PlaceIndex(folder)
+    except DataError as error:
+        raise DataError(f"{error} index.rebuild=true does so.") from error
+    if index.model != model:
+        earlier = index.schema.get("ckpt")
+        raise CheckpointError(
+            f"The place index in {folder} was made with another model ({index.model[:12]}) than that of {ckpt} "
+            f"({model[:12]}): their descriptors cannot be compared. Type index.folder=FOLDER for a second index, "
+            f"index.rebuild=true to describe all photos anew, or the earlier ckpt{f'={earlier}' if earlier else ''}."
+        )
+    return index
+
+
+def _check_same_photos(index: PlaceIndex, found: Photos) -> None:
+    if found.root != index.photos.root and (found.rows_in(index.photos) < 0).all():
+        raise DataError(
+            f"The place index in {index.folder} holds other photos, those in {index.photos.root}. Type "
+            f"index.folder=FOLDER for one of {found.root}, or index.rebuild=true to replace it."
+        )
+
+
+def _note(index: PlaceIndex, facts: Mapping[str, Any]) -> None:
+    if any(index.schema.get(name) != value for name, value in facts.items()):
+        index.note(**facts)

@@ -1,0 +1,49 @@
+"""What is asked: a photo, the photos of a folder, or the frames of a video."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from vpr.data.formats.exif import read_fixes
+from vpr.data.formats.layout import natural
+from vpr.data.formats.walk import walk_images
+from vpr.data.video import extract_frames, is_video
+from vpr.demo.answers import Position, Query
+from vpr.errors import DataError
+
+
+def find(query: Path, frames: Path, every: float = 1.0) -> list[Query]:
+    """List what is asked, in natural order (2.jpg before 10.jpg).
+
+    Args:
+        query: a file, which is taken for a photo unless its name is that of a video, or a folder, with sub-folders.
+        frames: folder for the frames of a video, one each `every` seconds.
+
+    Raises:
+        DataError: no image in the folder, or no frame in the video.
+    """
+    if query.is_dir():
+        return photos(query, walk_images(query))
+    if is_video(query):
+        return [Query(f"{query.name} {second:.3f} s", path) for second, path in extract_frames(query, frames, every)]
+    return photos(query.parent, [query.name])
+
+
+def there(query: Path, folder: bool = False) -> None:
+    """Raise DataError where there is neither a file nor a folder, or what is there is no `folder` and must be one."""
+    if not query.exists():
+        raise DataError(f"There is no file or folder {os.path.abspath(query)}. Type query=PHOTO, FOLDER or VIDEO.")
+    if folder and not query.is_dir():
+        raise DataError(f"{os.path.abspath(query)} is no folder, and only a folder can be watched. Type query=FOLDER.")
+
+
+def photos(folder: Path, names: Iterable[str]) -> list[Query]:
+    """Make queries of these photos below a folder, in natural order, each where its EXIF data says it was taken."""
+    names = sorted(names, key=natural)
+    paths = [folder / name for name in names]
+    return [
+        Query(name, path, Position(fix.lat, fix.lon) if fix.lat == fix.lat else None)
+        for name, path, fix in zip(names, paths, read_fixes(paths), strict=True)
+    ]
