@@ -16,8 +16,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from vpr.engine.calibrate import Calibrated
 from vpr.report.plots import SIZE, STYLE
+from vpr.retrieval.calibrated import Calibrated
 from vpr.retrieval.reliability import calibration_error, precision_recall, reliability
 
 LINE, WANTED = "#0969da", "#57606a"
@@ -34,7 +34,8 @@ def reliability_html(found: Calibrated) -> str:
 
 
 def write_png(found: Calibrated, path: Path) -> None:
-    """Write both plots into one picture."""
+    """Write both plots into one picture; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(2 * SIZE[0], SIZE[1] + 0.3), layout="constrained", dpi=130)
         FigureCanvasAgg(figure)
