@@ -206,19 +206,23 @@ class PlaceIndex:
         return State(self.photos, self.descriptors, self.codes)
 
     def _load(self) -> None:
-        self.schema = read_schema(self.folder)
-        try:
-            state = self.folder / self.schema["files"]
-            self.kind = from_plain(self.schema["kind"])
-            self.photos = Photos.read(state / "images.csv", Path(self.schema["root"]), self.schema["unit"])
-            self.descriptors = np.load(state / "descriptors.npy", mmap_mode="r")
-            self.codes = faiss.read_index(str(state / "codes.faiss")) if self.kind.coded else None
-            counts = {
-                len(self.photos),
-                len(self.descriptors),
-                len(self.photos) if self.codes is None else self.codes.ntotal,
-            }
-            if len(counts) > 1 or self.photos.digest != self.schema["data"]:
-                raise ValueError("its files do not belong together")
-        except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
-            raise DataError(f"The place index in {self.folder} is damaged ({error}). Build it again.") from error
+        while True:
+            self.schema = read_schema(self.folder)
+            try:
+                self._load_state(self.folder / self.schema["files"])
+                return
+            except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
+                if read_schema(self.folder).get("files") == self.schema.get("files"):
+                    raise DataError(
+                        f"The place index in {self.folder} is damaged ({error}). Build it again."
+                    ) from error
+                # Another process has put a new state in place of this one, whose files are gone: read that.
+
+    def _load_state(self, state: Path) -> None:
+        self.kind = from_plain(self.schema["kind"])
+        self.photos = Photos.read(state / "images.csv", Path(self.schema["root"]), self.schema["unit"])
+        self.descriptors = np.load(state / "descriptors.npy", mmap_mode="r")
+        self.codes = faiss.read_index(str(state / "codes.faiss")) if self.kind.coded else None
+        coded = len(self.photos) if self.codes is None else self.codes.ntotal
+        if not len(self.photos) == len(self.descriptors) == coded or self.photos.digest != self.schema["data"]:
+            raise ValueError("its files do not belong together")

@@ -23,7 +23,7 @@ class Photos:
     """Photo files as they are on disk now, or were when they were described.
 
     Attributes:
-        root: folder that `files` are relative to.
+        root: folder that `files` are relative to, itself absolute: what is kept is read from elsewhere, too.
         files: N names, each once.
         sizes, times: (N,) int64 bytes and time of change in nanoseconds; a file with other ones is another photo.
         positions: (N, 2) float64, NaN where unknown.
@@ -42,7 +42,7 @@ class Photos:
         cls, root: str | Path, files: Sequence[str], positions: np.ndarray | None = None, unit: str = "degrees"
     ) -> Photos:
         """Look at the files below `root` now; DataError where one is missing, named twice, or positions do not fit."""
-        root = Path(root)
+        root = Path(root).absolute()
         try:
             stats = [os.stat(root / file) for file in files]
         except OSError as error:
