@@ -121,7 +121,7 @@ def test_positives_are_reranked_from_generation_1_on(generation: Callable, monke
     generation(0)
     assert not made
     generation(1, "supervision.soft.weight=0")
-    assert made == [(12, 24, 4)] * 2, "24 queries in two chunks, with all of the gallery"
+    assert made == [(24, 24, 4)] * 2, "two chunks, each among all queries and all of the gallery"
     generation(2, "supervision.soft.weight=0", "supervision.rerank=null")
     assert len(made) == 2
 

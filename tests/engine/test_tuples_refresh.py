@@ -20,6 +20,7 @@ from vpr.errors import DataError
 from vpr.models.build import build_describer
 from vpr.models.describer import Describer
 from vpr.retrieval.mining import Mining
+from vpr.retrieval.reciprocal import KReciprocal
 
 PARTS = {
     "backbone": {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none", "crop": [4]},
@@ -43,9 +44,9 @@ def candidates(walk: Path, tmp_path: Path) -> Candidates:
 
 
 def refreshed(candidates: Candidates, describer: Describer, folder: Path, queries: list[int], **options) -> np.ndarray:
-    refresh = Refresh(candidates, Mining(negatives=2, pool=10), folder, batch_size=5, **options)
-    earlier = options.pop("earlier", np.full((24, 2), -1))
-    return refresh(Chunk(0, 0, np.array(queries)), earlier, describer, torch.device("cpu"), "32-true")
+    mining = options.pop("mining", Mining(negatives=2, pool=10))
+    refresh = Refresh(candidates, mining, folder, batch_size=5, **options)
+    return refresh(Chunk(0, 0, np.array(queries)), np.full((24, 2), -1), describer, torch.device("cpu"), "32-true")
 
 
 @pytest.fixture
@@ -80,6 +81,17 @@ def test_a_part_of_the_gallery_is_drawn_beside_what_the_queries_need(candidates,
     assert 4 <= len(photos[2:]) <= 8
     assert set(tuples[:, 2:].ravel()) <= set(photos)
     assert np.array_equal(refreshed(candidates, describer, tmp_path / "mining", [7, 2], **few), tuples)
+
+
+def test_reranking_looks_among_all_queries_whose_turn_it_may_be(candidates, describer, tmp_path, described):
+    own = {"mining": Mining(negatives=2, pool=10, difficult=1, positive_pool=2), "rerank": KReciprocal(k1=6)}
+    every = refreshed(candidates, describer, tmp_path / "mining", list(range(24)), **own)
+    some = refreshed(candidates, describer, tmp_path / "mining", [7, 2], **own)
+    assert described[1][:2] == [candidates.path(7), candidates.path(2)]
+    assert sorted(described[1]) == sorted(described[0]) and len(described[1]) == 48
+    assert np.array_equal(some[:, [0, 1, 4]], every[[7, 2]][:, [0, 1, 4]]), "query, positive, difficult positive"
+    refreshed(candidates, describer, tmp_path / "mining", [7, 2], gallery=4, **own)
+    assert len(described[2]) <= 2 + 8, "a part of the gallery is looked at to be quick"
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same weights", "other weights"])

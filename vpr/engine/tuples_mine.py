@@ -22,10 +22,10 @@ BLOCK = 128
 
 
 class Described(NamedTuple):
-    """Descriptors of a chunk's queries, in their order, and below them those of a part of the gallery.
+    """Descriptors of queries, those of a chunk first and in its order, and below them those of a part of the gallery.
 
     Attributes:
-        descriptors: (q + g, D) array or memmap.
+        descriptors: (q + g, D) array or memmap. Re-ranking looks for neighbours among all of them.
         gallery: (g,) int64, rising: the gallery rows that are there.
         bad: rows of `descriptors` whose photos cannot be used, rising.
     """
@@ -52,15 +52,15 @@ def mine_chunk(
     Raises:
         DataError: no query is left, or one has too few negatives.
     """
-    asked = len(chunk.queries)
-    bad = described.bad[np.searchsorted(described.bad, asked) :] - asked
+    asked, split = len(chunk.queries), len(described.descriptors) - len(described.gallery)
+    bad = described.bad[np.searchsorted(described.bad, split) :] - split
     rows = [np.setdiff1d(_local(candidates.positives[query], described), bad) for query in chunk.queries]
     usable = np.setdiff1d([turn for turn, own in enumerate(rows) if len(own)], described.bad).astype(np.int64)
     if not len(usable):
         raise DataError(f"Not one of {asked} queries can be read together with a positive. Check the data set.")
     jaccards = None
     if rerank and mining.difficult:
-        jaccards = jaccard(described.descriptors[:asked], described.descriptors[asked:], rerank, device)
+        jaccards = jaccard(described.descriptors[:split], described.descriptors[split:], rerank, device)
     found: dict[int, Mined | DataError] = {}
     for block in range(ranks.rank(), -(-len(usable) // BLOCK), ranks.world()):
         turns = usable[block * BLOCK : (block + 1) * BLOCK]
@@ -68,7 +68,7 @@ def mine_chunk(
         try:
             found[block] = mine(
                 described.descriptors[turns],
-                described.descriptors[asked:],
+                described.descriptors[split:],
                 [rows[turn] for turn in turns],
                 [np.union1d(_local(candidates.near[query], described), bad) for query in queries],
                 mining,

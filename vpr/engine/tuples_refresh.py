@@ -44,7 +44,8 @@ class Refresh:
         gallery: photos of the gallery that are described, and may be negatives, drawn anew each time: the partial
             mining of Berton et al. (CVPR 2022). None: all, as published with NetVLAD.
         batch_size, num_workers: for describing.
-        rerank: difficult positives are those that these distances move forward; None: the nearest positives.
+        rerank: difficult positives are those that these distances move forward; None: the nearest positives. All
+            queries are then described each time, as published, and not those of the chunk alone.
     """
 
     candidates: Candidates
@@ -79,7 +80,7 @@ class Refresh:
         """
         began = time.monotonic()
         rows = self._offered(chunk, earlier)
-        photos = np.concatenate([chunk.queries, self.candidates.queries + rows])
+        photos = np.concatenate([chunk.queries, self._others(chunk, rows), self.candidates.queries + rows])
         file = self._file(photos, describer, precision)
         bad = self._describe(file, photos, describer, device, precision, channels_last)
         bad |= {row for row, photo in enumerate(photos) if photo in leave_out} if leave_out else set()
@@ -106,6 +107,13 @@ class Refresh:
         return np.unique(
             np.concatenate([rng.choice(everything, self.gallery, replace=False), known[known >= 0], *needed])
         )
+
+    def _others(self, chunk: Chunk, rows: np.ndarray) -> np.ndarray:
+        """Return queries of other chunks that are described, too: as published, re-ranking looks for neighbours among
+        all photos. None with a part of the gallery, which is there to be quick."""
+        if self.rerank is None or not self.mining.difficult or len(rows) < self.candidates.gallery:
+            return np.empty(0, np.int64)
+        return np.setdiff1d(np.arange(self.candidates.queries), chunk.queries)
 
     def _file(self, photos: np.ndarray, describer: Describer, precision: str) -> TargetFile:
         if ranks.world() > 1:
