@@ -61,7 +61,7 @@ def train_photos(
         raise ConfigError(f"side={side} is unknown: choose queries or gallery.")
     folder = ensure_city(root, TrainSpec(seed, places, images_per_place), workers, draw)
     index = pd.read_csv(folder / "index.csv")
-    asked = index.groupby(["city_id", "place_id"]).cumcount() < ASKED
+    asked = asked_of(index)
     chosen = index[asked if side == "queries" else ~asked]
     return Positioned(
         name="toycity",
@@ -71,6 +71,11 @@ def train_photos(
         headings=chosen["heading"].to_numpy(),
         groups=pd.factorize(chosen["city_id"], sort=True)[0],
     )
+
+
+def asked_of(index: pd.DataFrame) -> pd.Series:
+    """Tell which rows of the training part's index.csv are queries where positions are all that is known."""
+    return index.groupby(["city_id", "place_id"]).cumcount() < ASKED
 
 
 def test_set(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vpr.data.toycity.layouts.write import LAYOUTS, write_all
+from vpr.data.toycity.layouts.write import LAYOUTS, write_all, write_city
 from vpr.errors import VPRError
 
 
@@ -13,8 +13,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Write them, say where; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m vpr.data.toycity.layouts", description=__doc__)
     parser.add_argument("out", metavar="OUT_DIR", help="what paths.data will be; not the folder of real sets")
-    out = parser.parse_args(arguments).out
+    parser.add_argument(
+        "--city", action="store_true", help="write dataset=toycity_pittsburgh alone, as often as you like, anywhere"
+    )
+    args = parser.parse_args(arguments)
+    out = args.out
     try:
+        if args.city:
+            print(f"dataset=toycity_pittsburgh is in {write_city(out)}")
+            return 0
         album = write_all(out)
     except VPRError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)

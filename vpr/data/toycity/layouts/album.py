@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from vpr.data.positives import positives_within
-from vpr.data.toycity.dataset import RADIUS
+from vpr.data.toycity.dataset import RADIUS, asked_of
 
 POSITION = ["utm_east", "utm_north"]
 
@@ -36,9 +36,9 @@ class Album(NamedTuple):
 
 
 def open_album(folder: Path) -> Album:
-    """Read what `ensure_city` drew for a PanoramaSpec."""
+    """Read what `ensure_city` drew; of training photos two of each place are queries, as under `weak` of `toycity`."""
     index = pd.read_csv(folder / "index.csv")
-    asked = index.role == "query"
+    asked = index.role.eq("query") | (index.role.eq("train") & asked_of(index))
     return Album(folder, index[~asked].reset_index(drop=True), index[asked].reset_index(drop=True))
 
 

@@ -25,6 +25,16 @@ def write_openibl(album: Album, root: Path) -> None:
     _write(album, raw, raw / "Pittsburgh/images", raw / "Pittsburgh/queries")
 
 
+def write_city(splits: dict[str, Album], root: Path) -> None:
+    """Write albums of single photos as for pytorch-NetVlad: `000/`, `001/` ..., `datasets/toycity_<split>.mat`."""
+    for number, (split, album) in enumerate(splits.items()):
+        database = _names(album.database, 0, 1, number)
+        queries = _names(album.queries, len(database), 1, number)
+        album.put(album.database, root, database)
+        album.put(album.queries, root / "queries_real", queries)
+        write_mat(root / f"datasets/toycity_{split}.mat", split, album, database, queries)
+
+
 def names(album: Album) -> tuple[list[str], list[str]]:
     """Name photos `000/<panorama>_pitch1_yaw<1 to 12>.jpg`; queries are cut from panoramas of their own."""
     first = len(album.database) // CUTOUTS
@@ -39,5 +49,5 @@ def _write(album: Album, mats: Path, database: Path, queries: Path) -> None:
         write_mat(mats / f"{name}_{split}.mat", split, album, *listed)
 
 
-def _names(rows: pd.DataFrame, first: int, views: int) -> list[str]:
-    return [f"000/{first + row // views:06d}_pitch1_yaw{row % views + 1}.jpg" for row in range(len(rows))]
+def _names(rows: pd.DataFrame, first: int, views: int, folder: int = 0) -> list[str]:
+    return [f"{folder:03d}/{first + row // views:06d}_pitch1_yaw{row % views + 1}.jpg" for row in range(len(rows))]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
+
+from filelock import FileLock
 
 from vpr.data.toycity.ensure import ensure_city
 from vpr.data.toycity.layouts import (
@@ -18,7 +21,7 @@ from vpr.data.toycity.layouts import (
     utm_names,
 )
 from vpr.data.toycity.layouts.album import Album, open_album
-from vpr.data.toycity.specs import PanoramaSpec
+from vpr.data.toycity.specs import PanoramaSpec, TestSpec, TrainSpec
 from vpr.errors import DataError
 
 LAYOUTS: dict[str, tuple[Callable[[Album, Path], None], ...]] = {
@@ -34,6 +37,7 @@ LAYOUTS: dict[str, tuple[Callable[[Album, Path], None], ...]] = {
     "own_photos": (own_photos.write,),
 }
 """Folder below `paths.data`, by which conf/dataset finds the set, and what is written there."""
+CITY = "toycity_pittsburgh"
 
 
 def write_all(out: str | Path, spec: PanoramaSpec | None = None, workers: int | None = None) -> Album:
@@ -51,3 +55,24 @@ def write_all(out: str | Path, spec: PanoramaSpec | None = None, workers: int | 
         for write in writers:
             write(album, out / name)
     return album
+
+
+def write_city(
+    out: str | Path, train: TrainSpec | None = None, test: TestSpec | None = None, workers: int | None = None
+) -> Path:
+    """Write the photos of `dataset=toycity` as Pittsburgh lists its own into `<out>/toycity_pittsburgh`; return that.
+
+    Drawn first where they are not there. What was written before is left as it is; an unfinished folder is not taken
+    for one that is.
+    """
+    out = Path(out).expanduser()
+    folder = out / CITY
+    specs = {"train": train or TrainSpec(), "test": test or TestSpec()}
+    albums = {split: open_album(ensure_city(out / "toycity", spec, workers)) for split, spec in specs.items()}
+    with FileLock(out / f".{CITY}.lock"):
+        if not folder.exists():
+            unfinished = folder.with_name(f"{CITY}.part")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            pittsburgh.write_city(albums, unfinished)
+            unfinished.rename(folder)
+    return folder
