@@ -21,7 +21,7 @@ from vpr.data.toycity.layouts import (
     utm_names,
 )
 from vpr.data.toycity.layouts.album import Album, open_album
-from vpr.data.toycity.specs import PanoramaSpec, TestSpec, TrainSpec
+from vpr.data.toycity.specs import PanoramaSpec, Spec, TestSpec, TrainSpec
 from vpr.errors import DataError
 
 LAYOUTS: dict[str, tuple[Callable[[Album, Path], None], ...]] = {
@@ -67,7 +67,7 @@ def write_city(
     """
     out = Path(out).expanduser()
     folder = out / CITY
-    specs = {"train": train or TrainSpec(), "test": test or TestSpec()}
+    specs: dict[str, Spec] = {"train": train or TrainSpec(), "test": test or TestSpec()}
     albums = {split: open_album(ensure_city(out / "toycity", spec, workers)) for split, spec in specs.items()}
     with FileLock(out / f".{CITY}.lock"):
         if not folder.exists():
