@@ -14,6 +14,7 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
+from vpr.data import heif
 from vpr.errors import DataError
 
 MAX_PIXELS = 178_956_970
@@ -35,7 +36,8 @@ def decode(path: Path, min_size: tuple[int, int] | None = None) -> np.ndarray:
     """Read a photo upright: (H, W, 3) uint8 RGB, alpha dropped, 16-bit values scaled to 8 bits.
 
     Args:
-        path: JPEG through libjpeg-turbo; everything else that Pillow reads, through Pillow.
+        path: JPEG through libjpeg-turbo; everything else that Pillow reads, through Pillow, which is taught HEIC by the
+            extra `heic`. Its content says what a file is, not its name.
         min_size: (height, width) that will do. A JPEG at least twice as large in both is decoded at the smallest
             scale that still covers it, which is several times faster; others come at full size.
 
@@ -118,6 +120,8 @@ def _has_app1(data: bytes) -> bool:
 
 
 def _decode_other(data: bytes) -> np.ndarray:
+    if heif.is_heif(data):
+        heif.register()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on large images (MAX_PIXELS decides) and palettes with transparency
@@ -129,7 +133,7 @@ def _decode_other(data: bytes) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise DataError(f"is larger than {MAX_PIXELS:,} pixels; reduce it") from error
     except Image.UnidentifiedImageError as error:
-        raise DataError("is not an image in a known format, or damaged at its start") from error
+        raise DataError(heif.refusal(data) or "is not an image in a known format, or damaged at its start") from error
     except Exception as error:  # Pillow's readers fail in many ways on damaged bytes; each of them is a bad image
         reason = str(error) or type(error).__name__
         raise DataError("the image is truncated" if "runcated" in reason else f"is damaged ({reason})") from error

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from vpr.data import heif
 from vpr.data.readable import readable
 from vpr.errors import DataAbsent, DataError
 
@@ -75,12 +76,18 @@ def list_images(folder: Path) -> list[str]:
 
 
 def no_images(folder: Path) -> DataError:
-    return DataError(f"There are no images in {absolute(folder)} (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
+    suffixes = sorted(IMAGE_SUFFIXES | {suffix for suffix in heif.SUFFIXES if heif.is_read(suffix)})
+    return DataError(f"There are no images in {absolute(folder)} (looked for {', '.join(suffixes)}).")
 
 
 def is_image(name: str) -> bool:
-    """Tell by the suffix; hidden files, such as those macOS leaves in archives, are no images."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+    """Tell by the suffix; hidden files, such as those macOS leaves in archives, are no images.
+
+    Photos as phones keep them (.heic) are images where they can be read.
+    """
+    suffix = os.path.splitext(name)[1].lower()
+    known = suffix in IMAGE_SUFFIXES or (suffix in heif.SUFFIXES and heif.is_read(suffix))
+    return known and not name.startswith(".")
 
 
 def natural(name: str) -> list[str | int]:

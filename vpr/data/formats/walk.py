@@ -6,14 +6,16 @@ import logging
 import os
 from pathlib import Path
 
+from vpr.data import heif
 from vpr.data.formats.layout import absolute, is_image, no_images, require_folder
 from vpr.data.readable import readable
 from vpr.errors import DataError
 
 log = logging.getLogger(__name__)
 
-# What cameras and phones write and this suite does not read.
-OTHER_PHOTOS = frozenset({".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"})
+# What cameras write and this suite does not read, and what phones write and it reads with an extra.
+RAW = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"})
+OTHER_PHOTOS = RAW | heif.SUFFIXES
 
 
 def require_sides(root: str | Path, database: str, queries: str, layout: str, source: str = "") -> Path:
@@ -38,7 +40,7 @@ def walk_images(folder: Path) -> list[str]:
     Hidden files and folders are left out; a link to a folder that it lies in is not followed. A name with the suffix
     of an image is taken for one without a look at the file.
 
-    Photos of a kind that is not read, such as .heic, are left out with a warning.
+    Photos of a kind that is not read, such as .dng, and .heic without its extra, are left out with a warning.
 
     Raises:
         DataError: a folder cannot be read, or there is no image.
@@ -46,15 +48,22 @@ def walk_images(folder: Path) -> list[str]:
     names: list[str] = []
     others: list[str] = []
     _walk(os.fspath(folder), "", (), names, others)
-    said = ""
-    if others:
-        kinds = ", ".join(sorted({os.path.splitext(name)[1].lower() for name in others}))
-        said = f"{len(others):,} photos in {absolute(folder)} are {kinds} (first: {min(others)}), which is not read."
+    said = _not_read(folder, others) if others else ""
     if not names:
-        raise DataError(f"{said} Convert them to .jpg.") if said else no_images(folder)
+        raise DataError(said) if said else no_images(folder)
     if said:
-        log.warning("%s They are left out: convert them to .jpg.", said)
+        log.warning("%s They are left out.", said)
     return names
+
+
+def _not_read(folder: Path, others: list[str]) -> str:
+    suffixes = {os.path.splitext(name)[1].lower() for name in others}
+    said = (
+        f"{len(others):,} photos in {absolute(folder)} are {', '.join(sorted(suffixes))} (first: {min(others)}), which "
+        "is not read. Convert them to .jpg"
+    )
+    phones = ", ".join(sorted(suffixes & heif.SUFFIXES))
+    return f"{said} ({phones} is read after {heif.INSTALL})." if phones else f"{said}."
 
 
 def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: list[str], others: list[str]) -> None:
