@@ -11,7 +11,7 @@ from vpr.retrieval.examples import thumbnail
 
 KEY = """<p class="key"><span><b style="color:var(--dot)">●</b> database</span>
 <span><b style="color:var(--blue)">1</b> match</span><span><b style="color:var(--ring)">◯</b> estimate</span>{}</p>"""
-OWN = '<span><b style="color:var(--own)">✕</b> the photo\'s own position</span>'
+OWN = '<span><b style="color:var(--own)">▢</b> the photo\'s own position</span>'
 
 
 def article(number: int, answer: Answer, city: City | None, pictures: Pictures) -> str:
@@ -28,7 +28,7 @@ def article(number: int, answer: Answer, city: City | None, pictures: Pictures) 
         matches = "".join(_match(rank, match, pictures) for rank, match in enumerate(answer.matches, 1))
         found = f"<ol>{matches}</ol>" if matches else '<p class="soft">No matches.</p>'
         kind = "answer placed" if drawn else "answer"
-        body = f'{said}<div class="{kind}">{query}{found}{where}</div>{_why(answer)}'
+        body = f'{said}<div class="{kind}">{query}<div>{found}{_why(answer)}</div>{where}</div>'
     return f'<article id="q{number}" aria-labelledby="name{number}">{body}</article>'
 
 
@@ -43,8 +43,8 @@ def confidence(answer: Answer) -> str:
 
 
 def share(value: float) -> str:
-    """Say a probability in per cent, never as certain."""
-    return "over 99 %" if value > 0.995 else "under 1 %" if value < 0.005 else f"{100 * value:.0f} %"
+    """Say a probability in per cent, never as certain; HTML."""
+    return "&gt; 99 %" if value > 0.995 else "&lt; 1 %" if value < 0.005 else f"{100 * value:.0f} %"
 
 
 def off(answer: Answer) -> float | None:

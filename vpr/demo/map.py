@@ -14,6 +14,8 @@ from vpr.demo.plane import Plane, View
 from vpr.retrieval.index_photos import Photos
 
 MOST_DOTS = 5000
+FEW_DOTS = 300
+"""A map that shows fewer places shows them all; one that shows more shows those of the overview."""
 LEAST = 100.0
 """Metres from left to right of a map, at least."""
 
@@ -23,15 +25,13 @@ class City:
     """The places of a database; `overview` must be in the page for `around` to show them.
 
     Attributes:
-        dots: (N, 2) metres east and north on the plane, each place once, at most `MOST_DOTS`.
+        places: (N, 2) metres east and north on the plane, each place once.
         frame: (2, 2) metres, south-west and north-east corner of all places but a few far off ones.
-        places: how many there are.
     """
 
     plane: Plane
-    dots: np.ndarray
+    places: np.ndarray
     frame: np.ndarray
-    places: int
 
     @classmethod
     def of(cls, photos: Photos) -> City | None:
@@ -44,12 +44,16 @@ class City:
         low, high = np.quantile(places, (0.01, 0.99), axis=0)
         frame = np.stack([low - 0.2 * (high - low), high + 0.2 * (high - low)])
         frame = frame.clip(places.min(axis=0), places.max(axis=0))
-        rows = np.linspace(0, len(places) - 1, min(len(places), MOST_DOTS)).round().astype(int)
-        return cls(plane, places[rows], frame, len(places))
+        return cls(plane, places, frame)
 
-    def overview(self, answers: Sequence[Answer], width: float = 720, height: float = 420) -> str:
+    @property
+    def dots(self) -> np.ndarray:
+        """(N, 2) metres: at most `MOST_DOTS` of the places, evenly drawn from west to east."""
+        return self.places[np.linspace(0, len(self.places) - 1, min(len(self.places), MOST_DOTS)).round().astype(int)]
+
+    def overview(self, answers: Sequence[Answer], width: float = 480, height: float = 300) -> str:
         """Draw the whole city with the estimate of each answer, which leads to its article `#q1`, `#q2`, ..."""
-        view = View.over(self.frame, width, height, 24, LEAST)
+        view = View.over(self.frame, width, height, 20, LEAST)
         marks = []
         for number, answer in enumerate(answers, 1):
             if answer.position:
@@ -61,9 +65,9 @@ class City:
                 circle = f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
                 title = f"<title>{plain(answer.query.name)}</title>"
                 marks.append(f'<a href="#q{number}" tabindex="-1">{line}{circle}{title}</a>')
-        words = f"Map of the database, {self.places:,} places, with the estimates of {len(marks):,} photos"
-        parts = [svg.dots(self.dots), svg.ground(view), *marks]
-        parts += [svg.bar(view, 14, height - 12), svg.north(width - 24, 24)]
+        words = f"Map of the database, {len(self.places):,} places, with the estimates of {len(marks):,} photos"
+        parts = [svg.city(self.dots), svg.ground(view), *marks]
+        parts += [svg.bar(view, 12, height - 10), svg.north(width - 24, 24)]
         return _svg(width, height, words, parts)
 
     def around(self, answer: Answer, width: float = 360, height: float = 270) -> str:
@@ -75,14 +79,18 @@ class City:
         matches = self.plane.metres(np.array([match.position for match in answer.matches if match.position]))
         others = [self.plane.metres(np.array(place)) for place in (answer.position, own) if place]
         view = View.over(np.concatenate([matches, *others]), width, height, 32, LEAST)
-        marks, words = [svg.labels(ranks, view.at(matches))], [f"Map of the matches {svg.runs(ranks)}"]
+        marks, words = [], [f"Map of the matches {svg.runs(ranks)}"]
         if answer.position:
             marks.append(svg.ring(*self._pixel(view, answer.position)))
             words.append("the estimate")
         if own:
-            marks.append(svg.cross(*self._pixel(view, own)))
+            marks.append(svg.square(*self._pixel(view, own)))
             words.append("the photo's own position")
-        parts = [f'<svg width="{width:g}" height="{height:g}">{svg.ground(view)}{"".join(marks)}</svg>']
+        marks.append(svg.labels(ranks, view.at(matches)))
+        low, high = view.corners
+        near = self.places[((self.places > low) & (self.places < high)).all(axis=1)]
+        ground = svg.ground(view, near if len(near) < FEW_DOTS else None)
+        parts = [f'<svg width="{width:g}" height="{height:g}">{ground}{"".join(marks)}</svg>']
         parts += [self._place(view, height + 8), svg.bar(view, 112, height + 24), svg.north(width - 24, height + 26)]
         return _svg(width, height + 72, ", ".join(words), parts)
 
@@ -99,7 +107,9 @@ class City:
         city = View.over(self.frame, 96, 64, 6, LEAST)
         (left, bottom), (right, top) = city.at(view.corners).clip(1, (city.width - 1, city.height - 1))
         here = f'x="{left:.1f}" y="{top:.1f}" width="{max(right - left, 3):.1f}" height="{max(bottom - top, 3):.1f}"'
-        return f'<svg y="{y:g}" width="96" height="64">{svg.ground(city)}<rect class="here" {here}/></svg>'
+        return (
+            f'<svg class="place" y="{y:g}" width="96" height="64">{svg.ground(city)}<rect class="here" {here}/></svg>'
+        )
 
     def _pixel(self, view: View, position: Position) -> tuple[float, float]:
         x, y = view.at(self.plane.metres(np.array(position)))[0].tolist()

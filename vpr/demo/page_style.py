@@ -45,25 +45,30 @@ article:target { border-color: var(--blue); box-shadow: 0 0 0 1px var(--blue); }
 .head p { margin: 0; }
 .answer { display: grid; grid-template-columns: minmax(0, 15rem) minmax(0, 1fr); gap: 1rem 1.3rem; align-items: start; }
 .answer.placed { grid-template-columns: minmax(0, 15rem) minmax(0, 1fr) minmax(0, 18rem); }
-ol { display: grid; grid-template-columns: repeat(auto-fill, minmax(7.8rem, 1fr)); gap: 0.8rem; margin: 0; padding: 0;
+ol { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.8rem, 1fr)); gap: 0.8rem; margin: 0; padding: 0;
   list-style: none; }
+li { max-width: 16rem; }
 figure { margin: 0; min-width: 0; }
 img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; background: var(--box);
   border: 1px solid var(--line); border-radius: 4px; }
 figcaption { margin-top: 0.3rem; font-size: 0.85rem; overflow-wrap: anywhere; }
-td:nth-child(2) { min-width: 9rem; }
 .name { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden;
   color: var(--soft); font-size: 0.8rem; line-height: 1.3; }
+td:first-child { width: 1%; }
+td .name { min-width: 5rem; color: var(--blue); }
 .name:hover, .name:focus { -webkit-line-clamp: none; }
 .said { display: flex; justify-content: space-between; font-variant-numeric: tabular-nums; }
-.bar { display: block; height: 0.5rem; margin: 0.15rem 0 0.2rem; background: var(--box); border-radius: 3px; overflow: hidden; }
+.bar { display: block; height: 0.5rem; margin: 0.15rem 0 0.2rem; background: var(--box); border-radius: 3px;
+  overflow: hidden; }
 .bar i { display: block; height: 100%; background: var(--blue); }
 details { margin-top: 0.8rem; } summary { cursor: pointer; width: fit-content; }
 .heat { display: grid; grid-template-columns: repeat(2, minmax(0, 20rem)); gap: 0.8rem; margin-top: 0.5rem; }
 .map { display: block; width: 100%; height: auto; font-size: 12px; }
 .map text { fill: var(--ink); }
 .map .paper { fill: var(--back); stroke: var(--line); }
-#city { fill: none; stroke: var(--dot); stroke-width: 3; stroke-linecap: round; vector-effect: non-scaling-stroke; }
+.dots { fill: none; stroke: var(--dot); stroke-width: 3; stroke-linecap: round; }
+.place .dots { stroke-width: 1.5; }
+#city { vector-effect: non-scaling-stroke; }
 .map .bar, .map .north { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 .map .north { fill: var(--ink); stroke: none; }
 .map .match { fill: var(--blue); stroke: var(--card); stroke-width: 1.5; }
@@ -81,7 +86,7 @@ details { margin-top: 0.8rem; } summary { cursor: pointer; width: fit-content; }
 @media (max-width: 1100px) { .answer.placed { grid-template-columns: minmax(0, 15rem) minmax(0, 1fr); }
   .answer.placed .where { grid-column: 1 / -1; max-width: 30rem; } }
 @media (max-width: 640px) { .answer, .answer.placed { grid-template-columns: minmax(0, 1fr); }
-  ol { grid-template-columns: repeat(2, minmax(0, 1fr)); } }
+  ol { grid-template-columns: repeat(2, minmax(0, 1fr)); } th, td { padding: 0.35rem 0.3rem; } }
 @media print { body { background: #fff; } article { break-inside: avoid; }
   .scroll { max-height: none; } }
 """

@@ -19,9 +19,14 @@ document.querySelectorAll("img[data-same]").forEach(image => {
 """
 
 
+def readable(text: str) -> str:
+    """Turn what is no text in a file name into question marks."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def plain(text: str) -> str:
-    """Make any file name fit for HTML, in text and in attributes; bytes that are no text become question marks."""
-    return escape(text.encode("utf-8", "replace").decode(), quote=True)
+    """Make any file name fit for HTML, in text and in attributes."""
+    return escape(readable(text), quote=True)
 
 
 def image(pixels: np.ndarray, alternative: str, attributes: str = "") -> str:

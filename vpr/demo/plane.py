@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,10 +28,8 @@ class Plane(NamedTuple):
 
     def metres(self, degrees: np.ndarray) -> np.ndarray:
         """Project (N, 2) latitudes and longitudes to (N, 2) metres east and north of the centre."""
-        from pyproj import Proj  # a tenth of a second that others need not wait for
-
         lat, lon = np.asarray(degrees, float).reshape(-1, 2).T
-        return np.stack(Proj(proj="aeqd", lat_0=self.lat, lon_0=self.lon, ellps="WGS84")(lon, lat), axis=1)
+        return np.stack(_projection(self)(lon, lat), axis=1)
 
 
 class View(NamedTuple):
@@ -80,3 +79,10 @@ def length(metres: float) -> str:
     if metres < 1000:
         return f"{metres:.0f} m" if metres >= 10 or metres == int(metres) else f"{metres:.1f} m"
     return f"{metres / 1000:.3g} km" if metres < 1e6 else f"{metres / 1000:,.0f} km"
+
+
+@lru_cache(maxsize=4)
+def _projection(plane: Plane) -> Any:
+    from pyproj import Proj  # a tenth of a second that others need not wait for
+
+    return Proj(proj="aeqd", lat_0=plane.lat, lon_0=plane.lon, ellps="WGS84")

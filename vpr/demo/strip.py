@@ -43,7 +43,7 @@ def file_name(query: str) -> str:
     """Name the strip of a query: as the query where that is a plain JPEG name, else made safe and told apart."""
     if re.fullmatch(r"[\w+@][\w.+@-]{0,99}\.jpe?g", query, re.ASCII | re.IGNORECASE):
         return query
-    stem = re.sub(r"[^\w.+@-]+", "_", re.sub(r"\.\w+$", "", query), flags=re.ASCII)[:80].lstrip(".-")
+    stem = re.sub(r"[^\w.+@-]+", "_", re.sub(r"\.\w+$", "", query), flags=re.ASCII)[:80].lstrip(".-") or "query"
     return f"{stem}-{hashlib.sha256(query.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}.jpg"
 
 

@@ -9,23 +9,28 @@ import numpy as np
 
 from vpr.demo.plane import View, length
 
-TOUCH = 20
-"""Labels closer than so many pixels become one."""
+TOUCH = 34, 20
+"""Labels closer than so many pixels, across and down, become one."""
 
 
-def dots(metres: np.ndarray) -> str:
+def dots(points: np.ndarray) -> str:
+    """Write (N, 2) points as the data of a path whose round ends are dots."""
+    return "".join(f"M{x:.10g} {y:.10g}h0" for x, y in points.round(1).tolist())
+
+
+def city(metres: np.ndarray) -> str:
     """Define the places of the database: (N, 2) metres, once a page; `ground` shows them."""
-    path = "".join(f"M{east:.10g} {-north:.10g}h0" for east, north in metres.round(1).tolist())
-    return f'<defs><path id="city" d="{path}"/></defs>'
+    return f'<defs><path id="city" d="{dots(metres * (1, -1))}"/></defs>'
 
 
-def ground(view: View) -> str:
-    """Draw the paper and the places on it."""
+def ground(view: View, places: np.ndarray | None = None) -> str:
+    """Draw the paper and the places on it: those of `city`, or these (N, 2) metres."""
+    paper = f'<rect class="paper" width="{view.width:g}" height="{view.height:g}"/>'
+    if places is not None:
+        return f'{paper}<path class="dots" d="{dots(view.at(places))}"/>'
     x, y = view.at(np.zeros((1, 2)))[0]
-    return (
-        f'<rect class="paper" width="{view.width:g}" height="{view.height:g}"/>'
-        f'<use href="#city" transform="matrix({view.scale:.6g} 0 0 {view.scale:.6g} {x:.2f} {y:.2f})"/>'
-    )
+    scale = f"{view.scale:.6g}"
+    return f'{paper}<use class="dots" href="#city" transform="matrix({scale} 0 0 {scale} {x:.2f} {y:.2f})"/>'
 
 
 def bar(view: View, x: float, y: float) -> str:
@@ -43,13 +48,13 @@ def north(x: float, y: float) -> str:
 
 
 def ring(x: float, y: float) -> str:
-    """Mark the estimate, so that what is below it can still be read."""
+    """Mark the estimate, around the label of a match that may be there."""
     return "".join(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="16"/>' for kind in ("halo", "ring"))
 
 
-def cross(x: float, y: float) -> str:
-    """Mark where the photo itself says that it was taken."""
-    path = f"M{x - 6:.1f} {y - 6:.1f}l12 12m0 -12l-12 12"
+def square(x: float, y: float) -> str:
+    """Mark where the photo itself says that it was taken, around the label of a match that may be there."""
+    path = f"M{x - 13:.1f} {y - 13:.1f}h26v26h-26z"
     return "".join(f'<path class="{kind}" d="{path}"/>' for kind in ("halo", "own"))
 
 
@@ -57,7 +62,7 @@ def labels(ranks: Sequence[int], pixels: np.ndarray) -> str:
     """Write the ranks of matches, best first, at (N, 2) pixels; those that would cover each other in one label."""
     groups: list[list[int]] = []
     for row, pixel in enumerate(pixels):
-        near = [group for group in groups if np.abs(pixels[group[0]] - pixel).max() < TOUCH]
+        near = [group for group in groups if (np.abs(pixels[group[0]] - pixel) < TOUCH).all()]
         if near:
             near[0].append(row)
         else:
@@ -78,5 +83,5 @@ def runs(numbers: Sequence[int]) -> str:
     parts = []
     for _, same in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
         first, *rest = (number for _, number in same)
-        parts.append(f"{first}–{rest[-1]}" if rest else f"{first}")
+        parts += [f"{first}–{rest[-1]}"] if len(rest) > 1 else map(str, [first, *rest])
     return ",".join(parts)
