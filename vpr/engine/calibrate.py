@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
 
 from vpr.config.app import first_of_ours
 from vpr.config.entries import data_sets, dataset_names
@@ -32,6 +34,7 @@ def calibration(
     model: str,
     *,
     data: str = "data",
+    overrides: Sequence[str] = (),
     precision: float = 0.95,
     numbers: str = "32-true",
     batch_size: int = 32,
@@ -47,6 +50,7 @@ def calibration(
         describer: on its device, in evaluation mode.
         model: its digest (`vpr.checkpoint.digest`).
         data: `paths.data`, below which most sets lie.
+        overrides: of the set, as on a command line: `dataset.eval.image_folder.root=/my/photos`.
         precision: the share of accepted answers that should be right; another one than before needs no new fit.
         numbers: `32-true`, `16-mixed` or `bf16-mixed`.
 
@@ -63,7 +67,7 @@ def calibration(
         return read(Path(name), model).asking(precision)
     path = folder / f"calibration_{name}_{model[:8]}.json"
     try:
-        retrieval_set = _labelled(name, data)
+        retrieval_set = _labelled(name, [f"paths.data={data}", *overrides])
     except (DataAbsent, HydraException) as error:
         absent = first_of_ours(error)
         if not (isinstance(absent, DataAbsent) and path.is_file()):
@@ -89,14 +93,14 @@ def calibration(
     return found
 
 
-def _labelled(name: str, data: str) -> RetrievalSet:
+def _labelled(name: str, overrides: Sequence[str]) -> RetrievalSet:
     names = dataset_names()
     if name not in names:
         raise ConfigError(
             f"calibrate={name}: there is no data set {name} in conf/dataset, and it is no .json."
             f"{did_you_mean(name, names)}"
         )
-    entries = data_sets([name], [f"paths.data={data}"]).entries
+    entries = data_sets([name], overrides).entries
     broken = [entry.error for entry in entries if entry.error]
     if broken:
         raise ConfigError(f"calibrate={name}: {broken[0]}")
@@ -104,6 +108,8 @@ def _labelled(name: str, data: str) -> RetrievalSet:
     if len(sets) != 1:
         found = f"it holds {', '.join(entry.name for entry in sets)}" if sets else "it has no evaluation set"
         raise ConfigError(f"calibrate={name}: {found}. Name one labelled set, for example calibrate=toycity.")
+    if absent := OmegaConf.missing_keys(sets[0].node):
+        raise ConfigError(f"calibrate={name}: {sorted(absent)[0]} is not given. Name another labelled set.")
     return read_entry(sets[0].node, sets[0].key)
 
 

@@ -128,7 +128,8 @@ def read(path: Path, model: str) -> Calibrated:
     if content["model"] != model:
         raise CheckpointError(
             f"{path} was calibrated for the model {content['model'][:12]}, and this is {model[:12]}: their "
-            f"similarities mean different things. Type calibrate={content['dataset']}: this one is calibrated on the same set."
+            f"similarities mean different things. Type calibrate={content['dataset']}: this one is calibrated on the "
+            "same set."
         )
     try:
         confidence, right = np.array(content["confidence"], float), np.array(content["right"], bool)

@@ -95,12 +95,23 @@ def interval(
 ) -> tuple[float, float]:
     """Return the percentile bootstrap interval over queries (Efron 1979) of a statistic of (Q,) confidence and right.
 
-    A resample adds noise of its own to a calibration error, which is never below 0: its interval lies a little high.
+    Resampling adds noise, and noise adds to a calibration error: its interval lies high, and may lie above the value.
     """
     rng = np.random.default_rng(seed)
     rows = (rng.integers(0, len(right), len(right)) for _ in range(draws))
     low, high = np.quantile([statistic(confidence[r], right[r]) for r in rows], [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def by_chance(confidence: np.ndarray, seed: int = 0, draws: int = 1000, level: float = 0.95) -> float:
+    """Return the calibration error below which a true confidence (Q,) would stay with the probability `level`.
+
+    Whether each answer is right is drawn with its confidence (consistency resampling, Broecker & Smith 2007). An error
+    that is not above this one says nothing against the calibration; few queries give a high one.
+    """
+    rng = np.random.default_rng(seed)
+    drawn = (rng.random(len(confidence)) < confidence for _ in range(draws))
+    return float(np.quantile([calibration_error(confidence, right) for right in drawn], level))
 
 
 def cross_validated(neighbours: Neighbours, right: np.ndarray, folds: int = 10, seed: int = 0) -> np.ndarray:

@@ -1,0 +1,138 @@
+"""The confidence of first matches: calibration error, precision against recall, and whether thresholds keep their word.
+
+    python benchmarks/confidence.py --ckpt runs/demo/best.ckpt [--data DIR] [--out runs/confidence]
+    python benchmarks/confidence.py --ckpt best.ckpt --sped DIR/sped_thumbs [--sped-ckpt small_real.ckpt ...]
+
+Drawn city: 1,000 queries are learned from, and others measured: of the same city, of another city, and of another city
+with a larger database. SPED thumbnails: all of them by a network with ImageNet weights, which has seen none, and those
+that small_real was not trained on by its checkpoints; cross-validated. Exits with 1 where the error on other queries of
+the drawn city, or of another one of its size, is above 0.05. Each row becomes a picture in --out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from vpr import checkpoint
+from vpr.config.compose import compose
+from vpr.data.formats import pairs
+from vpr.data.retrieval_set import RetrievalSet
+from vpr.data.toycity.dataset import test_set
+from vpr.demo.reliability_plot import write_png
+from vpr.engine.build import plain
+from vpr.models.build import build_describer
+from vpr.models.describer import Describer
+from vpr.retrieval.calibrated import Calibrated, calibrated, known_answers
+from vpr.retrieval.confidence import WIDTH, Calibration
+from vpr.retrieval.describe import describe_fn
+from vpr.retrieval.evaluate import Evaluation, evaluate
+from vpr.retrieval.reliability import by_chance, calibration_error, interval, precision_recall
+from vpr.retrieval.search import Neighbours
+from vpr.types import Protocol
+
+MOST, WANTED = 0.05, 0.95
+CITY, OTHER, LARGE = (1, 600, 2000), (2, 600, 1000), (3, 2000, 1000)  # seed, database, queries
+LEARNED = 1000
+HEAD = ("queries", "learned from", "model", "R@1", "error [95 %]", "by chance", "accepted, right of them", "R@100P")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--ckpt", required=True, help="a model for the drawn city")
+    options.add_argument("--data", type=Path, default=Path("data"), help="the cities are drawn below it")
+    options.add_argument("--sped", type=Path, help="folder sped_thumbs")
+    options.add_argument("--sped-ckpt", nargs="*", default=[], help="best.ckpt of experiment=small_real")
+    options.add_argument("--out", type=Path, default=Path("runs/confidence"))
+    chosen = options.parse_args()
+    print(f"| {' | '.join(HEAD)} | area [95 %] |\n{'|---' * (len(HEAD) + 1)}|", flush=True)
+    errors = list(of_cities(chosen.ckpt, chosen.data, chosen.out))
+    if chosen.sped:
+        of_sped(chosen.sped, chosen.sped_ckpt, chosen.out)
+    if max(errors[:2]) > MOST:
+        sys.exit(f"expected calibration error above {MOST}")
+
+
+def of_cities(ckpt: str, data: Path, out: Path) -> Iterator[float]:
+    """Yield the calibration error on each of three sets, all by one calibration."""
+    describer = checkpoint.load(ckpt)
+
+    def measured(seed: int, database: int, queries: int) -> Evaluation:
+        folder = data / f"toycity-{seed}-{database}-{queries}"
+        return measure(describer, test_set(folder, seed, database, queries))
+
+    first = measured(*CITY)
+    neighbours, right = known_answers(first)
+    order = np.random.default_rng(0).permutation(len(right))
+    learned, others = order[:LEARNED], order[LEARNED:]
+    fitted = Calibration.fit(rows(neighbours, learned), right[learned], WANTED)
+    print(f"<!-- {fitted} -->")
+    tests = [(f"{first.protocol}, {len(others):,} others", rows(neighbours, others), right[others])]
+    for city in (OTHER, LARGE):
+        result = measured(*city)
+        tests.append((result.protocol, *known_answers(result)))
+    for name, asked, answers in tests:
+        found = Calibrated(fitted, name, fitted.probability(asked), answers)
+        report(found, f"{LEARNED:,} of {first.protocol}", Path(ckpt).stem, out)
+        yield found.error
+
+
+def of_sped(root: Path, ckpts: list[str], out: Path) -> None:
+    """Print a row a model, cross-validated."""
+    cfg = compose("train", ["experiment=small_real"])
+    gem = {"_target_": "vpr.models.aggregators.gem.GeM"}
+    untrained = build_describer(plain(cfg.backbone), gem, plain(cfg.image)).eval()
+    held_out = sped(root, 207, {"ge": 400})
+    models = [("ImageNet + GeM", untrained, sped(root, 606)), ("ImageNet + GeM", untrained, held_out)]
+    models += [(f"small_real {number}", checkpoint.load(path), held_out) for number, path in enumerate(ckpts)]
+    for name, describer, retrieval_set in models:
+        report(calibrated(measure(describer, retrieval_set), WANTED), "10 folds of the same", name, out)
+
+
+def sped(root: Path, count: int, ids: dict[str, int] | None = None) -> RetrievalSet:
+    sides = [{"split": side} | ({"place_id": ids} if ids else {}) for side in ("database", "query")]
+    protocol = Protocol(f"sped-thumbs-{count}@0f", count, count)
+    return pairs.read(root, protocol, *sides, tolerance=0, frame="place_id")
+
+
+def measure(describer: Describer, retrieval_set: RetrievalSet) -> Evaluation:
+    describe = describe_fn(describer, "cpu")
+    return evaluate(
+        describe, describer.dim, describer.preprocess, retrieval_set, ks=[1, WIDTH], num_workers=1, progress=False
+    )
+
+
+def rows(neighbours: Neighbours, chosen: np.ndarray) -> Neighbours:
+    return Neighbours(*(values[chosen] for values in neighbours))
+
+
+def report(found: Calibrated, learned: str, model: str, out: Path) -> None:
+    """Print a row of the table and draw its picture."""
+    confidence, right = found.confidence, found.right
+    low, high = interval(calibration_error, confidence, right)
+    curve = precision_recall(confidence, right)
+    left, top = interval(lambda p, hit: precision_recall(p, hit).area, confidence, right)
+    accepted = right[confidence >= found.calibration.threshold]
+    cells = [
+        f"{found.protocol} ({len(right):,})",
+        learned,
+        model,
+        f"{100 * right.mean():.1f}",
+        f"{found.error:.3f} [{low:.3f}, {high:.3f}]",
+        f"{by_chance(confidence):.3f}",
+        f"{100 * len(accepted) / len(right):.1f} %, {100 * accepted.mean():.1f} %" if len(accepted) else "none",
+        f"{100 * curve.recall_without_error:.1f}",
+        f"{curve.area:.3f} [{left:.3f}, {top:.3f}]",
+    ]
+    print(f"| {' | '.join(cells)} |", flush=True)
+    write_png(found, out / f"{model}-{found.protocol}.png".replace("/", "_").replace(" ", "_"))
+
+
+if __name__ == "__main__":
+    main()
