@@ -13,7 +13,7 @@ from vpr.data.bad_images import BadImageTally
 from vpr.data.grouping import group_by_place
 from vpr.data.places import Places, PlacesDataset, collate_places
 from vpr.errors import ConfigError, DataError
-from vpr.types import Draw, PlaceBatch
+from vpr.types import Draw
 
 COUNTS = (6, 4, 2)
 
@@ -153,28 +153,24 @@ def test_rows_become_places_by_group_and_id() -> None:
         group_by_place("x", Path("r"), list("abc"), ["p", "p", "q"], min_images_per_place=4)
 
 
-def batch(good: int, *bad: str) -> PlaceBatch:
-    return PlaceBatch(torch.empty(0), torch.zeros(good), bad)
-
-
 def test_tally_stops_above_one_percent_and_counts_each_photo_once() -> None:
-    tally = BadImageTally()
+    tally = BadImageTally("dataset.train.*")
     for _ in range(10):
-        tally.add(batch(100, "a is empty", "b is empty"))
-    tally.add(batch(100, *"cdefghijk"))  # 11 of 1,111: below 1 %
+        tally.add(100, ["a is empty", "b is empty"])
+    tally.add(100, "cdefghijk")  # 11 of 1,111: below 1 %
     with pytest.raises(DataError, match=r"12 of 1,112 .* more than 1% \(first: a is empty; b is empty; c\)"):
-        tally.add(batch(0, "l"))
+        tally.add(0, "l")
 
 
 def test_tally_waits_for_enough_photos_unless_all_are_bad() -> None:
-    tally = BadImageTally()
-    tally.add(batch(50, *"abcdefghij"))  # 60 seen
+    tally = BadImageTally("dataset.train.*")
+    tally.add(50, "abcdefghij")  # 60 seen
     with pytest.raises(DataError, match="10 of 100"):
-        tally.add(batch(40))
-    small = BadImageTally()
-    small.add(batch(100, *"abcde"))  # 5 are what 1 % of 500 allows
-    with pytest.raises(DataError, match="2 of 2"):
-        BadImageTally().add(batch(0, "a", "b"))
+        tally.add(40, [])
+    small = BadImageTally("dataset.train.*")
+    small.add(100, "abcde")  # 5 are what 1 % of 500 allows
+    with pytest.raises(DataError, match=r"2 of 2 .* or check dataset\.weak\.\*\."):
+        BadImageTally("dataset.weak.*").add(0, ["a", "b"])
 
 
 def test_a_batch_says_of_which_photo_each_image_is_a_view(tmp_path: Path) -> None:

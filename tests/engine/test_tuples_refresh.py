@@ -131,5 +131,5 @@ def test_bad_photos_are_left_out_and_told_once(candidates, describer, tmp_path, 
 def test_too_many_bad_photos_end_the_run(candidates, describer, tmp_path):
     for photo in range(24, 34):
         candidates.path(photo).unlink()
-    with pytest.raises(DataError, match="10 of 26 training images cannot be read"):
+    with pytest.raises(DataError, match=r"10 of 26 training images cannot be read.* check dataset\.weak"):
         refreshed(candidates, describer, tmp_path / "mining", [7, 2])

@@ -1,4 +1,5 @@
-"""A teacher's descriptors on disk: one mapped row for each photo, and a JSON that says whose they are."""
+"""Descriptors of training photos on disk, a teacher's or those that tuples are mined by: one mapped row for each photo,
+and a JSON that says whose they are."""
 
 from __future__ import annotations
 

@@ -125,9 +125,8 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
     )
     last = LastCheckpoint(directory, lambda: checkpoint.pack(describer, config), **cfg.trainer.checkpoint_every)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
-    trainer = make_trainer(
-        cfg.trainer, directory, [BadImages(), targets, last, recall, Speed()], loggers, data.steps_per_epoch
-    )
+    callbacks = [BadImages(f"dataset.{supervision.reads}.*"), targets, last, recall, Speed()]
+    trainer = make_trainer(cfg.trainer, directory, callbacks, loggers, data.steps_per_epoch)
     try:
         for logger in trainer.loggers:
             logger.log_hyperparams(config)

@@ -23,7 +23,6 @@ from vpr.retrieval import ranks
 from vpr.retrieval.extract import extract, image_loader
 from vpr.retrieval.progress import image_progress
 from vpr.retrieval.whitening import Whitening, fit
-from vpr.types import PlaceBatch
 
 log = logging.getLogger(__name__)
 
@@ -112,8 +111,8 @@ class TargetBuild:
         ranks.on_first(lambda: self._seal(paths, file, bad))
 
     def _seal(self, paths: Sequence[Path], file: TargetFile, bad: dict[int, str]) -> None:
-        tally = BadImageTally(minimum=0)  # all of them have been seen
-        tally.add(PlaceBatch(torch.empty(0), torch.empty(len(paths) - len(bad)), tuple(bad.values())))
+        tally = BadImageTally("the data set's folder", minimum=0)  # all of them have been seen
+        tally.add(len(paths) - len(bad), list(bad.values()))
         lost = np.setdiff1d(file.missing(), list(bad))
         if len(lost):
             raise DataError(

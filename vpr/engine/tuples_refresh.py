@@ -26,7 +26,6 @@ from vpr.retrieval.describe import describe_fn
 from vpr.retrieval.extract import extract, image_loader
 from vpr.retrieval.mining import Mining
 from vpr.retrieval.reciprocal import KReciprocal
-from vpr.types import PlaceBatch
 
 log = logging.getLogger(__name__)
 
@@ -155,8 +154,8 @@ class Refresh:
         return rows[rows < total]
 
     def _check(self, bad: dict[int, str], photos: int) -> None:
-        tally = BadImageTally(minimum=0)  # all of them have been seen
-        tally.add(PlaceBatch(torch.empty(0), torch.empty(photos - len(bad)), tuple(bad.values())))
+        tally = BadImageTally("dataset.weak.*", minimum=0)  # all of them have been seen
+        tally.add(photos - len(bad), list(bad.values()))
         for sentence in bad.values():
             if sentence not in self._warned and ranks.rank() == 0:
                 log.warning("Left out: %s", sentence)

@@ -14,7 +14,7 @@ from vpr.retrieval.components import Components, check_dim, principal_components
 from vpr.retrieval.describe import Describe
 from vpr.retrieval.extract import extract, image_loader
 from vpr.retrieval.progress import image_progress
-from vpr.types import PlaceBatch, Preprocess
+from vpr.types import Preprocess
 
 SAMPLE = 10_000  # photos that principal components are fitted to
 
@@ -60,8 +60,8 @@ def components_of_photos(
         with image_progress(title, len(photos)) as advance:
             bad = extract(describe, loader, descriptors, advance)
         good = np.setdiff1d(np.arange(len(photos)), list(bad))
-        tally = BadImageTally(minimum=0)  # all of them have been seen
-        tally.add(PlaceBatch(torch.empty(0), torch.empty(len(good)), tuple(bad.values())))
+        tally = BadImageTally("the data set's folder", minimum=0)  # all of them have been seen
+        tally.add(len(good), list(bad.values()))
         found = None
         with ranks.together():
             if ranks.rank() == 0:
