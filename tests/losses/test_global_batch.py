@@ -14,9 +14,15 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from vpr.data.tuples import TupleBatch
+from vpr.distill.teacher import Teacher
+from vpr.engine.region_objective import RegionsObjective, SoftLabels
 from vpr.losses.gather import gather_rows
 from vpr.losses.objective import PlacesObjective
+from vpr.losses.sare import sare_independent
+from vpr.losses.tuple_loss import TupleLoss
 from vpr.models.build import build_describer
+from vpr.models.describer import Describer
 from vpr.types import Features, PlaceBatch
 
 LOSS = Path(__file__).parents[2] / "conf" / "loss" / "multi_similarity.yaml"
@@ -46,16 +52,50 @@ class Step(nn.Module):
         return self.objective(Features(images), descriptors, PlaceBatch(images, labels)).value
 
 
-def batch(places: int) -> tuple[torch.Tensor, torch.Tensor]:
-    images = torch.randint(
-        0, 256, (places * 2, 3, 64, 64), generator=torch.Generator().manual_seed(1), dtype=torch.uint8
-    )
-    return images, torch.arange(places).repeat_interleave(2)
+class RegionsStep(nn.Module):
+    """The same of tuples (query, positive, negative, difficult positive) by regions, with an earlier one's labels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.describer, earlier = netvlad(0), netvlad(1)
+        labels = SoftLabels(Teacher(earlier, "earlier"), 3, 0.5, 0.06, 0.07)
+        self.objective = RegionsObjective(TupleLoss(sare_independent), 3, labels)
+        self.objective.connect(self.describer)
+
+    def forward(self, images: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+        features = self.describer.features(self.describer.normalise(images))
+        batch = TupleBatch(images, torch.arange(len(images)), 4, 1, present)
+        return self.objective(features, self.describer.aggregator(features), batch).value
 
 
-def single(places: int) -> tuple[float, dict[str, torch.Tensor]]:
-    step = Step()
-    loss = step(*batch(places))
+def netvlad(seed: int) -> Describer:
+    torch.manual_seed(seed)
+    agg = {"_target_": "vpr.models.aggregators.netvlad.NetVLAD", "clusters": 4, "allow_random_init": True}
+    return build_describer({**PARTS["backbone"], "crop": [2, 3, 4]}, agg, {"size": [24, 36]}).eval()
+
+
+def random(count: int, height: int, width: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randint(0, 256, (count, 3, height, width), generator=generator, dtype=torch.uint8)
+
+
+Case = tuple[type[nn.Module], torch.Tensor, torch.Tensor]
+
+
+def cases(count: int, first: int) -> dict[str, Case]:
+    """Each step with the whole batch of `count` places or tuples, `first` of which go to the first rank. Only
+    its tuples have a difficult positive."""
+    labels, present = torch.arange(count).repeat_interleave(2), torch.arange(count)[:, None] < first
+    return {
+        "places": (Step, random(count * 2, 64, 64), labels),
+        "regions": (RegionsStep, random(count * 4, 24, 36), present),
+    }
+
+
+def single(case: Case) -> tuple[float, dict[str, torch.Tensor]]:
+    make, images, told = case
+    step = make()
+    loss = step(images, told)
     loss.backward()
     return loss.item(), {name: p.grad for name, p in step.named_parameters()}
 
@@ -64,12 +104,12 @@ def rank_main(rank: int, port: int, places: int, first: int, out: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    images, labels = batch(places)
-    mine = slice(0, 2 * first) if rank == 0 else slice(2 * first, None)
-    step = nn.parallel.DistributedDataParallel(Step())
-    loss = step(images[mine], labels[mine])
-    loss.backward()
-    torch.save((loss.item(), {n: p.grad for n, p in step.module.named_parameters()}), f"{out}/{rank}.pt")
+    for name, (make, images, told) in cases(places, first).items():
+        parts = [x.split([first * len(x) // places, len(x) - first * len(x) // places])[rank] for x in (images, told)]
+        step = nn.parallel.DistributedDataParallel(make())
+        loss = step(*parts)
+        loss.backward()
+        torch.save((loss.item(), {n: p.grad for n, p in step.module.named_parameters()}), f"{out}/{name}{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -83,15 +123,16 @@ def free_port() -> int:
 @pytest.mark.parametrize(("places", "first"), [(4, 2), (5, 3)], ids=["even", "uneven"])
 def test_two_ranks_equal_one_process(tmp_path: Path, places: int, first: int):
     mp.spawn(rank_main, (free_port(), places, first, str(tmp_path)), nprocs=2)
-    loss, gradients = single(places)
-    assert loss > 0
-    for rank in range(2):
-        rank_loss, rank_gradients = torch.load(tmp_path / f"{rank}.pt")
-        assert rank_loss == pytest.approx(loss, rel=1e-5)
-        for name, gradient in gradients.items():
-            assert gradient.norm() > 0, name
-            error = (rank_gradients[name] - gradient).norm() / gradient.norm()
-            assert error <= 1e-5, f"{name}: {error}"
+    for case, content in cases(places, first).items():
+        loss, gradients = single(content)
+        assert loss > 0
+        for rank in range(2):
+            rank_loss, rank_gradients = torch.load(tmp_path / f"{case}{rank}.pt")
+            assert rank_loss == pytest.approx(loss, rel=1e-5)
+            for name, gradient in gradients.items():
+                assert gradient.norm() > 0, name
+                error = (rank_gradients[name] - gradient).norm() / gradient.norm()
+                assert error <= 1e-5, f"{case}, {name}: {error}"
 
 
 def test_without_a_process_group_rows_stay_as_they_are():
