@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,11 @@ def test_a_run_on_tuples_leaves_a_usable_best_checkpoint(tiny_tuples, tmp_path: 
         assert (positive - 24) // 2 == query // 2
         assert query // 2 not in [(negative - 24) // 2 for negative in negatives]
         assert len(set(negatives)) == 2
+
+
+def test_a_run_ends_its_loader_processes(tiny_tuples, tmp_path: Path):
+    fit(tiny_tuples(["trainer.max_epochs=1", "trainer.num_workers=1", "trainer.eval_every=0"]), tmp_path)
+    assert not multiprocessing.active_children(), "Python would wait for them for ever, as they ignore SIGTERM"
 
 
 @pytest.mark.slow

@@ -57,6 +57,15 @@ class TupleLoader:
     def __len__(self) -> int:
         return len(self.batch_sampler)
 
+    @property
+    def _iterator(self) -> object:
+        """Where Lightning looks for loader processes to end, which ignore the signal that Python ends them with."""
+        return self._loader._iterator
+
+    @_iterator.setter
+    def _iterator(self, none: None) -> None:
+        self._loader._iterator = none
+
     def __iter__(self) -> Iterator[TupleBatch]:
         for chunk, done in self.batch_sampler.passing():
             batches = self.batch_sampler.batches(self._tuples_of(chunk))[done:]
