@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor, nn
 
 from vpr.config.compose import compose
 from vpr.data.formats import dbstruct
@@ -25,16 +26,18 @@ from vpr.data.toycity.layouts.album import POSITION, Album
 from vpr.data.toycity.layouts.mat import write_mat
 from vpr.engine.build import plain
 from vpr.engine.cluster import make_clusters
+from vpr.models.aggregators.netvlad import NetVLAD
 from vpr.models.build import build_describer
 from vpr.retrieval.describe import describe_fn
-from vpr.retrieval.evaluate import Evaluation, evaluate
+from vpr.retrieval.extract import extract, image_loader
 from vpr.retrieval.metrics import paired_interval
-from vpr.types import Protocol
+from vpr.retrieval.score import Evaluation, score
+from vpr.types import Features, Protocol
 
 DATABASE, QUERIES = "day_right", ("night_right", "day_left")
 RADIUS = 2  # metres, and so the two frames of the usual protocol
 GEM = {"_target_": "vpr.models.aggregators.gem.GeM"}
-NETVLAD = {"_target_": "vpr.models.aggregators.netvlad.NetVLAD"}
+RANDOM, CLUSTERED = "NetVLAD, random centres", "NetVLAD after clustering"
 USUAL = ["backbone=tf_efficientnet_lite0", "backbone.weights=package", "backbone.crop=[5,6]", "image.size=[240,320]"]
 
 
@@ -46,17 +49,15 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vpr-") as folder:
         root = Path(folder)
-        sets = walks(args.data, root)
-        gem = measure(cluster_config(root, args.words), GEM, sets)
-        print("| protocol | aggregator | seed | length | R@1 | R@5 | R@10 | gain of clustering in R@1 [95 %] |")
-        print("|---|---|---|---|---|---|---|---|")
-        tell("GeM", "-", gem)
-        for seed in args.seeds:
-            cfg = cluster_config(root, args.words, seed)
-            random = measure(cfg, {**NETVLAD, "clusters": cfg.clusters, "allow_random_init": True}, sets)
-            tell("NetVLAD, random centres", seed, random)
-            clustered = measure(cfg, {**NETVLAD, "clusters": cfg.clusters, "centroids": str(make_clusters(cfg))}, sets)
-            tell("NetVLAD after clustering", seed, clustered, {"GeM": gem, "random centres": random})
+        found = measure(root, args.words or USUAL, args.seeds, walks(args.data, root))
+    print("| protocol | aggregator | seed | length | R@1 | R@5 | R@10 | gain of clustering in R@1 [95 %] |")
+    print("|---|---|---|---|---|---|---|---|")
+    for (name, seed), results in found.items():
+        for protocol, result in results.items():
+            others = {"GeM": found["GeM", "-"], "random centres": found[RANDOM, seed]} if name == CLUSTERED else {}
+            gains = [f"{gain(theirs[protocol], result)} over {other}" for other, theirs in others.items()]
+            recalls = " | ".join(f"{100 * result.recalls[k]:.1f}" for k in (1, 5, 10))
+            print(f"| {protocol} | {name} | {seed} | {result.dim:,} | {recalls} | {', '.join(gains)} |")
 
 
 def walks(data: Path, root: Path) -> list[RetrievalSet]:
@@ -75,9 +76,9 @@ def walks(data: Path, root: Path) -> list[RetrievalSet]:
     return sets
 
 
-def cluster_config(root: Path, words: list[str], seed: int = 0) -> DictConfig:
+def cluster_config(root: Path, words: Sequence[str], seed: int = 0) -> DictConfig:
     """Compose cluster.py for the photos of the database, each of which is a place of its own."""
-    cfg = compose("cluster", [*(words or USUAL), f"seed={seed}", f"paths.runs={root}/seed{seed}"])
+    cfg = compose("cluster", [*words, f"seed={seed}", f"paths.runs={root}/seed{seed}"])
     photos = {"_target_": "vpr.data.formats.dbstruct.photos", "root": str(root), "mat": f"{QUERIES[0]}.mat"}
     places = {"cell": 1, "angle": None, "apart": 0, "min_images_per_place": 1}
     with open_dict(cfg):
@@ -86,32 +87,50 @@ def cluster_config(root: Path, words: list[str], seed: int = 0) -> DictConfig:
     return cfg
 
 
-def measure(cfg: DictConfig, agg: Mapping[str, Any], sets: list[RetrievalSet]) -> dict[str, Evaluation]:
-    """Evaluate the backbone of `cfg` with an aggregator, by the protocols' ids."""
-    torch.manual_seed(cfg.seed)  # of random centres
-    describer = build_describer(plain(cfg.backbone), agg, plain(cfg.image)).eval()
-    describe = describe_fn(describer, "cpu")
-    return {
-        found.protocol.id: evaluate(describe, describer.dim, describer.preprocess, found, num_workers=1, progress=False)
-        for found in sets
-    }
+def measure(
+    root: Path, words: Sequence[str], seeds: Sequence[int], sets: Sequence[RetrievalSet]
+) -> dict[tuple[str, int | str], dict[str, Evaluation]]:
+    """Cluster, describe each photo once with all aggregators, and score each: {(name, seed): {protocol id: result}}."""
+    cfg = cluster_config(root, words)
+    describer = build_describer(plain(cfg.backbone), GEM, plain(cfg.image))
+    aggregators: dict[tuple[str, int | str], nn.Module] = {("GeM", "-"): describer.aggregator}
+    for seed in seeds:
+        path = make_clusters(cluster_config(root, words, seed))
+        torch.manual_seed(seed)
+        for name, start in ((RANDOM, {"allow_random_init": True}), (CLUSTERED, {"centroids": str(path)})):
+            aggregators[name, seed] = NetVLAD(describer.backbone.spec, cfg.clusters, **start)
+    describer.aggregator = SideBySide(aggregators.values())
+    photos = list(dict.fromkeys(photo for found in sets for photo in (*found.database, *found.queries)))
+    described = np.empty((len(photos), describer.dim), np.float16)
+    bad = extract(describe_fn(describer.eval(), "cpu"), image_loader(photos, describer.preprocess, 8, 1), described)
+    assert not bad, bad
+    row = {photo: number for number, photo in enumerate(photos)}
+    ends = np.cumsum([aggregator.dim for aggregator in aggregators.values()])[:-1]
+    results = {}
+    for key, descriptors in zip(aggregators, np.split(described, ends, axis=1), strict=True):
+        sides = (([row[photo] for photo in side] for side in (found.database, found.queries)) for found in sets)
+        scored = [score(descriptors[a], descriptors[b], found) for (a, b), found in zip(sides, sets, strict=True)]
+        results[key] = {result.protocol: result for result in scored}
+    return results
 
 
-def tell(
-    name: str,
-    seed: int | str,
-    results: Mapping[str, Evaluation],
-    others: Mapping[str, Mapping[str, Evaluation]] | None = None,
-) -> None:
-    """Print a row of the table for each protocol, with the gain over other aggregators."""
-    for protocol, result in results.items():
-        gains = []
-        for other, theirs in (others or {}).items():
-            first, second = (r.hits[r.counted, 0] for r in (theirs[protocol], result))
-            low, high = (100 * bound for bound in paired_interval(first, second))
-            gains.append(f"{100 * (second.mean() - first.mean()):+.1f} [{low:+.1f}, {high:+.1f}] over {other}")
-        recalls = " | ".join(f"{100 * result.recalls[k]:.1f}" for k in (1, 5, 10))
-        print(f"| {protocol} | {name} | {seed} | {result.dim:,} | {recalls} | {', '.join(gains)} |", flush=True)
+class SideBySide(nn.Module):
+    """The descriptors of several aggregators, one after another."""
+
+    def __init__(self, aggregators: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.all = nn.ModuleList(aggregators)
+        self.dim = sum(int(aggregator.dim) for aggregator in self.all)
+
+    def forward(self, features: Features) -> Tensor:
+        return torch.cat([aggregator(features) for aggregator in self.all], dim=1)
+
+
+def gain(before: Evaluation, after: Evaluation) -> str:
+    """Say what is gained in R@1, in points, and its interval."""
+    first, second = (result.hits[result.counted, 0] for result in (before, after))
+    low, high = (100 * bound for bound in paired_interval(first, second))
+    return f"{100 * (second.mean() - first.mean()):+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 if __name__ == "__main__":
