@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,7 +34,9 @@ def generation(tiny_tuples: Callable, tmp_path: Path) -> Callable[..., Path]:
     return train
 
 
-def test_each_generation_learns_from_the_one_before(generation: Callable, monkeypatch: pytest.MonkeyPatch):
+def test_each_generation_learns_from_the_one_before(
+    generation: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     seen = []
     forward = RegionsObjective.forward
 
@@ -51,6 +54,12 @@ def test_each_generation_learns_from_the_one_before(generation: Callable, monkey
     first = generation(0)
     assert not seen, "generation 0 has no regions"
     second = generation(1, f"supervision.soft.ckpt={first / 'last.ckpt'}")
+    header, *rows = csv.reader((tmp_path / "log" / "csv" / "metrics.csv").read_text().splitlines())
+    logged = [dict(zip(header, row, strict=True)) for row in rows]
+    told = [
+        tuple(float(row[f"train/{name}"]) for name in ("loss", "hard", "soft")) for row in logged if row["train/soft"]
+    ]
+    assert told and all(loss == pytest.approx(hard + 0.5 * soft, rel=1e-5) and soft > 0 for loss, hard, soft in told)
     third = generation(2, f"supervision.soft.ckpt={second / 'last.ckpt'}")
     assert [temperature for temperature, *_ in seen] == [0.07] * 6 + [0.06] * 6
     # Soft labels of 7 regions are never free, and a region looks at least as much like the query as the whole image.
@@ -77,16 +86,27 @@ def test_a_generation_begins_with_the_weights_that_the_first_one_began_with(gene
     assert any(not torch.equal(begun[0][key], trained[key]) for key in trained)
 
 
-def test_a_generation_goes_on_where_the_one_before_was_moved_and_not_with_another(generation: Callable, tmp_path: Path):
+def test_a_generation_goes_on_where_the_one_before_was_moved_and_not_with_another(
+    generation: Callable, interrupted_at: Callable, steps: list, tmp_path: Path
+):
+    """It is cut off in the middle of its second part of tuples, and ends as if nothing had been."""
     first = generation(0) / "last.ckpt"
-    second = generation(1, f"supervision.soft.ckpt={first}")
-    soft = checkpoint.read(second / "best.ckpt")["config"]["supervision"]["soft"]
+    steps.clear()
+    straight = generation(1, f"supervision.soft.ckpt={first}").rename(tmp_path / "straight")
+    expected = list(steps)
+    steps.clear()
+    soft = checkpoint.read(straight / "best.ckpt")["config"]["supervision"]["soft"]
     assert (soft["ckpt"], soft["earlier"]) == (None, checkpoint.digest(checkpoint.read(first)))
-    moved = first.rename(tmp_path / "moved.ckpt")
-    goes_on = (f"ckpt_path={second / 'last.ckpt'}", "trainer.max_epochs=2")
+    with interrupted_at(4):
+        generation(1, f"supervision.soft.ckpt={first}")
+    assert steps == expected[:5]
+    second, moved = tmp_path / "generation1" / "last.ckpt", first.rename(tmp_path / "moved.ckpt")
     with pytest.raises(ConfigError, match="is of a run with supervision="):
-        generation(1, f"supervision.soft.ckpt={second / 'last.ckpt'}", *goes_on)
-    generation(1, f"supervision.soft.ckpt={moved}", *goes_on)
+        generation(1, f"supervision.soft.ckpt={second}", f"ckpt_path={second}")
+    generation(1, f"supervision.soft.ckpt={moved}", f"ckpt_path={second}")
+    assert steps == expected
+    ours, theirs = (checkpoint.read(folder / "last.ckpt")["weights"] for folder in (straight, second.parent))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,9 @@ def test_the_loss_is_that_of_the_hardest_regions_and_of_the_labels(step: Callabl
             labels.append(-(p.softmax(0) * q.log_softmax(0)).sum())
     expected = torch.stack(hard).mean() + 0.5 * torch.stack(labels).mean()
     assert found.value.item() == pytest.approx(expected.item(), rel=1e-4)
+    told = {name: value.item() for name, value in found.parts.items()}
+    parts_by_hand = {"hard": torch.stack(hard).mean().item(), "soft": torch.stack(labels).mean().item()}
+    assert told == pytest.approx(parts_by_hand, rel=1e-4)
 
 
 def test_without_soft_labels_the_hard_loss_is_left(step: Callable):

@@ -76,6 +76,8 @@ class TrainingModule(pl.LightningModule):
         self.log("train/mined", task.mined, prog_bar=True, batch_size=size)
         if terms:
             self.log("train/task", task.value.detach(), batch_size=size)
+        for name, value in task.parts.items():
+            self.log(f"train/{name}", value.detach(), batch_size=size)
         for name, value in terms.items():
             self.log(f"distill/{name}", value.detach(), batch_size=size)
         self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=size)

@@ -106,7 +106,9 @@ class RegionsObjective(TuplesObjective):
             return hard
         soft = gather_rows(self.soft(anchor, parts[:, batch.negatives :], batch))
         # Nearly every tuple has a difficult positive; a batch without any has no labels.
-        return hard._replace(value=hard.value + self.soft.weight * soft.sum() / max(1, len(soft)))
+        mean = soft.sum() / max(1, len(soft))
+        told = {"hard": hard.value, "soft": mean}
+        return hard._replace(value=hard.value + self.soft.weight * mean, parts=told)
 
 
 def netvlad_of(describer: Describer, grid: int) -> NetVLAD:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
@@ -9,10 +11,12 @@ from torch import Tensor, nn
 
 
 class LossResult(NamedTuple):
-    """`value` is the scalar to minimise; `mined` the share (0..1) of the batch's images that the miner picked."""
+    """`value` is the scalar to minimise; `mined` the share (0..1) of the batch's images that the miner picked; `parts`,
+    by name, the scalars of which `value` is made, unweighted, where it is made of several."""
 
     value: Tensor
     mined: float
+    parts: Mapping[str, Tensor] = MappingProxyType({})
 
 
 class MinedLoss(nn.Module):
