@@ -27,6 +27,7 @@ def published(name: str, *overrides: str) -> DictConfig:
     assert (cfg.agg.clusters, cfg.seed, cfg.trainer.eval_batch_size) == (64, 43, 16)
     assert (cfg.supervision.tuples, cfg.supervision.refresh_every, cfg.supervision.mining.pool) == (4, 1000, 1000)
     assert list(cfg.dataset.weak) == ["pitts30k_train"] and cfg.trainer.monitor == "pitts30k_val"
+    assert cfg.trainer.monitor_k == 5, "model_best.pth.tar is the best by recall@5"
     weak = cfg.dataset.weak.pitts30k_train
     assert (weak.positive_radius, weak.negative_radius) == (10, 25)
     assert cfg.loss.formula["_target_"].endswith("sare_independent")

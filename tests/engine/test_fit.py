@@ -40,19 +40,19 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
-    cfg = tiny(["evaluate_first=true"])
+    cfg = tiny(["evaluate_first=true", "trainer.monitor_k=5"])
     score = fit(cfg, tmp_path)
     stored = checkpoint.read(tmp_path / "best.ckpt")
-    assert stored["metrics"]["tiny@0f"]["R@1"] == score
+    assert stored["metrics"]["tiny@0f"]["R@5"] == score
     assert stored["config"]["backbone"]["weights"] == "none"
     assert "paths" not in stored["config"]
-    kept = sorted(tmp_path.glob("epoch*.ckpt"))
+    kept = sorted(tmp_path.glob("epoch*_R5-*.ckpt"))
     assert 1 <= len(kept) <= 3
     # evaluate.py's function on the file gives the number that training gave.
     describer = vpr.load(str(tmp_path / "best.ckpt"))
     retrieval_set = fit_module.evaluation_sets(cfg.dataset)["tiny"]
     again = evaluate(describe_fn(describer, "cpu"), describer.dim, describer.preprocess, retrieval_set, progress=False)
-    assert again.metrics()["R@1"] == score
+    assert again.metrics()["R@5"] == score
     metrics = (tmp_path / "log" / "csv" / "metrics.csv").read_text()
     for column in ("train/loss", "train/mined", "train/lr", "speed/images_per_s", "tiny@0f/R@1"):
         assert column in metrics.splitlines()[0]

@@ -24,6 +24,11 @@ def test_the_best_three_stay_and_best_is_the_first_of_them(tmp_path: Path):
     assert (tmp_path / "best.ckpt").read_text() == "0.5"
 
 
+def test_the_recall_that_decides_stands_in_the_names(tmp_path: Path):
+    offer(TopCheckpoints(tmp_path, keep=1, k=5), [0.25])
+    assert [path.name for path in tmp_path.glob("epoch*")] == ["epoch00_R5-0.2500.ckpt"]
+
+
 def test_the_earlier_epoch_wins_a_tie(tmp_path: Path):
     top = TopCheckpoints(tmp_path, keep=1)
     assert offer(top, [0.5, 0.5]) == [True, False]

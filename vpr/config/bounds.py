@@ -18,6 +18,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
     "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
     "trainer.matmul_precision": ("highest", "high", "medium"),
     "trainer.sync_batchnorm": ("auto", True, False),
+    "trainer.monitor_k": (1, 5, 10, 20),
     "dataset.on_bad_image": ("raise", "skip"),
     "distillation.cache": (False, True),
     "distillation.teacher.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),

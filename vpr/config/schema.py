@@ -94,6 +94,7 @@ class TrainerConfig:
     checkpoint_every: CheckpointEveryConfig = field(default_factory=CheckpointEveryConfig)
     save_top: int = MISSING
     monitor: str | None = MISSING
+    monitor_k: int = MISSING
     early_stop: int | None = MISSING
     log_every: int = MISSING
     extra: dict[str, Any] = field(default_factory=dict)

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 def fit(cfg: DictConfig, directory: Path) -> float | None:
-    """Train as configured and return the best recall@1 (0..1) of the monitored set.
+    """Train as configured and return the best recall@k (0..1) of the monitored set, k as `trainer.monitor_k`.
 
     Args:
         cfg: a checked configuration of `train.py`.
@@ -98,7 +98,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         seed=cfg.seed,
         channels_last=cfg.trainer.channels_last,
     )
-    top = TopCheckpoints(directory, cfg.trainer.save_top)
+    top = TopCheckpoints(directory, cfg.trainer.save_top, cfg.trainer.monitor_k)
     recall = Recall(
         sets,
         cfg.trainer.monitor,

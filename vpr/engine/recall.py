@@ -29,8 +29,8 @@ class Recall(Callback):
 
     Args:
         sets: name -> evaluation set.
-        monitor: the set whose recall@1 decides; None is the first.
-        top: where the best describers are kept.
+        monitor: the set whose recall@k decides; None is the first.
+        top: where the best describers are kept; its k is that one.
         save: (path, {protocol id: metrics}) writes the describer.
         every: epochs between two evaluations; the last epoch is always evaluated. 0 never evaluates.
         first: also evaluate before training.
@@ -104,14 +104,17 @@ class Recall(Callback):
         assert self.monitor is not None
         metrics = {result.protocol: result.metrics for result in found.values()}
         save = (lambda path: self.save(path, metrics)) if trainer.is_global_zero else None
-        new_best = self.top.offer(found[self.monitor].metrics["R@1"], epoch, save)
+        new_best = self.top.offer(found[self.monitor].metrics[f"R@{self.top.k}"], epoch, save)
         trainer.strategy.barrier("checkpoint written")
         self._report(trainer, found, f"epoch {epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics)
         self._without_best = 0 if new_best else self._without_best + 1
         if new_best:
             self.best = found
         if self.patience is not None and self._without_best >= self.patience:
-            log.info("No better R@1 on %s in %d evaluations: training ends here.", self.monitor, self._without_best)
+            log.info(
+                "No better R@%d on %s in %d evaluations: training ends here.",
+                *(self.top.k, self.monitor, self._without_best),
+            )
             trainer.should_stop = True
 
     def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, Measured]:

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 def finish_run(trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any], began: float) -> float | None:
-    """Write summary.json and hits.npz beside best.ckpt, and print a table; return the best recall@1 (0..1).
+    """Write summary.json and hits.npz beside best.ckpt, and print a table; return the best monitored recall (0..1).
 
     summary.json: `config`, `digest` of best.ckpt, `seconds` since `began` (of time.monotonic), `epochs`, `monitor` (id
     of the protocol that decided), `sets` = {protocol id: recalls of the best epoch and counts}, and `costs`
@@ -44,7 +44,7 @@ def finish_run(trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any], b
     if best is None or not recall.best:
         log.info("Describer: %s", folder / "best.ckpt")
         return best.score if best else None
-    title = f"{config['name']}: best of {trainer.current_epoch} epochs by R@1 on {recall.monitor}"
+    title = f"{config['name']}: best of {trainer.current_epoch} epochs by R@{recall.top.k} on {recall.monitor}"
     Console().print(_table(title, summary["sets"]))
     log.info("Best checkpoint: %s", best.path)
     return best.score

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 
 class Kept(NamedTuple):
-    """A describer on disk and its recall@1 (0..1) under the monitored protocol."""
+    """A describer on disk and its recall@k (0..1) under the monitored protocol."""
 
     score: float
     path: Path
@@ -23,11 +23,13 @@ class TopCheckpoints:
     Args:
         directory: where they go.
         keep: how many; the earlier one wins a tie.
+        k: of the recall@k that decides; it stands in the names.
     """
 
-    def __init__(self, directory: Path, keep: int = 3) -> None:
+    def __init__(self, directory: Path, keep: int = 3, k: int = 1) -> None:
         self.directory = directory
         self.keep = keep
+        self.k = k
         self.kept: list[Kept] = []
 
     @property
@@ -39,10 +41,10 @@ class TopCheckpoints:
         """Enter the describer of this epoch if it is among the best; return whether it is the very best.
 
         Args:
-            score: recall@1 (0..1), the same on all ranks.
+            score: recall@k (0..1), the same on all ranks.
             save: writes the describer; None on ranks that only keep the books.
         """
-        path = self.directory / f"epoch{epoch:02d}_R1-{score:.4f}.ckpt"
+        path = self.directory / f"epoch{epoch:02d}_R{self.k}-{score:.4f}.ckpt"
         others = [kept for kept in self.kept if kept.path.name != path.name]
         ranked = sorted([*others, Kept(score, path)], key=lambda kept: -kept.score)
         self.kept, dropped = ranked[: self.keep], ranked[self.keep :]
