@@ -73,14 +73,16 @@ def of_cities(ckpt: str, data: Path, out: Path) -> Iterator[float]:
     learned, others = order[:LEARNED], order[LEARNED:]
     fitted = Calibration.fit(rows(neighbours, learned), right[learned], WANTED)
     print(f"<!-- {fitted} -->")
-    tests = [(f"{first.protocol}, {len(others):,} others", rows(neighbours, others), right[others])]
+    source = f"{LEARNED:,} of {first.protocol}"
+    name = f"{first.protocol}, others"
+    yield report(judged(fitted, name, rows(neighbours, others), right[others]), source, Path(ckpt).stem, out)
     for city in (OTHER, LARGE):
         result = measured(*city)
-        tests.append((result.protocol, *known_answers(result)))
-    for name, asked, answers in tests:
-        found = Calibrated(fitted, name, fitted.probability(asked), answers)
-        report(found, f"{LEARNED:,} of {first.protocol}", Path(ckpt).stem, out)
-        yield found.error
+        yield report(judged(fitted, result.protocol, *known_answers(result)), source, Path(ckpt).stem, out)
+
+
+def judged(fitted: Calibration, name: str, neighbours: Neighbours, right: np.ndarray) -> Calibrated:
+    return Calibrated(fitted, name, fitted.probability(neighbours), right)
 
 
 def of_sped(root: Path, ckpts: list[str], out: Path) -> None:
@@ -96,9 +98,10 @@ def of_sped(root: Path, ckpts: list[str], out: Path) -> None:
 
 
 def sped(root: Path, count: int, ids: dict[str, int] | None = None) -> RetrievalSet:
-    sides = [{"split": side} | ({"place_id": ids} if ids else {}) for side in ("database", "query")]
+    chosen = {"place_id": ids} if ids else {}
     protocol = Protocol(f"sped-thumbs-{count}@0f", count, count)
-    return pairs.read(root, protocol, *sides, tolerance=0, frame="place_id")
+    sides = {"database": {"split": "database"} | chosen, "queries": {"split": "query"} | chosen}
+    return pairs.read(root, protocol, **sides, tolerance=0, frame="place_id")
 
 
 def measure(describer: Describer, retrieval_set: RetrievalSet) -> Evaluation:
@@ -112,8 +115,8 @@ def rows(neighbours: Neighbours, chosen: np.ndarray) -> Neighbours:
     return Neighbours(*(values[chosen] for values in neighbours))
 
 
-def report(found: Calibrated, learned: str, model: str, out: Path) -> None:
-    """Print a row of the table and draw its picture."""
+def report(found: Calibrated, learned: str, model: str, out: Path) -> float:
+    """Print a row of the table and draw its picture; return the calibration error."""
     confidence, right = found.confidence, found.right
     low, high = interval(calibration_error, confidence, right)
     curve = precision_recall(confidence, right)
@@ -132,6 +135,7 @@ def report(found: Calibrated, learned: str, model: str, out: Path) -> None:
     ]
     print(f"| {' | '.join(cells)} |", flush=True)
     write_png(found, out / f"{model}-{found.protocol}.png".replace("/", "_").replace(" ", "_"))
+    return found.error
 
 
 if __name__ == "__main__":

@@ -34,14 +34,14 @@ def reliability_html(found: Calibrated) -> str:
 
 
 def write_png(found: Calibrated, path: Path) -> None:
-    """Write both plots into one picture; its folder is made."""
+    """Write both plots into one picture; its folder is made. The confidences are those of queries not learned from."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(2 * SIZE[0], SIZE[1] + 0.3), layout="constrained", dpi=130)
         FigureCanvasAgg(figure)
         for axes, (draw, _) in zip(figure.subplots(1, 2), _plots(found), strict=True):
             draw(axes, found)
-        figure.suptitle(f"{found.protocol}, {len(found.right):,} queries, cross-validated", fontsize=9)
+        figure.suptitle(f"{found.protocol}: {len(found.right):,} queries, none learned from", fontsize=9)
         figure.savefig(path)
 
 
