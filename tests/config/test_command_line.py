@@ -61,6 +61,16 @@ def _seconds_of_children() -> float:
         ("train.py", ["seed=1", "-m", "agg=mixvpr,mixvrp"], ["Did you mean 'mixvpr'?"]),
         ("train.py", ["seed==1"], ["Error parsing override 'seed==1'"]),
         ("evaluate.py", [], ["ConfigError: ckpt: no value given (???)", "ckpt=runs/x/best.ckpt"]),
+        (
+            "demo.py",
+            ["ckpt=x.ckpt"],
+            ["ConfigError: database, query: no value given (???). Add them", "database=photos/map query=photos/new"],
+        ),
+        ("demo.py", ["ckpt=x", "database=a b", "query=c=d", "index.fodler=x"], ["Did you mean 'folder'?"]),
+        ("demo.py", ["ckpt=x", "database=a", "query=b", "index/kind=binry"], ["Did you mean 'binary'?"]),
+        ("demo.py", ["ckpt=x", "database=a", "query=b", "accept=95"], ["ConfigError: accept=95: it is the share"]),
+        ("demo.py", ["ckpt=x", "database=a", "query=b", "every=0"], ["ConfigError: every=0", "Type every=1."]),
+        ("demo.py", ["ckpt=x", "database=a", "query=b", "k=0"], ["ConfigError: k=0: the least is 1."]),
         ("evaluate.py", ["ckpt=x", "dataset=toycty"], ["Did you mean 'toycity'?"]),
         (
             "train.py",
@@ -86,7 +96,7 @@ def test_mistakes_are_answered_at_once(script: str, arguments: list[str], says: 
 GROUPS = ("backbone", "agg", "loss", "distillation", "dataset", "image", "trainer", "optimizer", "logger", "experiment")
 
 
-@pytest.mark.parametrize(("script", "groups"), [("train.py", GROUPS), ("evaluate.py", ())])
+@pytest.mark.parametrize(("script", "groups"), [("train.py", GROUPS), ("evaluate.py", ()), ("demo.py", ())])
 def test_help_shows_groups_and_examples(script: str, groups: tuple[str, ...], tmp_path: Path) -> None:
     answer = quickly(script, "--help", runs=tmp_path)
     assert answer.code == 0

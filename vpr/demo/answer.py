@@ -14,13 +14,12 @@ from vpr.demo.answers import Answer, Heat, Match, Position, Query
 from vpr.demo.estimate import estimate
 from vpr.errors import DataError
 from vpr.retrieval import store
-from vpr.retrieval.confidence import Calibration
+from vpr.retrieval.confidence import WIDTH, Calibration
 from vpr.retrieval.index import DescribePaths, PlaceIndex
 from vpr.retrieval.progress import progress
 from vpr.retrieval.search import Neighbours
 
 BLOCK = 4096  # queries searched at once
-LEAST = 2  # neighbours that a confidence is told from
 REFINED = 10  # of a compressed kind, so many times as many neighbours are compared by their descriptors
 
 
@@ -50,7 +49,7 @@ def answer(
         with progress("searching", len(queries), show) as advance:
             for low in range(0, len(queries), BLOCK):
                 block = slice(low, low + BLOCK)
-                found = _search(index, np.asarray(descriptors[block]), own[block], max(k, LEAST))
+                found = _search(index, np.asarray(descriptors[block]), own[block], max(k, WIDTH))
                 answers += _answers(index, queries[block], found, k, calibration)
                 if advance:
                     advance(len(queries[block]))

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from vpr.demo.answers import Answer, Match, Position
 
-COLUMNS = ("query", "rank", "match", "similarity", "distance", "lat", "lon")
+COLUMNS: tuple[str, ...] = ("query", "rank", "match", "similarity", "distance", "lat", "lon")
 COLUMNS += ("confidence", "accepted", "estimate_lat", "estimate_lon")
 
 

@@ -1,0 +1,56 @@
+"""What is asked: a photo, a folder, a video, or nothing of the kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from vpr.demo import queries
+from vpr.demo.answers import Position
+from vpr.errors import DataError
+
+
+def test_one_photo_says_where_it_was_taken(take, tmp_path: Path) -> None:
+    (one,) = queries.find(take("new/a.jpg", 0, -33.9, -18.4), tmp_path)
+    assert one.name == "a.jpg" and one.path == tmp_path / "new/a.jpg"
+    assert one.position == pytest.approx(Position(-33.9, -18.4), abs=1e-6)
+
+
+def test_a_folder_with_folders_in_natural_order(take, tmp_path: Path) -> None:
+    for view, name in enumerate(["10.jpg", "2.jpg", "trip/1.png", ".thumbs/2.jpg"]):
+        take(f"new/{name}", view)
+    found = queries.find(tmp_path / "new", tmp_path)
+    assert [one.name for one in found] == ["2.jpg", "10.jpg", "trip/1.png"]
+    assert all(one.position is None and one.path.is_file() for one in found)
+
+
+def test_any_other_file_is_asked_as_a_photo(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no photo")
+    assert [one.name for one in queries.find(tmp_path / "notes.txt", tmp_path)] == ["notes.txt"]
+
+
+def test_frames_of_a_video(tmp_path: Path) -> None:
+    video = cv2.VideoWriter(str(tmp_path / "walk.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 4, (64, 48))
+    for shade in range(8):
+        video.write(np.full((48, 64, 3), 30 * shade, np.uint8))
+    video.release()
+    found = queries.find(tmp_path / "walk.avi", tmp_path / "frames", every=0.5)
+    assert [one.name for one in found] == [f"walk.avi {second:.3f} s" for second in (0, 0.5, 1, 1.5)]
+    assert all(one.path.parent == tmp_path / "frames" and one.path.is_file() for one in found)
+    (tmp_path / "empty.mp4").write_bytes(b"")
+    with pytest.raises(DataError, match=r"empty\.mp4 .*video"):
+        queries.find(tmp_path / "empty.mp4", tmp_path / "frames")
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="There are no images in"):
+        queries.find(tmp_path, tmp_path)
+    with pytest.raises(DataError, match=r"no file or folder .*gone\.jpg\. Type query="):
+        queries.there(tmp_path / "gone.jpg")
+    (tmp_path / "a.jpg").write_bytes(b"")
+    queries.there(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="only a folder can be watched"):
+        queries.there(tmp_path / "a.jpg", folder=True)

@@ -1,0 +1,42 @@
+"""New photos in a folder are seen once, when they have been written to their end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from vpr.demo import watch
+from vpr.demo.watch import new_files, stamps
+
+
+def test_stamps_of_images_alone(tmp_path: Path) -> None:
+    for name in ("a.jpg", "sub/b.png", "notes.txt", ".hidden.jpg", ".thumbs/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"12")
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    found = stamps(tmp_path)
+    assert sorted(found) == ["a.jpg", "sub/b.png"]
+    assert found["a.jpg"] == (2, (tmp_path / "a.jpg").stat().st_mtime_ns)
+    assert stamps(tmp_path / "no folder") == {}
+
+
+def test_each_file_once_when_it_no_longer_grows(tmp_path: Path, monkeypatch) -> None:
+    def write(name: str, text: str) -> Callable[[], object]:
+        return lambda: (tmp_path / name).write_text(text)
+
+    def nothing() -> None:
+        pass
+
+    (tmp_path / "old.jpg").write_text("old")
+    happens = iter([write("10.jpg", "a"), write("10.jpg", "ab"), write("9.jpg", "x"), nothing, nothing])
+    slept: list[float] = []
+    monkeypatch.setattr(watch.time, "sleep", lambda seconds: (slept.append(seconds), next(happens)()))
+    seen = stamps(tmp_path)
+    found = new_files(tmp_path, seen)
+    assert next(found) == ["10.jpg"] and len(slept) == 3  # it grew at the second look
+    assert next(found) == ["9.jpg"] and len(slept) == 4
+    happens = iter([nothing, write("old.jpg", "another"), nothing])
+    assert next(found) == ["old.jpg"]  # changed: asked again
+    assert slept == [1.0] * 7 and set(seen) == {"old.jpg", "9.jpg", "10.jpg"}
+    happens = iter([write("8.jpg", "x"), write("11.jpg", "y"), nothing, nothing])
+    assert [next(found), next(found)] == [["8.jpg"], ["11.jpg"]]
