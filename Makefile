@@ -10,7 +10,7 @@ FAISS := $(FAISS)
 READY := $(VENV)/.ready-$(FAISS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test train eval report data-check lint clean
+.PHONY: help setup demo weak test train eval report data-check lint clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,23 @@ demo: $(READY) ## train a small model on a drawn city and evaluate it: minutes o
 	$(BIN)/python train.py experiment=demo hydra.run.dir=runs/demo
 	$(BIN)/python evaluate.py ckpt=runs/demo/best.ckpt dataset=toycity out=runs/demo/evaluation
 	@$(BIN)/python benchmarks/demo_figure.py
+
+SEED ?= 0
+WEAK := dataset=toycity_pittsburgh
+STUDENT := backbone=resnet18 backbone.weights=none 'backbone.crop=[4]' 'image.size=[96,128]'
+ONCE := train.py -m hydra.sweep.dir=runs/weak
+
+weak: $(READY) ## train on a drawn city from positions alone; distil by WAKD: < 10 minutes on two cores (SEED=1)
+	$(BIN)/python -m vpr.data.toycity.layouts "$${VPR_DATA:-data}" --city
+	$(BIN)/python cluster.py $(WEAK) clusters=16 backbone=tf_efficientnet_lite0 backbone.weights=package 'backbone.crop=[5,6]'
+	$(BIN)/python $(ONCE) experiment=weak_toycity hydra.sweep.subdir=teacher
+	$(BIN)/python cluster.py $(WEAK) clusters=16 $(STUDENT) seed=$(SEED) overwrite=true
+	$(BIN)/python $(ONCE) experiment=weak_toycity_student seed=$(SEED) hydra.sweep.subdir=alone-seed$(SEED)
+	$(BIN)/python $(ONCE) experiment=wakd_toycity seed=$(SEED) hydra.sweep.subdir=wakd-seed$(SEED) \
+	  distillation.teacher.ckpt=runs/weak/teacher/best.ckpt
+	for run in teacher alone-seed$(SEED) wakd-seed$(SEED); do \
+	  $(BIN)/python evaluate.py ckpt=runs/weak/$$run/best.ckpt $(WEAK) out=runs/weak/$$run/evaluation || exit; done
+	@$(BIN)/python benchmarks/weak_toycity.py --seed $(SEED)
 
 test: $(READY) ## run all tests, with coverage
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist loadfile --cov=vpr --cov-report=term:skip-covered --cov-fail-under=90
