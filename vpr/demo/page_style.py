@@ -17,6 +17,7 @@ h1 { margin: 0 0 0.6rem; font-size: 1.35rem; overflow-wrap: anywhere; }
 h2 { margin: 1.6rem 0 0.5rem; font-size: 1.15rem; }
 h3 { margin: 0; font-size: 1rem; overflow-wrap: anywhere; }
 p { margin: 0.4rem 0 0; }
+.card p:first-child { margin: 0 0 0.6rem; }
 a { color: var(--blue); }
 :focus-visible { outline: 3px solid var(--blue); outline-offset: 2px; border-radius: 3px; }
 .soft { color: var(--soft); font-size: 0.85rem; }
@@ -49,7 +50,7 @@ ol { display: grid; grid-template-columns: repeat(auto-fit, minmax(7.8rem, 1fr))
   list-style: none; }
 li { max-width: 16rem; }
 figure { margin: 0; min-width: 0; }
-img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; background: var(--box);
+article img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; background: var(--box);
   border: 1px solid var(--line); border-radius: 4px; }
 figcaption { margin-top: 0.3rem; font-size: 0.85rem; overflow-wrap: anywhere; }
 .name { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden;
