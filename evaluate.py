@@ -76,8 +76,9 @@ def main(cfg: DictConfig) -> None:
         measured = [found for result in results for found in (result, result.reranked) if found]
         results = [replace(result, models=models) for result in measured]
         settings = {key: cfg[key] for key in ("ckpt", "gallery_ckpt", "batch_size", "precision", "dtype", "seed")}
+        settings |= {"device": str(device), "ranks": RANKS, "pca": plain(cfg.pca), "rerank": plain(cfg.rerank) or None}
         costs = measure(describer, device)
-        report.write(results, out, settings | {"device": str(device), "ranks": RANKS, "pca": plain(cfg.pca)}, costs)
+        report.write(results, out, settings, costs)
         for result in results:
             console.print(report.table(result))
             viz.write(result, out, cfg.seed)

@@ -122,7 +122,8 @@ def test_reranked_recall_beside_the_plain_one(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     names = ["drawn@2f", "drawn@2f[kreciprocal-6-1-0]"]
     assert done.stdout.count("R@20") == 2 and all(name in done.stdout for name in names)
-    assert list(json.loads((folder / "reranked/metrics.json").read_text())["sets"]) == names
+    written = json.loads((folder / "reranked/metrics.json").read_text())
+    assert list(written["sets"]) == names and written["settings"]["rerank"]["k1"] == 6
     assert all((folder / f"reranked/matches_{name}.png").is_file() for name in names)
     refused = evaluate(folder, ckpt, "rerank=kreciprocal", "rerank.k1=26")
     assert refused.returncode == 2 and "ConfigError: k1=26: there are 26 photos in all" in refused.stderr

@@ -87,11 +87,12 @@ def test_a_frame_that_looks_like_another_is_put_right_by_its_neighbours() -> Non
     )
     found = score(database, queries, truth, ks=[1], rerank=InSequence(3))
     assert found.recalls == {1: 0.8} and found.reranked is not None
-    assert found.reranked.recalls == {1: 1.0} and found.reranked.protocol == "drive@0f[sequence-3]"
+    assert found.reranked.recalls == {1: 1.0} and found.reranked.protocol == "drive@0f[sequence-3-v0.8_0.9_1_1.1_1.2]"
 
 
 def test_settings() -> None:
-    assert InSequence().id == "sequence-5" and InSequence(4, ahead=False).id == "sequence-4-past"
+    assert InSequence(5, [1.0, -0.5]).id == "sequence-5-v1_-0.5"
+    assert InSequence(4, [1.0], ahead=False).id == "sequence-4-past-v1"
     assert folders([Path("b/1.jpg"), Path("b/2.jpg"), Path("a/1.jpg")]).tolist() == [1, 1, 0]
     for window, velocities in ((1, [1.0]), (4, [1.0]), (5, []), (5, [float("nan")])):
         with pytest.raises(ConfigError, match="window=|velocities="):

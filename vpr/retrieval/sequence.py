@@ -24,7 +24,8 @@ class InSequence:
     On a line of velocity v, query frame t + s is compared with database frame n + round(v s); of all velocities the
     best line counts. Query frames beyond the ends of their sequence are left out of the mean; database frames beyond
     theirs are its first or last one. The local contrast enhancement of the paper, made for differences of pixels, is
-    left out. The id is `sequence-window`, with `-past` where frames to come are not used.
+    left out. The id is window and velocities, `sequence-5-v0.8_0.9_1_1.1_1.2`, with `-past` where frames to come are
+    not used.
 
     Attributes:
         window: frames of a line.
@@ -49,7 +50,8 @@ class InSequence:
 
     @property
     def id(self) -> str:
-        return f"sequence-{self.window}{'' if self.ahead else '-past'}"
+        velocities = "_".join(f"{velocity:g}" for velocity in self.velocities)
+        return f"sequence-{self.window}{'' if self.ahead else '-past'}-v{velocities}"
 
     @property
     def steps(self) -> np.ndarray:
