@@ -54,6 +54,7 @@ class Calibrated:
         found, queries = self.calibration, len(self.right)
         known = f"Confidence is calibrated on {queries:,} queries of {self.protocol}, {100 * self.right.mean():.1f} %"
         known += f" of them answered right (expected calibration error {self.error:.3f}, cross-validated)."
+        known += " It holds for photos and a database like these."
         if not math.isfinite(found.threshold):
             return f"{known} No threshold makes {100 * found.precision:g} % of its answers right: none is accepted."
         accepted = self.right[self.confidence >= found.threshold]
