@@ -2,6 +2,7 @@
 
     python benchmarks/confidence.py --ckpt runs/demo/best.ckpt [--data DIR] [--out runs/confidence]
     python benchmarks/confidence.py --ckpt best.ckpt --sped DIR/sped_thumbs [--sped-ckpt small_real.ckpt ...]
+    python benchmarks/confidence.py --across best.ckpt --data DIR     (a calibration of each real set on each other one)
 
 Drawn city: 1,000 queries are learned from, and others measured: of the same city, of another city, and of another city
 with a larger database. SPED thumbnails: all of them by a network with ImageNet weights, which has seen none, and those
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,7 @@ from vpr.data.formats import pairs
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.toycity.dataset import test_set
 from vpr.demo.reliability_plot import write_png
-from vpr.engine.build import plain
+from vpr.engine.build import evaluation_sets, plain
 from vpr.models.build import build_describer
 from vpr.models.describer import Describer
 from vpr.retrieval.calibrated import Calibrated, calibrated, known_answers
@@ -40,18 +42,23 @@ from vpr.types import Protocol
 MOST, WANTED = 0.05, 0.95
 CITY, OTHER, LARGE = (1, 600, 2000), (2, 600, 1000), (3, 2000, 1000)  # seed, database, queries
 LEARNED = 1000
+REAL = ("sped_thumbs", "nordland_mini", "gardens_point")
 HEAD = ("queries", "learned from", "model", "R@1", "error [95 %]", "by chance", "accepted, right of them", "R@100P")
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--ckpt", required=True, help="a model for the drawn city")
+    model = options.add_mutually_exclusive_group(required=True)
+    model.add_argument("--ckpt", help="a model for the drawn city")
+    model.add_argument("--across", metavar="CKPT", help="a model for real sets")
     options.add_argument("--data", type=Path, default=Path("data"), help="the cities are drawn below it")
     options.add_argument("--sped", type=Path, help="folder sped_thumbs")
     options.add_argument("--sped-ckpt", nargs="*", default=[], help="best.ckpt of experiment=small_real")
     options.add_argument("--out", type=Path, default=Path("runs/confidence"))
     chosen = options.parse_args()
     print(f"| {' | '.join(HEAD)} | area [95 %] |\n{'|---' * (len(HEAD) + 1)}|", flush=True)
+    if chosen.across:
+        return across(chosen.across, chosen.data, chosen.out)
     errors = list(of_cities(chosen.ckpt, chosen.data, chosen.out))
     if chosen.sped:
         of_sped(chosen.sped, chosen.sped_ckpt, chosen.out)
@@ -95,6 +102,16 @@ def of_sped(root: Path, ckpts: list[str], out: Path) -> None:
     models += [(f"small_real {number}", checkpoint.load(path), held_out) for number, path in enumerate(ckpts)]
     for name, describer, retrieval_set in models:
         report(calibrated(measure(describer, retrieval_set), WANTED), "10 folds of the same", name, out)
+
+
+def across(ckpt: str, data: Path, out: Path) -> None:
+    """Print a row for each pair of real sets: learned from one, judged on the other."""
+    cfg = compose("evaluate", ["ckpt=x", f"dataset=[{','.join(REAL)}]", f"paths.data={data}"])
+    describer = checkpoint.load(ckpt)
+    known = [(s.protocol.id, *known_answers(measure(describer, s))) for s in evaluation_sets(cfg.dataset).values()]
+    for (source, neighbours, right), (asked, *answers) in permutations(known, 2):
+        fitted = Calibration.fit(neighbours, right, WANTED)
+        report(judged(fitted, asked, *answers), source, f"{Path(ckpt).stem}-{source}", out)
 
 
 def sped(root: Path, count: int, ids: dict[str, int] | None = None) -> RetrievalSet:
