@@ -1,7 +1,7 @@
 """PCA of descriptors as `evaluate.py pca.dim=4096` fits it to VGG16-NetVLAD on Pitts30k: seconds and peak memory.
 
     python benchmarks/pca.py             10,000 descriptors of 32,768 numbers to 4,096: many minutes on a CPU
-    python benchmarks/pca.py --small     1,000 of 3,276 to 409, and the variances compared with numpy's
+    python benchmarks/pca.py --small     1,000 of 3,276 to 409, and the variances beside numpy's
     python benchmarks/pca.py --sizes 5000 32768 4096
 
 Descriptors are drawn, of low rank with noise, float32 on disk as evaluate.py keeps them. Fitting and applying run in a
@@ -24,6 +24,7 @@ import numpy as np
 
 FULL, SMALL = (10_000, 32_768, 4096), (1000, 3276, 409)  # descriptors, their numbers, components
 NOISE = 0.5  # length of it, where that of the rest is 1
+COMPARED = 1000  # descriptors, up to which numpy decomposes them as well
 
 
 def main() -> None:
@@ -34,7 +35,7 @@ def main() -> None:
     chosen = options.parse_args()
     rows, width, dim = chosen.sizes or (SMALL if chosen.small else FULL)
     if chosen.worker:
-        print(json.dumps(work(chosen.worker, dim, chosen.small)))
+        print(json.dumps(work(chosen.worker, dim)))
         return
     with tempfile.TemporaryDirectory(prefix="vpr-") as folder:
         draw(Path(folder) / "descriptors.npy", rows, width, rank=dim // 2)
@@ -57,7 +58,7 @@ def draw(path: Path, rows: int, width: int, rank: int) -> None:
         file[low : low + len(part)] = part / np.linalg.norm(part, axis=1, keepdims=True)
 
 
-def work(path: Path, dim: int, compare: bool) -> dict[str, float]:
+def work(path: Path, dim: int) -> dict[str, float]:
     """Fit components and apply them to the same descriptors; say how far they are from orthonormal, and from numpy."""
     import torch
 
@@ -77,7 +78,7 @@ def work(path: Path, dim: int, compare: bool) -> dict[str, float]:
     told |= {"apply s": time.perf_counter() - began, "apply CPU s": time.process_time() - spent}
     told["share of variance"] = float(found.variances.sum()) / total_variance(descriptors)
     told["U'U - I at most"] = float((found.directions.T @ found.directions - torch.eye(dim)).abs().max())
-    if compare:
+    if len(descriptors) <= COMPARED:
         gram = np.asarray(descriptors, np.float64) - np.mean(descriptors, 0, np.float64)
         expected = np.linalg.eigvalsh(gram @ gram.T / (len(gram) - 1))[::-1][:dim]
         told["variances off numpy's by at most"] = float(np.abs(found.variances.numpy() / expected - 1).max())
