@@ -17,6 +17,14 @@ from rich.console import Console
 from rich.table import Table
 
 KS = ("R@1", "R@5", "R@10")
+BEFORE, AFTER = "summary.json", "evaluation/metrics.json"
+STAGES = (  # what it is called, its run, where its recalls are
+    ("teacher, clustered", "teacher", BEFORE),
+    ("teacher, trained", "teacher", AFTER),
+    ("student, clustered", "alone-seed{seed}", BEFORE),
+    ("student, trained alone", "alone-seed{seed}", AFTER),
+    ("student, trained with wakd", "wakd-seed{seed}", AFTER),
+)
 
 
 class Row(NamedTuple):
@@ -28,43 +36,38 @@ class Row(NamedTuple):
 
 
 def rows(runs: Path, seed: int) -> list[Row]:
-    """Read what `make weak` has left in its folder."""
-    students = {
-        f"student {how}": runs / f"{term}-seed{seed}" for how, term in (("alone", "alone"), ("with wakd", "wakd"))
-    }
-    found: list[Row] = []
-    for stage, folder in {"teacher": runs / "teacher", **students}.items():
-        untrained = f"{stage.split()[0]} after clustering, before training"
-        if untrained not in [row.stage for row in found]:
-            found += [Row(id, untrained, row["before"]) for id, row in _sets(folder / "summary.json").items()]
-        after = _sets(folder / "evaluation" / "metrics.json")
-        found += [Row(id, f"{stage}, trained", row["recalls"]) for id, row in after.items()]
+    """Read what `make weak` has left in its folder, in the order of the stages."""
+    found = []
+    for stage, run, file in STAGES:
+        for protocol, measured in _sets(runs / run.format(seed=seed) / file).items():
+            found.append(Row(protocol, stage, measured["before" if file == BEFORE else "recalls"]))
     return found
 
 
 def _sets(path: Path) -> dict[str, Any]:
     if not path.is_file():
         sys.exit(f"There is no {path}. Type `make weak` first.")
-    return json.loads(path.read_text("utf-8"))["sets"]
+    return dict(json.loads(path.read_text("utf-8"))["sets"])
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
+    """Print the table, and what the teacher gave."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/weak"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--require", action="store_true")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     found = rows(args.runs, args.seed)
-    table = Table("protocol", "stage", title=f"make weak, seed {args.seed} (recalls in per cent)")
+    table = Table("protocol", "stage", title=f"make weak, seed {args.seed}; recalls in per cent")
     for k in KS:
         table.add_column(k, justify="right")
     for row in found:
         table.add_row(row.protocol, row.stage, *(f"{100 * row.recalls[k]:.1f}" for k in KS))
     Console().print(table)
     alone, taught = (row.recalls["R@1"] for row in found[-2:])
-    print(f"The student gains {100 * (taught - alone):+.1f} points of R@1 by its teacher.")
+    print(f"R@1 of the student with its teacher: {100 * (taught - alone):+.1f} points.")
     if args.require and taught <= alone:
-        sys.exit("Too low: more than the student alone was announced.")
+        sys.exit("Too low: the student with a teacher must be better than the one without.")
 
 
 if __name__ == "__main__":
