@@ -51,7 +51,7 @@ def main(cfg: DictConfig) -> None:
             session.write(answers)
             console.print(table(answers))
     except KeyboardInterrupt:
-        say(f"{len(session.answers):,} photos have been answered. The page is {session.page}")
+        say(f"Photos answered: {len(session.answers):,}. The page is {session.page}")
 
 
 if __name__ == "__main__":

@@ -125,7 +125,7 @@ def test_what_cannot_be_read_is_told(demo: Demo, capfd: pytest.CaptureFixture[st
     Path("map/bad.jpg").write_bytes(b"")
     assert demo("query=new", "heat=false") == 0
     said = " ".join(capfd.readouterr().out.split())
-    assert "1 photos of the database cannot be read and are left out (first: " in said and "0 bytes" in said
+    assert "Photos that cannot be read and are left out: 1 (first: " in said and "0 bytes" in said
     assert "2 of 3 photos answered" in said and "1 cannot be read (first: new/bad.jpg: " in said
     content = json.loads(Path("out/matches.json").read_text())
     assert list(content["errors"]) == ["bad.jpg"] and list(content["database"]["unreadable"]) == ["bad.jpg"]
@@ -160,7 +160,7 @@ def test_watch_answers_what_comes_until_ctrl_c(
     page = Path("out/index.html").read_text()
     assert page.index("sub/r4.jpg") < page.index("r2.jpg")  # the newest on top
     said = capfd.readouterr().out
-    assert "Ctrl-C ends this" in said and "2 photos have been answered" in said
+    assert "Ctrl-C ends this" in said and "Photos answered: 2. The page is" in said
 
 
 def test_open_shows_the_page(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ def sentence(index: PlaceIndex, change: Change) -> str:
         said += f" {placed:,} of them have a position."
     if change.bad:
         first = next(iter(change.bad.values())).rstrip(".")
-        said += f" {len(change.bad):,} photos of the database cannot be read and are left out (first: {first})."
+        said += f" Photos that cannot be read and are left out: {len(change.bad):,} (first: {first})."
     return said
 
 
