@@ -71,7 +71,7 @@ def test_make_alone_lists_the_targets() -> None:
         ["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True
     )
     targets = set(re.findall(r"^  make ([\w-]+)", listed.stdout, re.MULTILINE))
-    assert targets == {"help", "setup", "demo", "test", "train", "eval", "report", "data-check", "lint", "clean"}
+    assert targets == {"help", "setup", "demo", "weak", "test", "train", "eval", "report", "data-check", "lint", "clean"}
 
 
 @pytest.mark.parametrize("arguments", [["DATA=toycity"], ["CKPT=a.ckpt"], []])
@@ -97,7 +97,7 @@ def test_another_faiss_takes_the_place_of_the_one_that_is_installed(tmp_path: Pa
     assert f"rm -f {tmp_path}/.ready-*" in switch  # going back to the other one installs again
 
 
-@pytest.mark.parametrize("target", ["demo", "test"])
+@pytest.mark.parametrize("target", ["demo", "weak", "test"])
 def test_make_uses_the_faiss_that_setup_chose(target: str, tmp_path: Path) -> None:
     (tmp_path / ".ready-gpu").touch()
     command = ["make", "-n", "-C", str(ROOT), target, f"VENV={tmp_path}"]
