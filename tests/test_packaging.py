@@ -71,7 +71,8 @@ def test_make_alone_lists_the_targets() -> None:
         ["make", "-C", str(ROOT), "--no-print-directory"], capture_output=True, text=True, check=True
     )
     targets = set(re.findall(r"^  make ([\w-]+)", listed.stdout, re.MULTILINE))
-    assert targets == set("help setup demo weak test train eval report data-check lint clean".split())
+    of_models = {"demo", "weak", "train", "eval", "report"}
+    assert targets == of_models | {"help", "setup", "test", "data-check", "lint", "clean"}
 
 
 @pytest.mark.parametrize("arguments", [["DATA=toycity"], ["CKPT=a.ckpt"], []])
