@@ -34,7 +34,10 @@ GSV = "dataset=gsv_cities"
         (["image.size=[320,322]", "+backbone.patch_size=14"], "Type 'image.size=[322,322]' (with the quotes)."),
         (["dataset=pitts30k_val"], "dataset: it has no images to train on"),
         (["supervision=tuples", "dataset=pitts30k"], "pitts30k has no such part. Did you mean 'pitts30k_train'? Sets"),
-        (["supervision=tuples", GSV], "Sets that have: pitts250k_train, pitts30k_train, tokyo_tm, toycity. Type for"),
+        (
+            ["supervision=tuples", GSV],
+            "Sets that have: pitts250k_train, pitts30k_train, tokyo_tm, toycity, toycity_pittsburgh. Type for",
+        ),
         (["supervision=tuples", "supervision.reads=weka"], "supervision.reads=weka: no data set has such a part."),
         (["supervision=tuples", "trainer.devices=8"], "the tuples of a step are shared out over 8 devices"),
         (["supervision=tuples", "supervision.tuples=0"], "supervision.tuples=0: the least is 1."),

@@ -97,6 +97,19 @@ def test_fitted_once_and_kept_with_its_evidence(calibrate: Calibrate, tmp_path: 
     np.testing.assert_array_equal(again.confidence, found.confidence)
 
 
+def test_a_folder_of_own_photos_is_a_labelled_set(drawn: Path, tmp_path: Path, describer: Describer) -> None:
+    own = shutil.copytree(drawn, tmp_path / "my photos, (new)=1")
+    rows = ["path,lat,lon"]
+    for folder in ("database", "queries"):
+        for number, path in enumerate(sorted((own / folder).iterdir())):
+            rows.append(f"{folder}/{path.name},{-33 - 0.001 * (number % PLACES)},179.9999")  # 111 m apart
+    (own / "positions.csv").write_text("\n".join(rows))
+    found = calibration(str(own), tmp_path / "kept", describer, MODEL, batch_size=64)
+    assert found.protocol == "own-photos@25m" and len(found.confidence) == PLACES + ALONE
+    assert 0.5 < found.right.mean() <= PLACES / (PLACES + ALONE), "the last photos stand where they were not taken"
+    assert (tmp_path / "kept" / "calibration_image_folder_01234567.json").is_file()
+
+
 def test_another_share_needs_no_new_fit(calibrate: Calibrate, evaluations: list[str]) -> None:
     strict, mild = calibrate(precision=0.95), calibrate(precision=0.5)
     assert len(evaluations) == 1

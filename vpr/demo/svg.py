@@ -80,7 +80,7 @@ def labels(ranks: Sequence[int], pixels: np.ndarray) -> str:
 
 def runs(numbers: Sequence[int]) -> str:
     """Say ascending numbers in short: 1–3,5."""
-    parts = []
+    parts: list[str] = []
     for _, same in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
         first, *rest = (number for _, number in same)
         parts += [f"{first}–{rest[-1]}"] if len(rest) > 1 else map(str, [first, *rest])

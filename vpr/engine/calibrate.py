@@ -26,6 +26,8 @@ from vpr.retrieval.evaluate import evaluate
 
 log = logging.getLogger(__name__)
 
+OWN, POSITIONS = "image_folder", "positions.csv"
+
 
 def calibration(
     name: str,
@@ -45,7 +47,8 @@ def calibration(
     The set goes through the ordinary evaluation, and the queries that its protocol counts are learned from.
 
     Args:
-        name: of a set in conf/dataset, or the path of a `.json` that this function wrote.
+        name: of a set in conf/dataset; a folder of own photos as `image_folder` reads it, with positions in EXIF or in
+            a positions.csv there; or the path of a `.json` that this function wrote.
         folder: where `calibration_<set>_<8 hex of the model>.json` is, or comes to be.
         describer: on its device, in evaluation mode.
         model: its digest (`vpr.checkpoint.digest`).
@@ -65,6 +68,8 @@ def calibration(
         )
     if name.endswith(".json"):
         return read(Path(name), model).asking(precision)
+    if name not in dataset_names() and Path(name).is_dir():
+        name, overrides = OWN, [*overrides, *_of_folder(Path(name))]
     path = folder / f"calibration_{name}_{model[:8]}.json"
     try:
         retrieval_set = _labelled(name, [f"paths.data={data}", *overrides])
@@ -93,11 +98,17 @@ def calibration(
     return found
 
 
+def _of_folder(folder: Path) -> list[str]:
+    """Return the overrides by which the set of own photos is read from a folder."""
+    own = {"root": folder.absolute()} | ({"csv": POSITIONS} if (folder / POSITIONS).is_file() else {})
+    return [f"dataset.eval.{OWN}.{key}={value}" for key, value in own.items()]
+
+
 def _labelled(name: str, overrides: Sequence[str]) -> RetrievalSet:
     names = dataset_names()
     if name not in names:
         raise ConfigError(
-            f"calibrate={name}: there is no data set {name} in conf/dataset, and it is no .json."
+            f"calibrate={name}: there is no data set {name} in conf/dataset, and it is neither a folder nor a .json."
             f"{did_you_mean(name, names)}"
         )
     entries = data_sets([name], overrides).entries
