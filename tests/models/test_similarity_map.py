@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from vpr.models.aggregators.avg import Avg
 from vpr.models.aggregators.gem import GeM
+from vpr.models.aggregators.mixvpr import MixVPR
 from vpr.models.aggregators.netvlad import NetVLAD, normalise
 from vpr.models.aggregators.projected import Projected
 from vpr.models.backbones.base import Backbone
@@ -70,11 +71,26 @@ def test_what_lowers_the_similarity_counts_as_nothing() -> None:
     torch.testing.assert_close(ours, torch.tensor([[2.0, 0.0]]))  # 4 / 2 and -2 / 2 of a mean of 1, which is all
 
 
-@pytest.mark.parametrize("aggregator", [GeM(Pixels.spec), GeM(Pixels.spec, l2_before=True), Avg(Pixels.spec)])
-def test_the_cells_add_up_to_the_similarity(aggregator: nn.Module) -> None:
-    model, first, second = describer(Pixels(), aggregator), positive(1, 6, 6), positive(2, 5, 7)
+def mixvpr() -> MixVPR:
+    """Untrained but for larger weights, by which the mixed part counts, and without the biases of linear layers."""
+    torch.manual_seed(0)
+    net = MixVPR(Pixels.spec, 8, 2)
+    for name, parameter in net.named_parameters():
+        nn.init.zeros_(parameter) if name.endswith("bias") else nn.init.normal_(parameter, std=0.3)
+    return net
+
+
+@pytest.mark.parametrize("aggregator", [GeM(Pixels.spec), GeM(Pixels.spec, l2_before=True), Avg(Pixels.spec), mixvpr()])
+def test_the_cells_add_up_to_the_similarity(aggregator: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
+    fixed = isinstance(aggregator, MixVPR)
+    model, first, second = (
+        describer(Pixels(), aggregator),
+        positive(1, 6, 6),
+        positive(2, *((6, 6) if fixed else (5, 7))),
+    )
     with torch.no_grad():
         similarity = (model(first) * model(second)).sum()
+    monkeypatch.setattr(Tensor, "clamp", lambda values, min: values)
     for cells, image in zip(similarity_maps(model, first, second), (first, second), strict=True):
         assert cells.shape == image.shape[-2:]
         torch.testing.assert_close(cells.sum(), similarity)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,8 +18,8 @@ def similarity_maps(describer: Describer, first: Tensor, second: Tensor) -> tupl
     """Share the cosine similarity of two images out among the cells of their maps; what lowers it counts as 0.
 
     The gradient of the similarity times the map, summed over channels (Grad-CAM, Selvaraju et al., ICCV 2017, but cell
-    by cell, as Stylianou et al., WACV 2019, do for similarities). Norms are taken for constants (Ali et al., ICML
-    2022): a longer vector has the same direction, so that otherwise all cells together would always add up to nothing.
+    by cell, as Stylianou et al., WACV 2019, do for similarities). Norms are taken for constants, and the deviations of
+    LayerNorm (Ali et al., ICML 2022): a longer vector has the same direction, so that otherwise all cells together would always add up to nothing.
     Before what is negative is cut off, the cells of each image add up to the similarity; where an aggregator adds
     biases, to what is left without them.
 
@@ -53,7 +54,7 @@ def _describe(describer: Describer, features: Features) -> tuple[Tensor, Tensor]
 
 
 class _ConstantNorms(TorchFunctionMode):
-    """Take the L2 norms that `normalize` divides by for constants.
+    """Take what `normalize` and `layer_norm` divide by for constants: L2 norms and standard deviations.
 
     Attributes:
         shares: of clusters in cells (1, K, cells), as NetVLAD has. The sum of its residuals is linear in them, and in
@@ -65,8 +66,8 @@ class _ConstantNorms(TorchFunctionMode):
         self.shares: list[Tensor] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.normalize:
-            return _normalize(*args, **(kwargs or {}))
+        if own := CONSTANT.get(func):
+            return own(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
         if func is Tensor.softmax:
             self.shares.append(result)
@@ -75,3 +76,16 @@ class _ConstantNorms(TorchFunctionMode):
 
 def _normalize(x: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: None = None) -> Tensor:
     return x / x.detach().norm(p, dim, keepdim=True).clamp(min=eps)
+
+
+def _layer_norm(
+    x: Tensor, shape: Sequence[int], weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5
+) -> Tensor:
+    dims = tuple(range(-len(shape), 0))
+    x = x - x.mean(dims, keepdim=True)
+    x = x / (x.detach().square().mean(dims, keepdim=True) + eps).sqrt()
+    x = x if weight is None else x * weight
+    return x if bias is None else x + bias
+
+
+CONSTANT: dict[Any, Callable[..., Tensor]] = {F.normalize: _normalize, F.layer_norm: _layer_norm}
