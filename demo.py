@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 import time
 import webbrowser
-from functools import partial
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -25,15 +24,21 @@ def main(cfg: DictConfig) -> None:
 
     from vpr.demo import queries
     from vpr.demo.begin import begin
+    from vpr.demo.pictures import readable
     from vpr.demo.session import table
     from vpr.demo.watch import new_files, stamps
+    from vpr.errors import DataError
 
     start, console, query = time.perf_counter(), Console(), Path(cfg.query)
-    say = partial(console.print, highlight=False, markup=False, soft_wrap=True)
+
+    def say(text: str) -> None:
+        console.print(readable(text), highlight=False, markup=False, soft_wrap=True)
+
     queries.there(query, folder=cfg.watch)
-    session = begin(cfg, instantiate(cfg.index.kind), say)
+    queries.outside(Path(cfg.out), query=query, database=Path(cfg.database).expanduser())
     seen = stamps(query) if cfg.watch else {}
-    asked = queries.photos(query, seen) if cfg.watch else queries.find(query, session.out / "frames", cfg.every)
+    asked = queries.photos(query, seen) if cfg.watch else queries.find(query, Path(cfg.out) / "frames", cfg.every)
+    session = begin(cfg, instantiate(cfg.index.kind), say)
     answers = session.ask(asked)
     session.write(answers)
     if answers:
@@ -47,9 +52,12 @@ def main(cfg: DictConfig) -> None:
     say(f"New photos in {query} are answered as they come. Ctrl-C ends this.")
     try:
         for names in new_files(query, seen):
-            answers = session.ask(queries.photos(query, names))
-            session.write(answers)
-            console.print(table(answers))
+            try:
+                answers = session.ask(queries.photos(query, names))
+                session.write(answers)
+                console.print(table(answers))
+            except DataError as error:
+                say(f"{error} The watch goes on.")
     except KeyboardInterrupt:
         say(f"Photos answered: {len(session.answers):,}. The page is {session.page}")
 

@@ -10,7 +10,7 @@ import pytest
 
 from vpr.demo import queries
 from vpr.demo.answers import Position
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataError
 
 
 def test_one_photo_says_where_it_was_taken(take, tmp_path: Path) -> None:
@@ -54,3 +54,21 @@ def test_nothing_there(tmp_path: Path) -> None:
     queries.there(tmp_path / "a.jpg")
     with pytest.raises(DataError, match="only a folder can be watched"):
         queries.there(tmp_path / "a.jpg", folder=True)
+
+
+def test_output_inside_of_what_is_read_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "new")
+    for out in ("new", "new/a/b", "link/a"):
+        with pytest.raises(ConfigError, match=r"out=.* lies in query=.*new, .*: type another out="):
+            queries.outside(tmp_path / out, database=tmp_path / "map", query=tmp_path / "new")
+    queries.outside(tmp_path / "newer", query=tmp_path / "new")
+
+
+def test_videos_among_photos_are_told(take, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    take("new/a.jpg", 0)
+    for name in ("new/b.mp4", "new/sub/c.MOV", "new/.hidden/d.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    assert [one.name for one in queries.find(tmp_path / "new", tmp_path)] == ["a.jpg"]
+    assert "2 videos in" in caplog.text and f"query={tmp_path}/new/b.mp4" in caplog.text

@@ -150,17 +150,22 @@ def test_watch_answers_what_comes_until_ctrl_c(
         if len(seen) == 4:
             take("inbox/sub/r4.jpg", 4, noise=2)
         if len(seen) == 6:
+            Path("out/strips").rename("strips")
+            Path("out/strips").write_text("no folder")
+            take("inbox/r3.jpg", 3, noise=2)
+        if len(seen) == 8:
             raise KeyboardInterrupt
 
     monkeypatch.setattr(watch.time, "sleep", look)
     assert demo("query=inbox", "watch=true", "k=2") == 0
-    assert seen == [(0, False), (0, False), (2, True), (2, True), (2, True), (4, True)]
-    assert [row["match"] for row in matches() if row["rank"] == "1"] == ["2.jpg", "4.jpg"]
-    assert len(list(Path("out/strips").iterdir())) == 2
+    assert seen == [(0, False), (0, False), (2, True), (2, True), (2, True), (4, True), (4, True), (6, True)]
+    assert [row["match"] for row in matches() if row["rank"] == "1"] == ["2.jpg", "4.jpg", "3.jpg"]
+    assert len(list(Path("strips").iterdir())) == 2
     page = Path("out/index.html").read_text()
     assert page.index("sub/r4.jpg") < page.index("r2.jpg")  # the newest on top
     said = capfd.readouterr().out
-    assert "Ctrl-C ends this" in said and "Photos answered: 2. The page is" in said
+    assert "Ctrl-C ends this" in said and "Photos answered: 3. The page is" in said
+    assert "Answers cannot be written to out=out (" in said and "The watch goes on." in said
 
 
 def test_open_shows_the_page(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:

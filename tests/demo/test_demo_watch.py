@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from vpr.demo import watch
 from vpr.demo.watch import new_files, stamps
 
@@ -14,6 +16,7 @@ def test_stamps_of_images_alone(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"12")
     (tmp_path / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "circle.jpg").symlink_to(tmp_path / "circle.jpg")
     found = stamps(tmp_path)
     assert sorted(found) == ["a.jpg", "sub/b.png"]
     assert found["a.jpg"] == (2, (tmp_path / "a.jpg").stat().st_mtime_ns)
@@ -40,3 +43,13 @@ def test_each_file_once_when_it_no_longer_grows(tmp_path: Path, monkeypatch) -> 
     assert slept == [1.0] * 7 and set(seen) == {"old.jpg", "9.jpg", "10.jpg"}
     happens = iter([write("8.jpg", "x"), write("11.jpg", "y"), nothing, nothing])
     assert [next(found), next(found)] == [["8.jpg"], ["11.jpg"]]
+
+
+def test_a_folder_that_goes_and_comes_back(tmp_path: Path, monkeypatch, caplog: pytest.LogCaptureFixture) -> None:
+    folder, away = tmp_path / "inbox", tmp_path / "away"
+    away.mkdir()
+    (away / "a.jpg").write_text("a")
+    happens = iter([lambda: None, lambda: None, lambda: away.rename(folder), lambda: None])
+    monkeypatch.setattr(watch.time, "sleep", lambda seconds: next(happens)())
+    assert next(new_files(folder, {})) == ["a.jpg"]
+    assert caplog.text.count("inbox is gone") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,7 +79,7 @@ def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
         describe_paths,
         cfg.k,
         Path(cfg.out),
-        f"Places of {Path(cfg.query).name}",
+        f"Places of {Path(os.path.abspath(cfg.query)).name}",
         about.facts(index, change, model_name(content, cfg.ckpt), when),
         about.plain(index, change, settings, when, known.calibration.plain() if known else None),
         known.calibration if known else None,

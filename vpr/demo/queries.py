@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,7 +12,9 @@ from vpr.data.formats.layout import natural
 from vpr.data.formats.walk import walk_images
 from vpr.data.video import extract_frames, is_video
 from vpr.demo.answers import Position, Query
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
 
 
 def find(query: Path, frames: Path, every: float = 1.0) -> list[Query]:
@@ -25,6 +28,7 @@ def find(query: Path, frames: Path, every: float = 1.0) -> list[Query]:
         DataError: no image in the folder, or no frame in the video.
     """
     if query.is_dir():
+        _say_videos(query)
         return photos(query, walk_images(query))
     if is_video(query):
         return [Query(f"{query.name} {second:.3f} s", path) for second, path in extract_frames(query, frames, every)]
@@ -39,6 +43,15 @@ def there(query: Path, folder: bool = False) -> None:
         raise DataError(f"{os.path.abspath(query)} is no folder, and only a folder can be watched. Type query=FOLDER.")
 
 
+def outside(out: Path, **folders: Path) -> None:
+    """Raise ConfigError where `out` lies in one of these folders: what is written would be taken for photos of it."""
+    for name, folder in folders.items():
+        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+            raise ConfigError(
+                f"out={out} lies in {name}={folder}, where its pictures would be taken for photos: type another out=."
+            )
+
+
 def photos(folder: Path, names: Iterable[str]) -> list[Query]:
     """Make queries of these photos below a folder, in natural order, each where its EXIF data says it was taken."""
     names = sorted(names, key=natural)
@@ -47,3 +60,13 @@ def photos(folder: Path, names: Iterable[str]) -> list[Query]:
         Query(name, path, Position(fix.lat, fix.lon) if fix.lat == fix.lat else None)
         for name, path, fix in zip(names, paths, read_fixes(paths), strict=True)
     ]
+
+
+def _say_videos(folder: Path) -> None:
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [os.path.join(parent, name) for name in files if is_video(Path(name)) and not name.startswith(".")]
+    if found:
+        first = min(found, key=natural)
+        log.warning("%s videos in %s are left out. Ask each by itself: query=%s", f"{len(found):,}", folder, first)

@@ -13,6 +13,7 @@ from rich.table import Table
 from vpr.demo.answer import answer, with_heat
 from vpr.demo.answers import Answer, Heat, Query
 from vpr.demo.page import page
+from vpr.demo.pictures import readable
 from vpr.demo.strip import write_strips
 from vpr.demo.write import replaced, write_matches
 from vpr.errors import DataError
@@ -64,12 +65,19 @@ class Session:
         return found
 
     def write(self, new: Sequence[Answer]) -> None:
-        """Write all answers to matches.csv, matches.json and index.html, and the strips of the new ones."""
-        answers = list(self.answers.values())
-        write_matches(answers, self.out, self.about)
-        write_strips(new, self.out / "strips")
-        with replaced(self.page, "replace") as file:
-            file.write(page(self._on_page(answers), self.index.photos, self.title, self.facts, self.reliability))
+        """Write matches.csv and matches.json of all answers, index.html, and strips of the new ones that it shows.
+
+        DataError where the folder cannot be written.
+        """
+        answers, names = list(self.answers.values()), {one.query.name for one in new}
+        shown = self._on_page(answers)
+        try:
+            write_matches(answers, self.out, self.about)
+            write_strips([one for one in shown if one.query.name in names], self.out / "strips")
+            with replaced(self.page, "replace") as file:
+                file.write(page(shown, self.index.photos, self.title, self.facts, self.reliability))
+        except OSError as error:
+            raise DataError(f"Answers cannot be written to out={self.out} ({error.strerror or error}).") from error
 
     def sentence(self, seconds: float) -> str:
         """Say how many were answered, and where to look."""
@@ -79,9 +87,8 @@ class Session:
         if any(one.accepted is not None for one in answers):
             said += f", {sum(one.accepted is True for one in answers):,} accepted"
         unread = f" {len(bad):,} cannot be read (first: {bad[0].error.rstrip('.')})." if bad else ""
-        return printable(
-            f"{said}.{unread} The page is {self.page}; matches.csv, matches.json and strips are beside it."
-        )
+        few = f" Page and strips show {self.shown:,} of them (page_queries)." if len(answers) > self.shown else ""
+        return f"{said}.{unread} The page is {self.page}; matches.csv, matches.json and strips are beside it.{few}"
 
     def check_answered(self) -> None:
         """Raise DataError where no query could be read."""
@@ -106,18 +113,13 @@ def table(answers: Sequence[Answer]) -> Table:
     for name in ("similarity", "confidence", "estimate"):
         grid.add_column(name, justify="right", no_wrap=True)
     for one in answers[:ROWS]:
-        grid.add_row(*map(escape, _cells(one)))
+        grid.add_row(*(escape(readable(cell)) for cell in _cells(one)))
     return grid
 
 
 def _cells(one: Answer) -> Iterable[str]:
     if one.error or not one.matches:
-        return printable(one.query.name), one.error or "no match", "", "", ""
+        return one.query.name, one.error or "no match", "", "", ""
     sure = "" if one.confidence is None else f"{one.confidence:.2f} {'yes' if one.accepted else 'not sure'}"
     place = f"{one.position.lat:.5f}, {one.position.lon:.5f}" if one.position else ""
-    return printable(one.query.name), printable(one.matches[0].name), f"{one.matches[0].similarity:.3f}", sure, place
-
-
-def printable(name: str) -> str:
-    """Make any file name fit for a terminal; bytes that are no text become question marks."""
-    return name.encode("utf-8", "replace").decode()
+    return one.query.name, one.matches[0].name, f"{one.matches[0].similarity:.3f}", sure, place

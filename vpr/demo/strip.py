@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -13,6 +14,7 @@ import simplejpeg
 
 from vpr.demo.answers import Answer
 from vpr.retrieval.examples import thumbnail
+from vpr.retrieval.progress import progress
 
 HEIGHT, WIDTH, CAPTION, SPACE, GAP = 240, 320, 32, 8, 32
 PAPER, FRAME, INK = (255, 255, 255), (208, 215, 222), (31, 35, 40)
@@ -31,11 +33,18 @@ def strip(answer: Answer) -> np.ndarray:
 def write_strips(answers: Iterable[Answer], folder: Path) -> list[Path]:
     """Write `<query>.jpg` for each answer that has matches; the same name of a query gives the same file every time."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for answer in answers:
-        if answer.matches:
-            written.append(folder / file_name(answer.query.name))
-            written[-1].write_bytes(simplejpeg.encode_jpeg(strip(answer), quality=85))
+    drawn, written = [answer for answer in answers if answer.matches], []
+
+    def write(answer: Answer) -> Path:
+        path = folder / file_name(answer.query.name)
+        path.write_bytes(simplejpeg.encode_jpeg(strip(answer), quality=85))
+        return path
+
+    with progress("drawing strips", len(drawn)) as advance, ThreadPoolExecutor() as threads:
+        for path in threads.map(write, drawn):
+            written.append(path)
+            if advance:
+                advance(1)
     return written
 
 
