@@ -19,9 +19,9 @@ def similarity_maps(describer: Describer, first: Tensor, second: Tensor) -> tupl
 
     The gradient of the similarity times the map, summed over channels (Grad-CAM, Selvaraju et al., ICCV 2017, but cell
     by cell, as Stylianou et al., WACV 2019, do for similarities). Norms are taken for constants, and the deviations of
-    LayerNorm (Ali et al., ICML 2022): a longer vector has the same direction, so that otherwise all cells together would always add up to nothing.
-    Before what is negative is cut off, the cells of each image add up to the similarity; where an aggregator adds
-    biases, to what is left without them.
+    LayerNorm (Ali et al., ICML 2022): a longer vector has the same direction, so that otherwise all cells together
+    would always add up to nothing. Before what is negative is cut off, the cells of each image add up to the
+    similarity; where an aggregator adds biases, to what is left without them.
 
     Args:
         describer: in evaluation mode, with any aggregator; its parameters get no gradients.
