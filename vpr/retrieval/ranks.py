@@ -9,11 +9,14 @@ from typing import TypeVar
 
 import torch.distributed as dist
 
+from vpr.errors import VPRError
+
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=1)
 """How long ranks wait for one another: the first searches, and fits PCA, alone, for longer than the ten minutes that
-NCCL would wait. Where a rank dies, whatever has started them ends the others."""
+NCCL would wait. Where a rank dies, torchrun or Lightning ends the others, and `vpr.engine.orphan` where the dead one
+had started them itself."""
 
 
 def active() -> bool:
@@ -51,14 +54,18 @@ def broadcast(value: T) -> T:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Raise on all ranks what one of them raises inside: they would wait for it. All leave at the same time; inside,
-    they tell each other nothing."""
+    """Raise on all ranks what one of them raises inside: they would wait for it.
+
+    All leave at the same time. No collective inside: one that has raised would miss it. An error that is none of
+    `vpr.errors` is a RuntimeError on the others, as not each can be pickled.
+    """
     error: Exception | None = None
     try:
         yield
     except Exception as caught:
         error = caught
-    first = next((found for found in gather(error) if found is not None), None)
+    told = error if error is None or isinstance(error, VPRError) else RuntimeError(f"{type(error).__name__}: {error}")
+    first = next((found for found in gather(told) if found is not None), None)
     if first is not None:
         raise error or first
 
