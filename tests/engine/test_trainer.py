@@ -30,7 +30,7 @@ def test_a_named_precision_stays():
     assert resolve_precision("64-true", "auto") == "64-true"
 
 
-@pytest.mark.parametrize(("devices", "expected"), [(3, 3), ([0, 2], 2), ("auto", 4)])
+@pytest.mark.parametrize(("devices", "expected"), [(3, 3), ([0, 2], 2), ("auto", 4), (-1, 4)])
 def test_devices_are_counted(monkeypatch: pytest.MonkeyPatch, devices, expected: int):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert device_count(OmegaConf.create({"devices": devices, "accelerator": "auto"})) == expected

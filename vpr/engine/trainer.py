@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -14,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, RichProgressBar
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
+from vpr.engine.orphan import end_with_parent
 from vpr.retrieval.ranks import PATIENCE
 
 log = logging.getLogger(__name__)
@@ -41,7 +43,7 @@ def resolve_precision(precision: str, accelerator: str) -> str:
 
 def device_count(config: DictConfig) -> int:
     """Return the number of devices that a run of this trainer configuration uses."""
-    if config.devices == "auto":
+    if config.devices in ("auto", -1):
         return max(1, torch.cuda.device_count()) if config.accelerator != "cpu" else 1
     return int(config.devices) if isinstance(config.devices, int | str) else len(config.devices)
 
@@ -63,13 +65,15 @@ class ProgressBar(RichProgressBar):
 def make_trainer(
     config: DictConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], steps_per_epoch: int
 ) -> pl.Trainer:
-    """Return the Trainer of a run.
+    """Return the Trainer of a run; a rank that Lightning or torchrun has started ends with it from here on.
 
     Args:
         config: the `trainer` node.
         directory: the run's folder.
         steps_per_epoch: something is logged at least once an epoch.
     """
+    if int(os.environ.get("LOCAL_RANK", "0")) > 0:
+        end_with_parent()
     for message in HANDLED:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
