@@ -119,6 +119,18 @@ def test_another_share_needs_no_new_fit(calibrate: Calibrate, evaluations: list[
     assert f"there {len(accepted)}, of which {accepted.sum()} are right" in mild.sentence()
 
 
+def test_other_numbers_are_another_fit(calibrate: Calibrate, tmp_path: Path, evaluations: list[str]) -> None:
+    calibrate()
+    path = tmp_path / "kept" / FILE
+    kept = json.loads(path.read_text())
+    assert kept["numbers"] == "32-true"
+    for earlier in (kept | {"numbers": "bf16-mixed"}, {key: kept[key] for key in kept if key != "numbers"}):
+        path.write_text(json.dumps(earlier))
+        calibrate()
+        assert json.loads(path.read_text()) == kept
+    assert len(evaluations) == 3
+
+
 def test_a_file_is_enough_but_not_for_another_model(calibrate: Calibrate, tmp_path: Path, describer: Describer) -> None:
     found, path = calibrate(), tmp_path / "kept" / FILE
     shutil.rmtree(tmp_path / "set")

@@ -55,7 +55,7 @@ def calibration(
         data: `paths.data`, below which most sets lie.
         overrides: of the set, as on a command line: `dataset.eval.image_folder.root=/my/photos`.
         precision: the share of accepted answers that should be right; another one than before needs no new fit.
-        numbers: `32-true`, `16-mixed` or `bf16-mixed`.
+        numbers: `32-true`, `16-mixed` or `bf16-mixed`; others than before are another fit.
 
     Raises:
         ConfigError: no such set, several sets under this name, one without evaluation, or no share.
@@ -79,8 +79,8 @@ def calibration(
             raise
         log.warning("%s The calibration that was made of it before is used.", absent)
         return read(path, model).asking(precision)
-    digest = _digest(retrieval_set)
-    if path.is_file() and facts(path)["data"] == digest:
+    made_of = {"data": _digest(retrieval_set), "numbers": numbers}
+    if path.is_file() and facts(path).items() >= made_of.items():
         return read(path, model).asking(precision)
     result = evaluate(
         describe_fn(describer, describer.mean.device, numbers),
@@ -93,7 +93,7 @@ def calibration(
         fixed_size=describer.fixed_size,
     )
     found = calibrated(result, precision)
-    write(path, found, {"model": model, "dataset": name, "data": digest, "counts": result.counts})
+    write(path, found, {"model": model, "dataset": name, **made_of, "counts": result.counts})
     log.info("The calibration is kept in %s", path)
     return found
 
