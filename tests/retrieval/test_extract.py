@@ -51,6 +51,11 @@ def test_bad_images_are_reported_and_not_described(tmp_path: Path) -> None:
     assert described == [2]  # the second batch is one bad image: nothing to describe
 
 
+@pytest.mark.parametrize(("photos", "workers"), [(0, 0), (3, 0), (4, 2), (30, 2)])
+def test_no_more_workers_than_batches(photos: int, workers: int) -> None:
+    assert image_loader([Path("a.png")] * photos, SMALL, batch_size=3, num_workers=2).num_workers == workers
+
+
 def test_refuses_descriptors_that_are_not_finite(tmp_path: Path) -> None:
     paths = [photo(tmp_path / f"{grey}.png", grey) for grey in (10, 20, 30, 40, 50)]
 

@@ -28,14 +28,16 @@ def image_loader(
     """Load this rank's share of `paths`: every world-size-th batch. `short_side` is that of `EvalTransform`.
 
     `rows` (int64) are the paths to load; None: all. Whole batches are dealt out, so that each image is described in the
-    same company, and to the same last bit, as by one process; no row is padded or repeated.
+    same company, and to the same last bit, as by one process; no row is padded or repeated. There are no more workers
+    than batches, and none for a single one.
     """
     wanted = list(range(len(paths))) if rows is None else rows.tolist()
     batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
+    mine = batches[ranks.rank() :: ranks.world()]
     return DataLoader(
         ImageDataset(paths, preprocess, short_side),
-        batch_sampler=batches[ranks.rank() :: ranks.world()],
-        num_workers=num_workers,
+        batch_sampler=mine,
+        num_workers=min(num_workers, len(mine)) if len(mine) > 1 else 0,
         collate_fn=collate_images,
         pin_memory=torch.cuda.is_available(),
     )
