@@ -21,5 +21,9 @@ class DataAbsent(DataError):
     """A data set is not there at all: no folder, or none of its files."""
 
 
+class IndexDamaged(DataError):
+    """The files of a place index cannot be read, or do not belong together: it must be built again."""
+
+
 class CheckpointError(VPRError):
     """A checkpoint is missing, damaged, from elsewhere, or does not fit the model."""

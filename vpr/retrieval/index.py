@@ -9,7 +9,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from vpr.errors import CheckpointError, ConfigError, DataError
+from vpr.errors import CheckpointError, ConfigError, DataError, IndexDamaged
 from vpr.retrieval import store
 from vpr.retrieval.index_kinds import Exact, from_plain, to_plain
 from vpr.retrieval.index_photos import Photos
@@ -78,7 +78,10 @@ class PlaceIndex:
         schema = {"model": model, "dim": dim, "dtype": dtype, "kind": to_plain(kind)}
         with locked(folder):
             if cls.exists(folder):
-                read_schema(folder)  # a schema.json of something else is not written over
+                try:
+                    read_schema(folder)  # a schema.json of something else is not written over
+                except IndexDamaged:
+                    (folder / "schema.json").unlink()
             change = update(folder, schema, nothing, photos, describe_paths)
         return cls(folder), change
 
@@ -213,7 +216,7 @@ class PlaceIndex:
                 return
             except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
                 if read_schema(self.folder).get("files") == self.schema.get("files"):
-                    raise DataError(
+                    raise IndexDamaged(
                         f"The place index in {self.folder} is damaged ({error}). Build it again."
                     ) from error
                 # Another process has put a new state in place of this one, whose files are gone: read that.

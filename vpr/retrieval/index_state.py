@@ -12,20 +12,29 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vpr.errors import DataError
+from vpr.errors import DataError, IndexDamaged
 
 FORMAT = 1
 
 
 def read_schema(folder: Path) -> dict[str, Any]:
-    """Return `folder/schema.json`; DataError where there is no index, or it is damaged or of another format."""
+    """Return `folder/schema.json`.
+
+    Raises:
+        IndexDamaged: it cannot be read, and states of an index are beside it.
+        DataError: there is none, or it is something else.
+    """
     path = folder / "schema.json"
     try:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"There is no place index in {folder.absolute()}: it has no schema.json.") from None
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error}). Delete {folder} and build the index again.") from error
+        if any(folder.glob("state-*")):
+            raise IndexDamaged(f"{path} cannot be read ({error}). Build the index again.") from error
+        raise DataError(
+            f"{path} cannot be read ({error}), and is not that of a place index. Give the index a folder of its own."
+        ) from error
     if not isinstance(schema, dict) or schema.get("format") != FORMAT:
         raise DataError(f"{path} is not that of a place index of format {FORMAT}. Give the index a folder of its own.")
     return schema
