@@ -71,6 +71,10 @@ def test_a_photo_of_the_database_is_no_match_of_itself(index: PlaceIndex, colour
     (found,) = answer(index, [own], colours, k=15)
     assert found.matches[0].name == "4-2.jpg" and len(found.matches) == 15
     assert "4-1.jpg" not in [match.name for match in found.matches]
+    link = index.photos.root.parent / "link"
+    link.symlink_to(index.photos.root)
+    for path in (link / "4-1.jpg", index.photos.root / "../map/4-1.jpg"):
+        assert answer(index, [Query("x", path)], colours)[0].matches[0].name == "4-2.jpg"
 
 
 def test_fewer_photos_than_k(index: PlaceIndex, asked: list[Query], colours) -> None:

@@ -48,6 +48,20 @@ def test_positions_from_a_csv(city: Path) -> None:
     assert np.isfinite(found.positions).all(axis=1).sum() == 1
 
 
+def test_where_the_csv_is_looked_for(city: Path, monkeypatch) -> None:
+    (city / "map.csv").write_text("path,lat,lon\n0.jpg,1,2\n")
+    monkeypatch.chdir(city.parent)
+    assert photos("map", "map.csv").positions[0].tolist() == [1, 2]
+    (city.parent / "map.csv").write_text("path,lat,lon\n0.jpg,3,4\n")  # the working folder's comes first
+    assert photos("map", "map.csv").positions[0].tolist() == photos("map", "map/../map.csv").positions[0].tolist()
+    assert photos("map", "map.csv").positions[0].tolist() == [3, 4]
+    (city.parent / "map.csv").write_text("path,lat,lon\nmap/0.jpg,3,4\n")
+    with pytest.raises(DataError, match=r"No row of .*map.csv names a photo .* relative to .*map, such as 0.jpg"):
+        photos("map", "map.csv")
+    with pytest.raises(DataError, match=f"positions=x.csv .looked for {city.parent}/x.csv and {city}/x.csv"):
+        photos("map", "x.csv")
+
+
 def test_second_run_describes_nothing_and_reads_no_exif(city: Path, colours, monkeypatch) -> None:
     index, change = opened(city, colours)
     assert sorted(change.described) == sorted(index.photos.files) and len(colours.described) == 7
@@ -136,6 +150,22 @@ def test_a_damaged_index_is_told_and_rebuilt(city: Path, colours) -> None:
     with pytest.raises(DataError, match="damaged .* index.rebuild=true"):
         opened(city, colours)
     assert len(opened(city, colours, rebuild=True)[0]) == 7
+
+
+def test_a_damaged_schema_is_rebuilt_and_that_of_something_else_stays(city: Path, colours) -> None:
+    index, _ = opened(city, colours)
+    schema = index.folder / "schema.json"
+    schema.write_text(schema.read_text()[:40])
+    with pytest.raises(DataError, match=r"cannot be read .* index.rebuild=true"):
+        opened(city, colours)
+    assert len(opened(city, colours, rebuild=True)[0]) == 7
+    for text, folder in (('{"type": "object"}', index.folder), ("no json", city.parent / "other")):
+        folder.mkdir(exist_ok=True)
+        (folder / "schema.json").write_text(text)
+        for rebuild in (False, True):
+            with pytest.raises(DataError, match="folder of its own") as error:
+                open_index(folder, city, None, colours, colours.dim, "m" * 64, "m.ckpt", rebuild=rebuild)
+            assert "rebuild" not in str(error.value) and (folder / "schema.json").read_text() == text
 
 
 def test_each_path_has_an_index_of_its_own(tmp_path: Path, monkeypatch) -> None:

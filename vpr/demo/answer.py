@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -70,9 +71,20 @@ def with_heat(answers: Sequence[Answer], heat: Callable[[Path, Path], Heat], sho
 
 
 def _own_rows(index: PlaceIndex, queries: Sequence[Query]) -> np.ndarray:
-    """(Q,) int64: the row of each query in the index; -1 where it is none of its photos."""
-    row_of = {os.path.join(index.photos.root, file): row for row, file in enumerate(index.photos.files)}
-    return np.array([row_of.get(os.path.abspath(query.path), -1) for query in queries], np.int64)
+    """(Q,) int64: the row of each query in the index, by whatever links it is reached; -1 where it is none of its."""
+    photos, alike = index.photos, defaultdict(list)
+    for row, stamp in enumerate(zip(photos.sizes.tolist(), photos.times.tolist(), strict=True)):
+        alike[stamp].append(row)  # only of these the file system is asked, whatever the size of the database
+
+    def own(path: Path) -> int:
+        with suppress(OSError):
+            status = os.stat(path)
+            for row in alike[status.st_size, status.st_mtime_ns]:
+                if os.path.realpath(path) == os.path.realpath(photos.root / photos.files[row]):
+                    return row
+        return -1
+
+    return np.array([own(query.path) for query in queries], np.int64)
 
 
 def _search(index: PlaceIndex, descriptors: np.ndarray, own: np.ndarray, k: int) -> Neighbours:

@@ -15,25 +15,35 @@ from vpr.data.formats.exif import read_fixes
 from vpr.data.formats.image_folder import from_csv
 from vpr.data.formats.layout import natural, require_folder
 from vpr.data.formats.walk import walk_images
-from vpr.errors import CheckpointError, DataError
+from vpr.errors import CheckpointError, DataError, IndexDamaged
 from vpr.retrieval.index import Change, DescribePaths, Photos, PlaceIndex
 from vpr.retrieval.index_kinds import Exact
+
+DATABASE = "the photos of the database, in sub-folders or not"
 
 
 def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | None = None) -> Photos:
     """List the photos below a folder, each once, in natural order, with positions in degrees, NaN where unknown.
 
     Args:
-        csv: columns path, lat, lon; the paths are relative to the folder. None: EXIF GPS.
+        csv: columns path, lat, lon; in the working folder or in this one, to which its paths are relative in any case.
+            None: EXIF GPS.
         known: photos whose EXIF data need not be read again, where they are unchanged.
 
     Raises:
-        DataError: no such folder, no images, or a csv that cannot be read.
+        DataError: no such folder, no images, or a csv that is not there, cannot be read or names none of the photos.
     """
-    root = Path(os.path.abspath(require_folder(folder, "the photos of the database, in sub-folders or not")))
+    root = Path(os.path.abspath(require_folder(folder, DATABASE)))
     found = Photos.on_disk(root, sorted(walk_images(root), key=natural))
     if csv is not None:
-        return replace(found, positions=from_csv(root, "", list(found.files), root / csv, missing="skip")[:, :2])
+        path = _there_or_in(root, Path(csv).expanduser())
+        listed = from_csv(root, "", list(found.files), path, missing="skip")[:, :2]
+        if np.isnan(listed).all():
+            raise DataError(
+                f"No row of {path} names a photo of the database. Paths there must be relative to {root}, such as "
+                f"{found.files[0]}."
+            )
+        return replace(found, positions=listed)
     rows = np.full(len(found), -1) if known is None else found.rows_in(known)
     unread = np.flatnonzero(rows < 0)
     positions = np.full((len(found), 2), np.nan)
@@ -41,6 +51,14 @@ def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | No
         positions[rows >= 0] = known.positions[rows[rows >= 0]]
     positions[unread] = [fix[:2] for fix in read_fixes(found.take(unread).paths)] or positions[unread]
     return replace(found, positions=positions)
+
+
+def _there_or_in(root: Path, csv: Path) -> Path:
+    places = dict.fromkeys([csv.absolute(), root / csv])
+    for path in places:
+        if path.is_file():
+            return path
+    raise DataError(f"There is no file positions={csv} (looked for {' and '.join(map(str, places))}).")
 
 
 def index_folder(database: str | Path, runs: str | Path) -> Path:
@@ -92,8 +110,8 @@ def open_index(
 def _there(folder: Path, model: str, ckpt: str) -> PlaceIndex:
     try:
         index = PlaceIndex(folder)
-    except DataError as error:
-        raise DataError(f"{error} index.rebuild=true does so.") from error
+    except IndexDamaged as error:
+        raise IndexDamaged(f"{error} index.rebuild=true does so.") from error
     if index.model != model:
         earlier = index.schema.get("ckpt")
         raise CheckpointError(
