@@ -110,6 +110,17 @@ def test_all_that_is_written_and_said(demo: Demo, capfd: pytest.CaptureFixture[s
     assert content["index"]["kind"] == "sign512"
 
 
+def test_what_is_asked_and_calibrated_on_is_looked_at_first(demo: Demo, capfd: pytest.CaptureFixture[str]) -> None:
+    Path("empty").mkdir()
+    for said, arguments in {
+        "There are no images in": ["query=empty"],
+        "there is no data set nowhere": ["query=new", "calibrate=nowhere"],
+        "out=new lies in query=new": ["query=new", "out=new"],
+    }.items():
+        assert demo(*arguments) == 2
+        assert said in capfd.readouterr().err and not Path("runs/indexes").exists()
+
+
 def test_another_model(demo: Demo, capfd: pytest.CaptureFixture[str]) -> None:
     assert demo("query=new", "heat=false") == 0
     assert demo("query=new", "heat=false", ckpt="b") == 2

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 from vpr import checkpoint
 from vpr.api import read_content
+from vpr.data.formats.layout import require_folder
 from vpr.data.workers import loader_workers
 from vpr.demo import about
-from vpr.demo.database import index_folder, open_index
+from vpr.demo.database import DATABASE, index_folder, open_index
 from vpr.demo.heat import heat_maker
 from vpr.demo.session import Session
 from vpr.engine.calibrate import calibration
@@ -42,33 +43,36 @@ def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
     describer = checkpoint.unpack(content, cfg.ckpt).to(device)
     describe = describe_fn(describer, device, cfg.precision)
     describe_paths = path_describer(describe, describer.preprocess, cfg.batch_size, workers)
-    index, change = open_index(
-        cfg.index.folder or index_folder(cfg.database, cfg.paths.runs),
-        cfg.database,
-        cfg.positions,
-        describe_paths,
-        describer.dim,
-        checkpoint.digest(content),
-        cfg.ckpt,
-        kind,
-        cfg.index.rebuild,
-    )
-    say(about.sentence(index, change))
+    model = checkpoint.digest(content)
+    require_folder(cfg.database, DATABASE)  # before a calibration, which comes before hours of describing
     known, reliability = None, ""
     if cfg.calibrate:
-        from vpr.demo.reliability_plot import reliability_html, write_png  # matplotlib, a second that others need not
-
         known = calibration(
             cfg.calibrate,
             Path(cfg.paths.runs) / "calibrations",
             describer,
-            index.model,
+            model,
             data=cfg.paths.data,
             precision=cfg.accept,
             numbers=cfg.precision,
             batch_size=cfg.batch_size,
             num_workers=workers,
         )
+    index, change = open_index(
+        cfg.index.folder or index_folder(cfg.database, cfg.paths.runs),
+        cfg.database,
+        cfg.positions,
+        describe_paths,
+        describer.dim,
+        model,
+        cfg.ckpt,
+        kind,
+        cfg.index.rebuild,
+    )
+    say(about.sentence(index, change))
+    if known:
+        from vpr.demo.reliability_plot import reliability_html, write_png  # matplotlib, a second that others need not
+
         say(known.sentence())
         reliability = reliability_html(known)
         write_png(known, Path(cfg.out) / "reliability.png")
