@@ -26,6 +26,8 @@ from vpr.models.describer import Describer
 from vpr.types import Features, PlaceBatch
 
 LOSS = Path(__file__).parents[2] / "conf" / "loss" / "multi_similarity.yaml"
+SPLITS = {"even": (4, 2), "uneven": (5, 3)}
+"""Places or tuples of the whole batch, and how many of them go to the first rank."""
 PARTS = {
     "backbone": {
         "_target_": "vpr.models.backbones.resnet.ResNet",
@@ -100,16 +102,18 @@ def single(case: Case) -> tuple[float, dict[str, torch.Tensor]]:
     return loss.item(), {name: p.grad for name, p in step.named_parameters()}
 
 
-def rank_main(rank: int, port: int, places: int, first: int, out: str) -> None:
+def rank_main(rank: int, port: int, out: str) -> None:
     os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo", rank=rank, world_size=2)
-    for name, (make, images, told) in cases(places, first).items():
-        parts = [x.split([first * len(x) // places, len(x) - first * len(x) // places])[rank] for x in (images, told)]
-        step = nn.parallel.DistributedDataParallel(make())
-        loss = step(*parts)
-        loss.backward()
-        torch.save((loss.item(), {n: p.grad for n, p in step.module.named_parameters()}), f"{out}/{name}{rank}.pt")
+    for split, (places, first) in SPLITS.items():
+        for name, (make, images, told) in cases(places, first).items():
+            parts = [x.tensor_split([first * len(x) // places])[rank] for x in (images, told)]
+            step = nn.parallel.DistributedDataParallel(make())
+            loss = step(*parts)
+            loss.backward()
+            gradients = {n: p.grad for n, p in step.module.named_parameters()}
+            torch.save((loss.item(), gradients), f"{out}/{split}-{name}{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -119,15 +123,22 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The loss and the gradients of each rank, split and case."""
+    folder = tmp_path_factory.mktemp("ranks")
+    mp.spawn(rank_main, (free_port(), str(folder)), nprocs=2)
+    return folder
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("places", "first"), [(4, 2), (5, 3)], ids=["even", "uneven"])
-def test_two_ranks_equal_one_process(tmp_path: Path, places: int, first: int):
-    mp.spawn(rank_main, (free_port(), places, first, str(tmp_path)), nprocs=2)
-    for case, content in cases(places, first).items():
+@pytest.mark.parametrize("split", SPLITS)
+def test_two_ranks_equal_one_process(saved: Path, split: str):
+    for case, content in cases(*SPLITS[split]).items():
         loss, gradients = single(content)
         assert loss > 0
         for rank in range(2):
-            rank_loss, rank_gradients = torch.load(tmp_path / f"{case}{rank}.pt")
+            rank_loss, rank_gradients = torch.load(saved / f"{split}-{case}{rank}.pt")
             assert rank_loss == pytest.approx(loss, rel=1e-5)
             for name, gradient in gradients.items():
                 assert gradient.norm() > 0, name
