@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from vpr.demo import article, pictures
 from vpr.demo.answers import Answer, Heat, Match, Position, Query
 from vpr.demo.page import page
 from vpr.retrieval.index_photos import Photos
@@ -153,6 +155,16 @@ def test_heat_colours_the_photo_that_has_it(read: Reader) -> None:
     hot, cold = (simplejpeg.decode_jpeg(base64.b64decode(source.partition(",")[2])) for source in painted)
     assert hot.shape == cold.shape == (180, 240, 3)
     assert (hot[90, 120].astype(int) > 150).all() and (cold < 10).all()  # a grey photo with full heat, a black one
+
+
+def test_a_second_page_reads_no_photo_that_is_unchanged(folder: Path, answers, photos, html, monkeypatch) -> None:
+    read: list[Path] = []
+    blank = np.zeros((2, 2, 3), np.uint8)
+    for module in (pictures, article):
+        monkeypatch.setattr(module, "thumbnail", lambda path, *size: read.append(path) or blank)
+    assert page(answers, photos, "again", {}) and read == []
+    os.utime(folder / "3.png", (1, 1))
+    assert page(answers, photos, "again", {}) and read == [folder / "3.png"]
 
 
 def test_counts_and_contents(html: str) -> None:

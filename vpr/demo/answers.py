@@ -48,7 +48,7 @@ class Match:
         return math.sqrt(max(0.0, 2 - 2 * self.similarity))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Heat:
     """What makes two photos similar: two maps, (h, w) float32 in 0..1 each, stretched over the whole photo."""
 
@@ -66,6 +66,7 @@ class Answer:
         confidence: probability that the first match is right; None without calibration.
         accepted: whether `confidence` reaches the threshold of the calibration; None without.
         heat: of the query and its first match, where it was asked for.
+        exact: whether an exact search has the same first match; None where it was not asked, or is exact itself.
     """
 
     query: Query
@@ -75,3 +76,4 @@ class Answer:
     confidence: float | None = None
     accepted: bool | None = None
     heat: Heat | None = None
+    exact: bool | None = None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
 from vpr.demo.answers import Answer, Heat, Match
 from vpr.demo.heat import overlay
 from vpr.demo.map import City
-from vpr.demo.pictures import Pictures, image, plain
+from vpr.demo.pictures import Pictures, image, jpeg, plain
 from vpr.demo.plane import apart, length
 from vpr.retrieval.examples import thumbnail
 
@@ -76,11 +81,18 @@ def _why(answer: Answer) -> str:
 
 def _heat(answer: Answer, heat: Heat) -> str:
     figures = []
-    for path, cells, what in (
-        (answer.query.path, heat.query, "the photo"),
-        (answer.matches[0].path, heat.match, "match 1"),
-    ):
-        painted = image(overlay(thumbnail(path, 180, 240), cells), f"Heat map over {what}")
-        figures.append(f"<figure>{painted}<figcaption>{what}</figcaption></figure>")
+    painted = _painted(heat, answer.query.path, answer.matches[0].path)
+    for source, what in zip(painted, ("the photo", "match 1"), strict=True):
+        figures.append(f"<figure>{image(source, f'Heat map over {what}')}<figcaption>{what}</figcaption></figure>")
     return f"""<details><summary>Why this answer</summary><div class="heat">{"".join(figures)}</div>
 <p class="soft">The brighter, the more a part of the photo has in common with the other one.</p></details>"""
+
+
+@lru_cache(maxsize=1024)  # a page is written again for each photo that comes
+def _painted(heat: Heat, query: Path, match: Path) -> tuple[str, str]:
+    """Addresses of both photos with their heat; that of an answer is kept with it."""
+
+    def paint(path: Path, cells: np.ndarray) -> str:
+        return jpeg(overlay(thumbnail(path, 180, 240), cells))
+
+    return paint(query, heat.query), paint(match, heat.match)

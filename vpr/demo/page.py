@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from vpr.demo.answers import Answer
 from vpr.demo.article import article, off, share
@@ -27,7 +28,7 @@ def page(answers: Sequence[Answer], photos: Photos, title: str, facts: Mapping[s
         title, facts: plain text; the facts stand on top, beside the counts.
         reliability: HTML, of the confidence in general.
     """
-    city, pictures = City.of(photos), Pictures()
+    city, pictures = _city(photos), Pictures()
     parts = [f"<h1>{plain(title)}</h1>", _facts(answers, facts)]
     contents = _contents(answers) if len(answers) > FEW else ""
     if city:
@@ -40,6 +41,11 @@ def page(answers: Sequence[Answer], photos: Photos, title: str, facts: Mapping[s
     articles = (article(number, answer, city, pictures) for number, answer in enumerate(answers, 1))
     parts.append(f"<section><h2>Answers</h2>{''.join(articles)}</section>")
     return html_page(readable(title), STYLE, f"<main>\n{''.join(parts)}\n</main>", SCRIPT + SORT)
+
+
+@lru_cache(maxsize=1)  # a page is written again for each photo that comes
+def _city(photos: Photos) -> City | None:
+    return City.of(photos)
 
 
 def _facts(answers: Sequence[Answer], facts: Mapping[str, str]) -> str:

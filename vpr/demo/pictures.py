@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+from functools import lru_cache
 from html import escape
 from pathlib import Path
 
@@ -29,16 +31,35 @@ def plain(text: str) -> str:
     return escape(readable(text), quote=True)
 
 
-def image(pixels: np.ndarray, alternative: str, attributes: str = "") -> str:
-    """Return an `<img>` that holds uint8 RGB as JPEG.
+def image(source: str, alternative: str, attributes: str = "") -> str:
+    """Return an `<img>`.
 
     Args:
+        source: its address, as of `jpeg`.
         alternative: what it shows, in words.
         attributes: HTML.
     """
-    jpeg = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=75, colorsubsampling="420")
-    source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
     return f'<img src="{source}" alt="{plain(alternative)}"{attributes}>'
+
+
+def jpeg(pixels: np.ndarray) -> str:
+    """Return an address that holds uint8 RGB itself, as JPEG."""
+    content = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=75, colorsubsampling="420")
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+
+
+def stamp(path: Path) -> tuple[int, int] | None:
+    """Size and time of change of a file, by which a picture of it is kept; None where it is gone."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)  # a page is written again for each photo that comes
+def _small(path: Path, stamp: tuple[int, int] | None) -> str:
+    return jpeg(thumbnail(path, 240, 320))
 
 
 class Pictures:
@@ -52,4 +73,4 @@ class Pictures:
         if path in self._shown:
             return f'<img data-same="{self._shown[path]}" alt="{plain(alternative)}">'
         self._shown[path] = f"photo{len(self._shown)}"
-        return image(thumbnail(path, 240, 320), alternative, f' id="{self._shown[path]}"')
+        return image(_small(path, stamp(path)), alternative, f' id="{self._shown[path]}"')
