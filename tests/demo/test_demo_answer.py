@@ -97,6 +97,9 @@ def test_a_compressed_kind_gives_the_similarities_of_descriptors(index: PlaceInd
     index.recode(Binary(bits=256, learned=False))
     coded = answer(index, asked, colours, k=2)
     assert [[m.name for m in a.matches] for a in coded] == [[m.name for m in a.matches] for a in exact]
+    assert {one.exact for one in coded + answer(index, [], colours)} == {None}
+    looked = answer(index, [*asked, Query("x", Path("gone.jpg"))], colours, k=2, compared=2)
+    assert [one.exact for one in looked] == [True, True, None, None]
     for one, other in zip(coded, exact, strict=True):
         assert one.matches[0].similarity == pytest.approx(other.matches[0].similarity, abs=1e-4)
 
@@ -112,3 +115,12 @@ def test_heat_of_the_first_match_where_both_can_be_read(index: PlaceIndex, asked
     assert [a.heat is None for a in warm] == [False, True, False, True]
     assert warm[0].heat is not None and warm[0].heat.match == 2
     assert warm[1] == found[1] and warm[3] == found[3]
+
+
+def test_a_first_match_that_codes_miss_is_counted(index: PlaceIndex, asked, colours, monkeypatch) -> None:
+    index.recode(Binary(bits=256, learned=False))
+    far = index.search(np.asarray(-index.descriptors[:1], np.float32).repeat(3, 0), 2)
+    whole = index.search
+    monkeypatch.setattr(index, "search", lambda d, k, exact=False: whole(d, k, True) if exact else far)
+    assert [one.exact for one in answer(index, asked, colours, k=2, compared=9)] == [False, False, False]
+    assert [one.exact for one in answer(index, [Query("x", Path("gone.jpg"))] * 3, colours, compared=9)] == [None] * 3

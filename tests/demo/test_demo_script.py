@@ -104,7 +104,9 @@ def test_all_that_is_written_and_said(demo: Demo, capfd: pytest.CaptureFixture[s
     assert not re.search(r"(src|href)=\"(http|//)", page)
 
     assert demo("query=new/q3.jpg", "heat=false", "index/kind=binary", "index.kind.learned=false") == 0
-    assert "described 0, kept 5" in capfd.readouterr().out
+    said = " ".join(capfd.readouterr().out.split())
+    assert "described 0, kept 5" in said
+    assert "sign512: the first match of 1 of 1 photos is that of the exact search." in said
     assert [row["rank"] for row in matches()] == list("12345") and matches()[0]["match"] == "3.jpg"
     content = json.loads(Path("out/matches.json").read_text())
     assert content["index"]["kind"] == "sign512"

@@ -31,11 +31,13 @@ def answer(
     k: int = 5,
     calibration: Calibration | None = None,
     show: bool = True,
+    compared: int = 0,
 ) -> list[Answer]:
     """Answer each query with its `k` most similar photos, of which it is none itself; `show` a bar.
 
     Args:
         describe_paths: of the model of the index, see `vpr.retrieval.index.path_describer`.
+        compared: of a compressed kind, so many first queries are searched exactly, too, see `Answer.exact`.
 
     Returns:
         one answer a query, in order; that of a file that cannot be read has an error and no matches.
@@ -52,6 +54,10 @@ def answer(
                 block = slice(low, low + BLOCK)
                 found = _search(index, np.asarray(descriptors[block]), own[block], max(k, WIDTH))
                 answers += _answers(index, queries[block], found, k, calibration)
+            if index.codes is not None and compared > 0:
+                best = _search(index, np.asarray(descriptors[:compared]), own[:compared], 1, exact=True).indices
+                for number, ((row,), one) in enumerate(zip(best.tolist(), answers, strict=False)):
+                    answers[number] = replace(one, exact=[match.row for match in one.matches[:1]] == [row])
                 if advance:
                     advance(len(queries[block]))
     return [Answer(a.query, error=bad[row]) if row in bad else a for row, a in enumerate(answers)]
@@ -87,11 +93,12 @@ def _own_rows(index: PlaceIndex, queries: Sequence[Query]) -> np.ndarray:
     return np.array([own(query.path) for query in queries], np.int64)
 
 
-def _search(index: PlaceIndex, descriptors: np.ndarray, own: np.ndarray, k: int) -> Neighbours:
+def _search(index: PlaceIndex, descriptors: np.ndarray, own: np.ndarray, k: int, exact: bool = False) -> Neighbours:
     """Find the k nearest of (Q, D), the rows `own` (Q,) left out."""
-    found = index.search(descriptors, k + 1 if index.codes is None else REFINED * k)
+    exact = exact or index.codes is None
+    found = index.search(descriptors, k + 1 if exact else REFINED * k, exact)
     similarities, rows = found.similarities, found.indices
-    if index.codes is not None:
+    if not exact:
         similarities = np.stack(
             [index.descriptors[near].astype(np.float32) @ query for near, query in zip(rows, descriptors, strict=True)]
         )

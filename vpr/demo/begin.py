@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SETTINGS = ("query", "positions", "k", "calibrate", "accept", "every", "heat", "watch", "batch_size", "precision")
+COMPARED = 1000  # queries that are searched exactly, too
 
 
 def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
@@ -91,4 +92,5 @@ def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
         heat_maker(describer, device) if cfg.heat else None,
         cfg.page_queries,
         cfg.watch,
+        0 if cfg.watch else COMPARED,  # not for each photo that comes
     )

@@ -36,6 +36,7 @@ class Session:
         calibration: of that model; None: answers have no confidence.
         heat: makes heat maps of two photos; None: none are shown.
         shown: queries in the page, and so those with heat maps.
+        compared: of a compressed kind, so many queries are searched exactly, too, to tell how often it agrees.
         newest_first: show the last answers, the newest on top, instead of the first.
     """
 
@@ -51,11 +52,12 @@ class Session:
     heat: Callable[[Path, Path], Heat] | None = None
     shown: int = 200
     newest_first: bool = False
+    compared: int = 0
     answers: dict[str, Answer] = field(default_factory=dict)
 
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries; one that was asked before is answered anew, and is the newest."""
-        found = answer(self.index, queries, self.describe_paths, self.k, self.calibration)
+        found = answer(self.index, queries, self.describe_paths, self.k, self.calibration, compared=self.compared)
         if self.heat:
             free = slice(-self.shown, None) if self.newest_first else slice(max(0, self.shown - len(self.answers)))
             found[free] = with_heat(found[free], self.heat)
@@ -88,7 +90,13 @@ class Session:
             said += f", {sum(one.accepted is True for one in answers):,} accepted"
         unread = f" {len(bad):,} cannot be read (first: {bad[0].error.rstrip('.')})." if bad else ""
         few = f" Page and strips show {self.shown:,} of them (page_queries)." if len(answers) > self.shown else ""
-        return f"{said}.{unread} The page is {self.page}; matches.csv, matches.json and strips are beside it.{few}"
+        beside = "matches.csv, matches.json and strips are beside it."
+        return f"{said}.{unread} The page is {self.page}; {beside}{few}{self._agreement()}"
+
+    def _agreement(self) -> str:
+        same = [one.exact for one in self.answers.values() if one.exact is not None]
+        kind, known = self.index.kind.id, f"{sum(same):,} of {len(same):,} photos"
+        return f" {kind}: the first match of {known} is that of the exact search." if same else ""
 
     def check_answered(self) -> None:
         """Raise DataError where no query could be read."""
