@@ -60,11 +60,14 @@ def main() -> None:
             print(f"| {protocol} | {name} | {seed} | {result.dim:,} | {recalls} | {', '.join(gains)} |")
 
 
-def walks(data: Path, root: Path) -> list[RetrievalSet]:
-    """Write a .mat of each pair of walks below `root`, beside links to the photos, and read the sets from them."""
+def walks(data: Path, root: Path, every: int = 1) -> list[RetrievalSet]:
+    """Write a .mat of each pair of walks below `root`, beside links to the photos, and read the sets from them.
+
+    Of `every` so many frames there is one.
+    """
     index = pd.read_csv(data / "gardens_point" / "index.csv").assign(**{POSITION[1]: 0.0})
     index[POSITION[0]] = index.frame.astype(float)
-    by_walk = {name: rows for name, rows in index.groupby("condition")}
+    by_walk = dict(iter(index[index.frame % every == 0].groupby("condition")))
     for side in ("images", "queries"):
         (root / side).symlink_to((data / "gardens_point").absolute())
     sets = []
@@ -72,7 +75,7 @@ def walks(data: Path, root: Path) -> list[RetrievalSet]:
         album = Album(root, by_walk[DATABASE], by_walk[walk])
         write_mat(root / f"{walk}.mat", "test", album, list(album.database.path), list(album.queries.path))
         name = f"gardens-point-{walk}-{DATABASE}@{RADIUS}m".replace("_", "-")
-        sets.append(dbstruct.read(root, f"{walk}.mat", Protocol(name, 200, 200), radius=RADIUS))
+        sets.append(dbstruct.read(root, f"{walk}.mat", Protocol(name, 200 // every, 200 // every), radius=RADIUS))
     return sets
 
 

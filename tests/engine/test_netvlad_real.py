@@ -39,11 +39,11 @@ def test_frames_as_positions_are_the_walks_that_the_index_names(benchmark: Modul
 
 @pytest.mark.slow
 def test_netvlad_after_clustering_beats_gem_and_random_centres(benchmark: ModuleType, shared: Path, tmp_path: Path):
-    night = benchmark.walks(shared / "data", tmp_path)[:1]
+    night = benchmark.walks(shared / "data", tmp_path, every=2)[:1]
     words = ["backbone=tf_efficientnet_lite0", "backbone.weights=package", "backbone.crop=[5,6]"]
-    words += ["image.size=[120,160]", "clusters=16", "iterations=20", "num_workers=1"]
+    words += ["image.size=[96,128]", "clusters=16", "iterations=10", "num_workers=0"]
     found = benchmark.measure(tmp_path, words, [0], night)
-    assert read_clusters(next(tmp_path.rglob("*.hdf5"))).settings["photos"] == 200  # the database, and no query
+    assert read_clusters(next(tmp_path.rglob("*.hdf5"))).settings["photos"] == 100  # the database, and no query
     gem, random, clustered = (result[night[0].protocol.id] for result in found.values())
     assert clustered.dim == random.dim == 16 * gem.dim
-    assert clustered.recalls[1] > max(gem.recalls[1], random.recalls[1]), [each.recalls for each in found.values()]
+    assert clustered.recalls[1] > max(gem.recalls[1], random.recalls[1]) + 0.1, found
