@@ -16,7 +16,7 @@ from vpr.retrieval.index_photos import Photos
 from vpr.viz_html import html_page
 
 FEW = 3
-"""So many answers need no table of contents."""
+"""So many answers need no table of contents, and no map of all: each has a map of its own."""
 EMPTY = '<td class="n" data-value=""></td>'
 
 
@@ -30,10 +30,11 @@ def page(answers: Sequence[Answer], photos: Photos, title: str, facts: Mapping[s
     """
     city, pictures = _city(photos), Pictures()
     parts = [f"<h1>{plain(title)}</h1>", _facts(answers, facts)]
-    contents = _contents(answers) if len(answers) > FEW else ""
-    if city:
+    many = len(answers) > FEW
+    contents = _contents(answers) if many else ""
+    if city and many:
         parts.append(f'<div class="top">{_map(answers, city)}{contents}</div>')
-    else:
+    elif not city:
         parts.append(f'{contents}<p class="soft">There is no map: the photos of the database have no positions.</p>')
     if reliability:
         parts.append(f'<section><h2>How far the confidence can be trusted</h2><div class="card">{reliability}</div>'
