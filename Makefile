@@ -46,7 +46,7 @@ weak: $(READY) ## train on a drawn city from positions alone; distil by WAKD: < 
 	$(BIN)/python $(ONCE) experiment=weak_toycity_student seed=$(SEED) hydra.sweep.subdir=alone-seed$(SEED)
 	$(BIN)/python $(ONCE) experiment=wakd_toycity seed=$(SEED) hydra.sweep.subdir=wakd-seed$(SEED) \
 	  distillation.teacher.ckpt=runs/weak/teacher/best.ckpt
-	for run in teacher alone-seed$(SEED) wakd-seed$(SEED); do \
+	for run in alone-seed$(SEED) wakd-seed$(SEED); do \
 	  $(BIN)/python evaluate.py ckpt=runs/weak/$$run/best.ckpt $(WEAK) out=runs/weak/$$run/evaluation || exit; done
 	@$(BIN)/python benchmarks/weak_toycity.py --seed $(SEED)
 

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 KS = ("R@1", "R@5", "R@10")
-BEFORE, AFTER = "summary.json", "evaluation/metrics.json"
-STAGES = (  # what it is called, its run, where its recalls are
-    ("teacher, clustered", "teacher", BEFORE),
-    ("teacher, trained", "teacher", AFTER),
-    ("student, clustered", "alone-seed{seed}", BEFORE),
-    ("student, trained alone", "alone-seed{seed}", AFTER),
-    ("student, trained with wakd", "wakd-seed{seed}", AFTER),
+TRAINING, EVALUATION = "summary.json", "evaluation/metrics.json"
+STAGES = (  # what it is called, its run, the file and the key with its recalls
+    ("teacher, clustered", "teacher", TRAINING, "before"),
+    ("teacher, trained", "teacher", TRAINING, "recalls"),
+    ("student, clustered", "alone-seed{seed}", TRAINING, "before"),
+    ("student, trained alone", "alone-seed{seed}", EVALUATION, "recalls"),
+    ("student, trained with wakd", "wakd-seed{seed}", EVALUATION, "recalls"),
 )
 
 
@@ -38,9 +38,9 @@ class Row(NamedTuple):
 def rows(runs: Path, seed: int) -> list[Row]:
     """Read what `make weak` has left in its folder, in the order of the stages."""
     found = []
-    for stage, run, file in STAGES:
+    for stage, run, file, key in STAGES:
         for protocol, measured in _sets(runs / run.format(seed=seed) / file).items():
-            found.append(Row(protocol, stage, measured["before" if file == BEFORE else "recalls"]))
+            found.append(Row(protocol, stage, measured[key]))
     return found
 
 

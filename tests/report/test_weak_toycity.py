@@ -26,11 +26,11 @@ def recalls(first: float) -> dict[str, float]:
     return {"R@1": first, "R@5": first + 0.1, "R@10": first + 0.2}
 
 
-def leave(runs: Path, run: str, before: float, after: float) -> None:
+def leave(runs: Path, run: str, before: float, trained: float, evaluated: float) -> None:
     (runs / run / "evaluation").mkdir(parents=True)
     for file, content in (
-        ("summary.json", {"recalls": recalls(0.9), "before": recalls(before)}),
-        ("evaluation/metrics.json", {"recalls": recalls(after)}),
+        ("summary.json", {"recalls": recalls(trained), "before": recalls(before)}),
+        ("evaluation/metrics.json", {"recalls": recalls(evaluated)}),
     ):
         (runs / run / file).write_text(json.dumps({"sets": {ID: content}}))
 
@@ -39,8 +39,9 @@ def leave(runs: Path, run: str, before: float, after: float) -> None:
 def test_stages(
     table: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], taught: float, code: int | None
 ) -> None:
-    for run, before, after in (("teacher", 0.5, 0.75), ("alone-seed3", 0.0625, 0.125), ("wakd-seed3", 0.0625, taught)):
-        leave(tmp_path, run, before, after)
+    leave(tmp_path, "teacher", 0.5, 0.75, 0.9)
+    leave(tmp_path, "alone-seed3", 0.0625, 0.9, 0.125)
+    leave(tmp_path, "wakd-seed3", 0.9, 0.9, taught)
     assert [row.recalls["R@1"] for row in table.rows(tmp_path, 3)] == [0.5, 0.75, 0.0625, 0.125, taught]
     words = ["--runs", str(tmp_path), "--seed", "3", "--require"]
     if code is None:
