@@ -44,8 +44,8 @@ def main(cfg: DictConfig) -> None:
     if answers:
         console.print(table(answers))
     say(session.sentence(time.perf_counter() - start))
-    if cfg.open:
-        webbrowser.open(session.page.absolute().as_uri())
+    if cfg.open and not webbrowser.open(session.page.absolute().as_uri()):
+        say("No browser could be started here: open the page by hand.")
     if not cfg.watch:
         session.check_answered()
         return

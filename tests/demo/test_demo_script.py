@@ -181,11 +181,15 @@ def test_watch_answers_what_comes_until_ctrl_c(
     assert "Answers cannot be written to out=out (" in said and "The watch goes on." in said
 
 
-def test_open_shows_the_page(demo: Demo, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("there", [True, False])
+def test_open_shows_the_page(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], there: bool
+) -> None:
     opened: list[str] = []
-    monkeypatch.setattr(webbrowser, "open", opened.append)
+    monkeypatch.setattr(webbrowser, "open", lambda address: opened.append(address) or there)
     assert demo("query=new/q1.jpg", "heat=false", "--open") == 0
     assert opened == [Path("out/index.html").absolute().as_uri()]
+    assert ("No browser" in capsys.readouterr().out) is not there
 
 
 @pytest.mark.parametrize("kind", sorted(path.stem for path in (ROOT / "conf/index/kind").glob("*.yaml")))
