@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from html import escape
-
-import simplejpeg
 
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.examples import Example, Shot, thumbnail
-from vpr.viz_html import html_page
+from vpr.viz_html import html_page, jpeg_address
 
 STYLE = """
 :root { color-scheme: light; --right: #1a7f37; --wrong: #cf222e; --line: #d0d7de; --soft: #57606a; }
@@ -75,8 +72,7 @@ def _article(example: Example) -> str:
 
 
 def _figure(shot: Shot) -> str:
-    jpeg = simplejpeg.encode_jpeg(thumbnail(shot.path, 240, 320), quality=80, colorsubsampling="420")
-    source = f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
+    source = jpeg_address(thumbnail(shot.path, 240, 320))
     alternative = escape(f"{shot.caption}: {shot.path.name}", quote=True)
     image = f'<img src="{source}" alt="{alternative}">'
     return f'<figure class="{KIND[shot.right]}">{image}<figcaption>{escape(shot.caption)}</figcaption></figure>'

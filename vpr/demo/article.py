@@ -10,9 +10,10 @@ import numpy as np
 from vpr.demo.answers import Answer, Heat, Match
 from vpr.demo.heat import overlay
 from vpr.demo.map import City
-from vpr.demo.pictures import Pictures, image, jpeg, plain
+from vpr.demo.pictures import Pictures, image, plain
 from vpr.demo.plane import apart, length
 from vpr.retrieval.examples import thumbnail
+from vpr.viz_html import jpeg_address
 
 KEY = """<p class="key"><span><b style="color:var(--dot)">●</b> database</span>
 <span><b style="color:var(--blue)">1</b> match</span><span><b style="color:var(--ring)">◯</b> estimate</span>{}</p>"""
@@ -93,6 +94,6 @@ def _painted(heat: Heat, query: Path, match: Path) -> tuple[str, str]:
     """Addresses of both photos with their heat; that of an answer is kept with it."""
 
     def paint(path: Path, cells: np.ndarray) -> str:
-        return jpeg(overlay(thumbnail(path, 180, 240), cells))
+        return jpeg_address(overlay(thumbnail(path, 180, 240), cells))
 
     return paint(query, heat.query), paint(match, heat.match)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from functools import lru_cache
 from html import escape
 from pathlib import Path
 
-import numpy as np
-import simplejpeg
-
 from vpr.retrieval.examples import thumbnail
+from vpr.viz_html import jpeg_address
 
 # A photo stands in the page once; where it is shown again, its address is copied.
 SCRIPT = """
@@ -35,17 +32,11 @@ def image(source: str, alternative: str, attributes: str = "") -> str:
     """Return an `<img>`.
 
     Args:
-        source: its address, as of `jpeg`.
+        source: its address, as of `jpeg_address`.
         alternative: what it shows, in words.
         attributes: HTML.
     """
     return f'<img src="{source}" alt="{plain(alternative)}"{attributes}>'
-
-
-def jpeg(pixels: np.ndarray) -> str:
-    """Return an address that holds uint8 RGB itself, as JPEG."""
-    content = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=75, colorsubsampling="420")
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
 
 
 def stamp(path: Path) -> tuple[int, int] | None:
@@ -59,7 +50,7 @@ def stamp(path: Path) -> tuple[int, int] | None:
 
 @lru_cache(maxsize=4096)  # a page is written again for each photo that comes
 def _small(path: Path, stamp: tuple[int, int] | None) -> str:
-    return jpeg(thumbnail(path, 240, 320))
+    return jpeg_address(thumbnail(path, 240, 320))
 
 
 class Pictures:
