@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import math
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from vpr.report.plots import SIZE, STYLE
+from vpr.report.plots import SIZE, STYLE, svg
 from vpr.retrieval.calibrated import Calibrated
 from vpr.retrieval.reliability import calibration_error, precision_recall, reliability
 
@@ -29,7 +28,10 @@ def reliability_html(found: Calibrated) -> str:
 
     Nothing else is needed to show them: they are SVG inside the text.
     """
-    images = [_svg(draw, found, alternative) for draw, alternative in _plots(found)]
+    images = []
+    for draw, alternative in _plots(found):
+        attributes = f' style="{IMAGE}" title="{escape(alternative, quote=True)}"'
+        images.append(svg(draw, alternative, attributes=attributes))
     return f"<p>{escape(found.sentence())}</p>\n<div>{''.join(images)}</div>"
 
 
@@ -40,17 +42,17 @@ def write_png(found: Calibrated, path: Path) -> None:
         figure = Figure(figsize=(2 * SIZE[0], SIZE[1] + 0.3), layout="constrained", dpi=130)
         FigureCanvasAgg(figure)
         for axes, (draw, _) in zip(figure.subplots(1, 2), _plots(found), strict=True):
-            draw(axes, found)
+            draw(axes)
         figure.suptitle(f"{found.protocol}: {len(found.right):,} queries, none learned from", fontsize=9)
         figure.savefig(path)
 
 
-Draw = Callable[[Axes, Calibrated], None]
-
-
-def _plots(found: Calibrated) -> list[tuple[Draw, str]]:
+def _plots(found: Calibrated) -> list[tuple[Callable[[Axes], None], str]]:
     name = found.protocol
-    return [(_draw_curve, f"{name}: precision against recall"), (_draw_bins, f"{name}: confidence against share right")]
+    return [
+        (partial(_draw_curve, found=found), f"{name}: precision against recall"),
+        (partial(_draw_bins, found=found), f"{name}: confidence against share right"),
+    ]
 
 
 def _draw_curve(axes: Axes, found: Calibrated) -> None:
@@ -83,14 +85,3 @@ def _draw_bins(axes: Axes, found: Calibrated) -> None:
     error = calibration_error(found.confidence, found.right)
     axes.set_title(f"expected calibration error {error:.3f}; larger dots: more answers", loc="left")
     axes.grid(True)
-
-
-def _svg(draw: Draw, found: Calibrated, alternative: str) -> str:
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=SIZE, layout="constrained")
-        draw(figure.add_subplot(), found)
-        text = io.BytesIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    source = base64.b64encode(text.getvalue()).decode()
-    shown = escape(alternative, quote=True)
-    return f'<img style="{IMAGE}" src="data:image/svg+xml;base64,{source}" alt="{shown}" title="{shown}">'

@@ -62,7 +62,7 @@ def recall_against(cost: str, number: Callable[[Run], float], protocol: str, run
         axes.set(xlabel=cost, ylabel="R@1, %")
         axes.grid(True)
 
-    return _svg(draw, f"{protocol}: R@1 against {cost}")
+    return svg(draw, f"{protocol}: R@1 against {cost}")
 
 
 def gain_of_each_pair(protocol: str, found: Sequence[Gain], marks: Marks) -> str:
@@ -88,7 +88,7 @@ def gain_of_each_pair(protocol: str, found: Sequence[Gain], marks: Marks) -> str
         axes.spines["left"].set_visible(False)
         axes.grid(True, axis="x")
 
-    return _svg(draw, f"{protocol}: gain of distillation in points of R@1", (SIZE[0], 0.75 + height * len(found)))
+    return svg(draw, f"{protocol}: gain of distillation in points of R@1", (SIZE[0], 0.75 + height * len(found)))
 
 
 def curves(protocol: str, lines: Sequence[tuple[Run, Curve]], marks: Marks) -> str:
@@ -102,7 +102,7 @@ def curves(protocol: str, lines: Sequence[tuple[Run, Curve]], marks: Marks) -> s
         axes.set(xlabel="optimiser steps", ylabel="R@1, %" if protocol else "training loss")
         axes.grid(True)
 
-    return _svg(draw, f"{protocol}: R@1 over optimiser steps" if protocol else "training loss over optimiser steps")
+    return svg(draw, f"{protocol}: R@1 over optimiser steps" if protocol else "training loss over optimiser steps")
 
 
 def _scale_x(axes: Axes, numbers: Sequence[float]) -> None:
@@ -121,7 +121,8 @@ def _shortened(name: str, longest: int = 72) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
 
 
-def _svg(draw: Callable[[Axes], None], alternative: str, size: tuple[float, float] = SIZE) -> str:
+def svg(draw: Callable[[Axes], None], alternative: str, size: tuple[float, float] = SIZE, attributes: str = "") -> str:
+    """Return an `<img>` that holds what `draw` draws; `attributes` are HTML, size is in inches."""
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
@@ -129,4 +130,4 @@ def _svg(draw: Callable[[Axes], None], alternative: str, size: tuple[float, floa
         text = io.BytesIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
     source = base64.b64encode(text.getvalue()).decode()
-    return f'<img src="data:image/svg+xml;base64,{source}" alt="{escape(alternative, quote=True)}">'
+    return f'<img src="data:image/svg+xml;base64,{source}" alt="{escape(alternative, quote=True)}"{attributes}>'
