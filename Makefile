@@ -39,7 +39,7 @@ STUDENT := backbone=resnet18 backbone.weights=none 'backbone.crop=[4]' 'image.si
 ONCE := train.py -m hydra.sweep.dir=runs/weak
 
 weak: $(READY) ## train on a drawn city from positions alone; distil by WAKD: < 10 minutes on two cores (SEED=1)
-	$(BIN)/python -m vpr.data.toycity.layouts "$${VPR_DATA:-data}" --city
+	$(BIN)/python -m vpr.toycity.layouts "$${VPR_DATA:-data}" --city
 	$(BIN)/python cluster.py $(WEAK) clusters=16 backbone=tf_efficientnet_lite0 backbone.weights=package 'backbone.crop=[5,6]'
 	$(BIN)/python $(ONCE) experiment=weak_toycity hydra.sweep.subdir=teacher
 	$(BIN)/python cluster.py $(WEAK) clusters=16 $(STUDENT) seed=$(SEED) overwrite=true
@@ -65,7 +65,7 @@ report: $(READY) ## one page that compares runs: make report RUNS=multirun/DATE 
 	$(BIN)/python -m vpr.report $(RUNS) $(ARGS)
 
 data-check: $(READY) ## list all data sets, found or not: make data-check [DATA=pitts30k] [ARGS=paths.data=/disk]
-	@$(BIN)/python -m vpr.engine.data_check $(if $(DATA),"dataset=$(DATA)") $(ARGS)
+	@$(BIN)/python -m vpr.catalog $(if $(DATA),"dataset=$(DATA)") $(ARGS)
 
 lint: $(READY) ## check style (ruff) and types (mypy)
 	$(BIN)/ruff check .

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from vpr.config.app import app
-from vpr.config.clusters import training_side
+from vpr.cli.app import app
+from vpr.cli.cluster_command import training_side
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @app(config_name="cluster")
 def main(cfg: DictConfig) -> None:
     """Describe training photos, cluster their local descriptors, write the file."""
-    from vpr.engine.cluster import make_clusters
+    from vpr.training.clusters import make_clusters
 
     make_clusters(cfg)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from vpr.config.app import app
+from vpr.cli.app import app
 
 
 @app(config_name="demo")
@@ -23,11 +23,10 @@ def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
     from vpr.demo import queries
-    from vpr.demo.begin import begin
-    from vpr.demo.pictures import readable
-    from vpr.demo.session import table
-    from vpr.demo.watch import new_files, stamps
+    from vpr.demo.app import begin, table
+    from vpr.demo.queries import new_files, stamps
     from vpr.errors import DataError
+    from vpr.pages.thumbnails import readable
 
     start, console, query = time.perf_counter(), Console(), Path(cfg.query)
 

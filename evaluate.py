@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from vpr.config.app import app
+from vpr.cli.app import app
 
 if TYPE_CHECKING:
     import torch
@@ -30,14 +30,17 @@ def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
     from rich.console import Console
 
-    from vpr import checkpoint, report, viz
-    from vpr.data.workers import loader_workers
-    from vpr.engine.build import evaluation_sets, plain
-    from vpr.engine.gallery import load_gallery, model_name
-    from vpr.engine.pca import with_pca
+    from vpr import checkpoint, report
+    from vpr.catalog.resolve import evaluation_sets
+    from vpr.checkpoint import model_name
+    from vpr.cli.compose import plain
+    from vpr.data.loading import loader_workers
+    from vpr.evaluation.gallery import load_gallery
+    from vpr.evaluation.pca import with_pca
     from vpr.models.costs import measure
-    from vpr.retrieval.describe import describe_fn
+    from vpr.report import matches
     from vpr.retrieval.evaluate import evaluate
+    from vpr.retrieval.extractor import describe_fn
 
     rerank = instantiate(cfg.rerank) if cfg.rerank else None
     with process_group(cfg.device) as device:
@@ -81,7 +84,7 @@ def main(cfg: DictConfig) -> None:
         report.write(results, out, settings, costs)
         for result in results:
             console.print(report.table(result))
-            viz.write(result, out, cfg.seed)
+            matches.write(result, out, cfg.seed)
         console.print(costs.sentence(), highlight=False, soft_wrap=True)
         console.print(f"metrics.json, predictions.csv and pictures of hits and misses are in {out}", soft_wrap=True)
 
@@ -91,8 +94,8 @@ def process_group(device: str) -> Iterator[torch.device]:
     """Yield this rank's device, with a process group around it where torchrun has started several ranks."""
     import torch.distributed as dist
 
-    from vpr.retrieval.describe import pick_device
-    from vpr.retrieval.ranks import PATIENCE
+    from vpr.distributed import PATIENCE
+    from vpr.retrieval.extractor import pick_device
 
     chosen = pick_device(device)
     if RANKS == 1:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 
-from vpr.config.app import app
+from vpr.cli.app import app
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 @app(config_name="train")
 def main(cfg: DictConfig) -> float | None:
     """Train as configured; the best recall@1 is returned, for Hydra's sweepers."""
-    from vpr.config.generations import train_earlier_generations_first
-    from vpr.config.teacher import train_teacher_first
+    from vpr.cli.sweeps.prerequisites import train_earlier_generations_first, train_teacher_first
 
     train_teacher_first(cfg)
     train_earlier_generations_first(cfg)
-    from vpr.engine.fit import fit
+    from vpr.training.run import fit
 
     return fit(cfg, Path(HydraConfig.get().runtime.output_dir))
 

@@ -23,20 +23,27 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from vpr import checkpoint
-from vpr.config.compose import compose
+from vpr.catalog.resolve import evaluation_sets
+from vpr.cli.compose import compose, plain
 from vpr.data.formats import pairs
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.data.toycity.dataset import test_set
 from vpr.demo.reliability_plot import write_png
-from vpr.engine.build import evaluation_sets, plain
-from vpr.models.build import build_describer
-from vpr.models.describer import Describer
-from vpr.retrieval.calibrated import Calibrated, calibrated, known_answers
-from vpr.retrieval.confidence import WIDTH, Calibration
-from vpr.retrieval.describe import describe_fn
+from vpr.models.describer import Describer, build_describer
+from vpr.retrieval.calibration import (
+    WIDTH,
+    Calibrated,
+    Calibration,
+    by_chance,
+    calibrated,
+    calibration_error,
+    interval,
+    known_answers,
+    precision_recall,
+)
 from vpr.retrieval.evaluate import Evaluation, evaluate
-from vpr.retrieval.reliability import by_chance, calibration_error, interval, precision_recall
+from vpr.retrieval.extractor import describe_fn
 from vpr.retrieval.search import Neighbours
+from vpr.toycity.dataset import test_set
 from vpr.types import Protocol
 
 MOST, WANTED = 0.05, 0.95

@@ -34,21 +34,19 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from vpr.data.grouping import group_by_place
+from vpr.catalog.photos import Photos
+from vpr.data.places import group_by_place
 from vpr.data.retrieval_set import ImageDataset, collate_images
-from vpr.distill.cache import CachedTeacher
+from vpr.distill.cached_teacher import CachedTeacher
+from vpr.distill.descriptor_cache import TargetFile
 from vpr.distill.distiller import Distiller
-from vpr.distill.outputs import Shape
-from vpr.distill.target_file import TargetFile
-from vpr.distill.teacher import Teacher
+from vpr.distill.teacher import Shape, Teacher
 from vpr.distill.terms.descriptor import Descriptor
 from vpr.distill.terms.similarity import Similarity
-from vpr.engine.module import TrainingModule
-from vpr.engine.photos import Photos
-from vpr.engine.target_build import TargetBuild
 from vpr.losses.objective import PlacesObjective
-from vpr.models.build import build_describer
-from vpr.models.describer import Describer
+from vpr.models.describer import Describer, build_describer
+from vpr.training.module import TrainingModule
+from vpr.training.teacher_cache import TargetBuild
 from vpr.types import PlaceBatch
 
 GEM = {"_target_": "vpr.models.aggregators.gem.GeM"}

@@ -20,16 +20,16 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from benchmarks.index_recall import measure
 from vpr import checkpoint
-from vpr.config.compose import compose
+from vpr.catalog.resolve import evaluation_sets
+from vpr.cli.compose import compose
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.data.toycity.dataset import test_set
-from vpr.engine.build import evaluation_sets
 from vpr.errors import ConfigError
-from vpr.retrieval.describe import describe_fn
-from vpr.retrieval.index import DescribePaths, Photos, PlaceIndex, path_describer
-from vpr.retrieval.index_kinds import PQ, Binary, Exact
-from vpr.retrieval.index_recall import measure
+from vpr.retrieval.extractor import describe_fn
+from vpr.retrieval.index.codecs import PQ, Binary, Exact
+from vpr.retrieval.index.place_index import DescribePaths, Photos, PlaceIndex, path_describer
+from vpr.toycity.dataset import test_set
 
 KINDS = (Exact(), PQ(64), PQ(64, rotate=True), PQ(32), PQ(16), Binary(512), Binary(512, learned=False))
 LEAST = 0.97

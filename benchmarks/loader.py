@@ -29,9 +29,9 @@ from torchvision.transforms.autoaugment import _apply_op
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from vpr.data.augment import OPERATIONS, RandAugment
 from vpr.data.images import decode
 from vpr.data.places import Places, PlacesDataset, collate_places
-from vpr.data.randaugment import OPERATIONS, RandAugment
 from vpr.data.retrieval_set import ImageDataset
 from vpr.data.transforms import Augment, EvalTransform, TrainTransform
 from vpr.types import Draw, Preprocess

@@ -87,7 +87,7 @@ def tuples(folder: Path, gallery: int, queries: int, asked: int) -> dict[str, fl
 
 def reciprocal(folder: Path, gallery: int, queries: int, asked: int) -> dict[str, float]:
     """Make the lists and weights of all photos, then the distances of some queries to their positives."""
-    from vpr.retrieval.reciprocal import KReciprocal, jaccard
+    from vpr.retrieval.kreciprocal import KReciprocal, jaccard
 
     before, (photos, wanted, positives) = resident("VmRSS"), read(folder, asked)
     began, spent = time.perf_counter(), time.process_time()

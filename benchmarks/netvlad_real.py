@@ -19,19 +19,16 @@ import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor, nn
 
-from vpr.config.compose import compose
+from vpr.cli.compose import compose, plain
 from vpr.data.formats import dbstruct
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.data.toycity.layouts.album import POSITION, Album
-from vpr.data.toycity.layouts.mat import write_mat
-from vpr.engine.build import plain
-from vpr.engine.cluster import make_clusters
 from vpr.models.aggregators.netvlad import NetVLAD
-from vpr.models.build import build_describer
-from vpr.retrieval.describe import describe_fn
-from vpr.retrieval.extract import extract, image_loader
+from vpr.models.describer import build_describer
+from vpr.retrieval.extractor import describe_fn, extract, image_loader
 from vpr.retrieval.metrics import paired_interval
-from vpr.retrieval.score import Evaluation, score
+from vpr.retrieval.scoring import Evaluation, score
+from vpr.toycity.layouts.album import POSITION, Album, write_mat
+from vpr.training.clusters import make_clusters
 from vpr.types import Features, Protocol
 
 DATABASE, QUERIES = "day_right", ("night_right", "day_left")

@@ -62,9 +62,8 @@ def work(path: Path, dim: int) -> dict[str, float]:
     """Fit components and apply them to the same descriptors; say how far they are from orthonormal, and from numpy."""
     import torch
 
-    from vpr.retrieval.components import principal_components
+    from vpr.retrieval.pca import from_components, principal_components
     from vpr.retrieval.search import blocks
-    from vpr.retrieval.whitening import from_components
 
     descriptors = np.load(path, mmap_mode="r")
     before, began, spent = resident("VmRSS"), time.perf_counter(), time.process_time()

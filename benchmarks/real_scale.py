@@ -68,9 +68,12 @@ def evaluation(name: str, mats: Path) -> dict[str, Any]:
     """Score random descriptors of one set; tell seconds, gigabytes and what came out."""
     from hydra.utils import instantiate
 
-    from vpr.config.compose import compose
-    from vpr.data.formats import dbstruct, tokyo_tm  # noqa: F401  imports stay outside the clock
-    from vpr.retrieval.score import score
+    from vpr.cli.compose import compose
+    from vpr.data.formats import (
+        dbstruct,
+        tokyo_tm,  # noqa: F401  imports stay outside the clock
+    )
+    from vpr.retrieval.scoring import score
     from vpr.types import Protocol
 
     def read() -> Any:
@@ -118,7 +121,7 @@ file.flush()
 
 def positions(name: str, mats: Path) -> dict[str, Any]:
     """Find the positives of 1,000 queries among 2.8 M positions; tell seconds, gigabytes and how many there are."""
-    from vpr.data.positives import positives_within
+    from vpr.data.retrieval_set import positives_within
 
     rng = np.random.default_rng(0)
     panoramas = rng.uniform(0, SIDE, (-(-POSITIONS // CUTS), 2))

@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from vpr import checkpoint
-from vpr.config.compose import compose
-from vpr.engine.build import evaluation_sets, plain
-from vpr.engine.fit import fit
-from vpr.models.build import build_describer
-from vpr.retrieval.describe import describe_fn
+from vpr.catalog.resolve import evaluation_sets
+from vpr.cli.compose import compose, plain
+from vpr.models.describer import build_describer
 from vpr.retrieval.evaluate import Evaluation, evaluate
+from vpr.retrieval.extractor import describe_fn
 from vpr.retrieval.metrics import paired_interval
+from vpr.training.run import fit
 
 GEM = {"_target_": "vpr.models.aggregators.gem.GeM"}
 

@@ -13,7 +13,7 @@ import argparse
 import wandb_workspaces.reports.v2 as wr
 import wandb_workspaces.workspaces as ws
 
-from vpr.engine.wandb_summary import protocol_name
+from vpr.training.loggers import protocol_name
 
 COSTS = {
     "latency_ms": "latency, ms an image",

@@ -16,7 +16,7 @@ from PIL import Image
 import vpr
 from vpr import checkpoint
 from vpr.errors import CheckpointError, DataError
-from vpr.models.build import build_describer
+from vpr.models.describer import build_describer
 
 REPO = Path(__file__).parents[1]
 CONFIG = {

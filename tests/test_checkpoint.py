@@ -16,7 +16,7 @@ from vpr import checkpoint
 from vpr.errors import CheckpointError
 from vpr.interop.mixvpr import convert
 from vpr.models import weights
-from vpr.models.build import build_describer
+from vpr.models.describer import build_describer
 
 CONFIG = {
     "backbone": {

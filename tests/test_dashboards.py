@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 
-from vpr.engine.wandb_summary import summary_metrics
+from vpr.training.loggers import summary_metrics
 
 FILE = Path(__file__).parents[1] / "dashboards" / "wandb_workspace.py"
 SUMMARY = {

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vpr.config.compose import CONF, compose
+from vpr.cli.compose import CONF, compose
 
 PAGE = (Path(__file__).parents[1] / "docs" / "datasets.md").read_text()
 MEASURE, TRAIN = (part.split("\n## ")[0] for part in re.split(r"\n## To (?:measure|train)\n", PAGE)[1:])

@@ -18,7 +18,7 @@ import torch.distributed as dist
 from scipy.io import savemat
 
 from vpr import checkpoint
-from vpr.models.build import build_describer
+from vpr.models.describer import build_describer
 
 ROOT = Path(__file__).parents[1]
 MODEL = {

@@ -1,9 +1,8 @@
-"""Imports go downwards only (docs/architecture.md), importing the package is light, and files stay short."""
+"""Imports go downwards only (docs/architecture.md), importing the package is light, rooms and files keep a size."""
 
 from __future__ import annotations
 
 import ast
-import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,23 +17,25 @@ SCRIPTS = sorted(ROOT.glob("*.py"))
 # Each room with its floor; a file may import from floors below its own, and from its own room.
 FLOORS = {
     **dict.fromkeys(["errors", "types"], 0),
-    **dict.fromkeys(["config", "data", "models"], 1),
-    **dict.fromkeys(["losses", "distill"], 2),
-    "retrieval": 3,
-    **dict.fromkeys(["checkpoint", "engine"], 4),
-    "interop": 5,
-    **dict.fromkeys(["api", "viz", "report"], 6),
-    "demo": 7,
+    **dict.fromkeys(["files", "distributed", "cli", "data", "models"], 1),
+    **dict.fromkeys(["pages", "toycity", "losses"], 2),
+    "distill": 3,
+    "checkpoint": 3,
+    "interop": 4,
+    "retrieval": 5,
+    **dict.fromkeys(["api", "catalog"], 6),
+    "evaluation": 7,
+    "report": 8,
+    **dict.fromkeys(["training", "demo"], 9),
 }
-# What engine, distill and report build on, though they share a floor.
-NEIGHBOURS = {("engine", "checkpoint"), ("distill", "losses"), ("report", "viz")}
 # Third-party packages and the only rooms that may import them.
 ONLY = {
-    "pytorch_lightning": {"engine"},
-    "hydra": {"config", "engine"},
-    "omegaconf": {"config", "engine"},
-    "wandb": {"engine"},
-    "pandas": {"data", "retrieval", "report", "viz"},
+    "pytorch_lightning": {"training"},
+    "hydra": {"cli", "catalog", "training", "evaluation"},
+    "omegaconf": {"cli", "catalog", "training", "evaluation"},
+    "wandb": {"training"},
+    "jinja2": {"pages"},
+    "pandas": {"data", "toycity", "catalog", "retrieval", "report"},
 }
 
 
@@ -58,8 +59,8 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def room(path: Path) -> str:
-    """Return the folder below vpr/, or what a file there is called up to the first underscore: viz_page is of viz."""
-    return path.relative_to(ROOT / "vpr").with_suffix("").parts[0].partition("_")[0] or "__init__"
+    """Return the folder below vpr/, or the name of a file that lies there."""
+    return path.relative_to(ROOT / "vpr").with_suffix("").parts[0]
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
@@ -70,9 +71,9 @@ def test_imports_go_down(path: Path) -> None:
     assert here in FLOORS, f"{here}: give the new room a floor, here and in docs/architecture.md"
     for name in imports(path):
         package, _, rest = name.partition(".")
-        if package == "vpr":
-            there = rest.partition(".")[0].partition("_")[0]
-            down = there == here or (here, there) in NEIGHBOURS or FLOORS.get(there, -1) < FLOORS[here]
+        if package == "vpr" and rest:
+            there = rest.partition(".")[0]
+            down = there == here or FLOORS.get(there, 99) < FLOORS[here]
             assert down, f"{here} (floor {FLOORS[here]}) imports {name}"
         elif package in ONLY:
             assert here in ONLY[package], f"{here} imports {package}; only {sorted(ONLY[package])} may"
@@ -82,9 +83,9 @@ def test_the_rule_sees_what_it_should(tmp_path: Path) -> None:
     file = tmp_path / "x.py"
     file.write_text(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n"
-        "def f():\n    from vpr.engine import fit\n    import hydra.utils\n"
+        "def f():\n    from vpr.training import run\n    import hydra.utils\n"
     )
-    assert list(imports(file)) == ["typing.TYPE_CHECKING", "vpr.engine.fit", "hydra.utils"]
+    assert list(imports(file)) == ["typing.TYPE_CHECKING", "vpr.training.run", "hydra.utils"]
 
 
 def test_importing_the_package_is_light() -> None:
@@ -93,8 +94,18 @@ def test_importing_the_package_is_light() -> None:
     assert run.stdout.strip() == "[]"
 
 
-def test_files_are_short() -> None:
-    lines = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in FILES + SCRIPTS}
-    assert {path: n for path, n in lines.items() if n > 300} == {}
-    assert {path: lines[path] for path in map(str, (p.name for p in SCRIPTS)) if lines[path] > 120} == {}
-    assert statistics.median(n for n in lines.values() if n) <= 100
+# A plug-in has one file of whatever size.
+PLUGINS = ("models/backbones", "models/aggregators", "distill/terms", "data/formats", "losses", "interop")
+
+
+def test_rooms_and_files_have_a_size_to_live_in() -> None:
+    """At most 20 files flat in a room, no file above 500 lines but a plug-in, no script above 120."""
+    flat: dict[str, int] = {}
+    for path in FILES:
+        room_of_file = str(path.parent.relative_to(ROOT / "vpr"))
+        if path.stem != "__init__":
+            flat[room_of_file] = flat.get(room_of_file, 0) + 1
+    assert {room: n for room, n in flat.items() if n > 20 and room not in PLUGINS} == {}
+    lines = {str(path.relative_to(ROOT / "vpr")): len(path.read_text().splitlines()) for path in FILES}
+    assert {path: n for path, n in lines.items() if n > 500 and not path.startswith(PLUGINS)} == {}
+    assert {path.name: n for path in SCRIPTS if (n := len(path.read_text().splitlines())) > 120} == {}

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from vpr import checkpoint
-from vpr.config.compose import compose
-from vpr.config.escape import escape_paths
-from vpr.models.build import build_describer
+from vpr.cli.compose import compose
+from vpr.cli.path_escaping import escape_paths
+from vpr.models.describer import build_describer
 
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text()

@@ -16,9 +16,7 @@ from vpr.errors import DataError
 from vpr.interop.published import read_foreign
 from vpr.interop.recognise import convert_found
 from vpr.models.describer import Describer
-from vpr.retrieval.describe import describe_fn, pick_device
-from vpr.retrieval.extract import extract
-from vpr.retrieval.progress import image_progress
+from vpr.retrieval.extractor import describe_fn, extract, image_progress, pick_device
 
 
 class PhotoDescriber(Describer):

@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import platform
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,8 +20,7 @@ from torch import Tensor, nn
 
 import vpr
 from vpr.errors import CheckpointError
-from vpr.models.build import build_describer
-from vpr.models.describer import Describer
+from vpr.models.describer import Describer, build_describer
 from vpr.types import Preprocess
 
 FORMAT = 1
@@ -222,3 +222,9 @@ def _describe(found: object) -> str:
     if found and all(isinstance(value, Tensor) for value in found.values()):
         return f"a bare state dict of {len(found)} tensors"
     return f"a dict with {', '.join(list(map(str, found))[:6]) or 'nothing'}"
+
+
+def model_name(content: Mapping[str, Any], path: str) -> str:
+    """Return what a checkpoint's run was called, or its file, in characters that may stand in a file's name."""
+    name = str(content["config"].get("name") or Path(path).stem)
+    return re.sub(r"[^\w.+-]+", "-", name, flags=re.ASCII).strip("-.") or "unnamed"

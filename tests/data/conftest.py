@@ -13,10 +13,10 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import DictConfig, open_dict
 
-from vpr.config.compose import compose
-from vpr.data.toycity.layouts.album import Album
-from vpr.data.toycity.layouts.write import write_all
-from vpr.data.toycity.specs import PanoramaSpec
+from vpr.cli.compose import compose
+from vpr.toycity.layouts.album import Album
+from vpr.toycity.layouts.write import write_all
+from vpr.toycity.spec import PanoramaSpec
 
 
 @dataclass(frozen=True)

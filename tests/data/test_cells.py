@@ -12,12 +12,11 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from vpr.config.check_targets import check_targets
+from vpr.cli.checks import check_targets
 from vpr.data import cells
 from vpr.data.geo import to_earth
-from vpr.data.places import Places
-from vpr.data.positioned import Positioned
-from vpr.data.sampler import PlaceBatchSampler
+from vpr.data.geotagged import Positioned
+from vpr.data.places import PlaceBatchSampler, Places
 from vpr.errors import ConfigError, DataError
 
 NAN = float("nan")

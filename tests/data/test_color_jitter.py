@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 from torchvision.transforms import functional
 
-from vpr.data import color_jitter, image_ops
-from vpr.data.color_jitter import ColorJitter, turn_hue
+from vpr.data import augment as color_jitter
+from vpr.data import augment as image_ops
+from vpr.data.augment import ColorJitter, turn_hue
 from vpr.errors import ConfigError
 
 

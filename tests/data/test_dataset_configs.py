@@ -14,9 +14,8 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from vpr.config.app import user_error
-from vpr.config.compose import CONF, compose
-from vpr.config.entries import PARTS
+from vpr.cli.app import user_error
+from vpr.cli.compose import CONF, PARTS, compose
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
 

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from vpr.data import heif
+from vpr.data import images
 from vpr.data.formats.exif import read_fix
-from vpr.data.formats.layout import is_image
-from vpr.data.formats.walk import walk_images
+from vpr.data.formats.folders import is_image, walk_images
 from vpr.data.images import decode
 from vpr.errors import DataError
 
@@ -26,7 +25,7 @@ PIXELS[:24, :32] = [220, 0, 0]  # upper left
 
 def photo(path: Path, orientation: int = 1) -> Path:
     """Write PIXELS, as stored, with EXIF; the kind is that of the suffix."""
-    if not heif.is_read(path.suffix):
+    if not images.is_read(path.suffix):
         pytest.skip(f"{path.suffix} cannot be read here")
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
@@ -42,13 +41,13 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for kind in ("HEIF", "AVIF"):
         monkeypatch.delitem(Image.OPEN, kind, raising=False)
     monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind in Image.OPEN])
-    for suffix in heif.SUFFIXES:
+    for suffix in images.SUFFIXES:
         monkeypatch.delitem(Image.EXTENSION, suffix, raising=False)
-    heif.register.cache_clear()
-    heif.is_read.cache_clear()
+    images.register.cache_clear()
+    images.is_read.cache_clear()
     yield
-    heif.register.cache_clear()
-    heif.is_read.cache_clear()
+    images.register.cache_clear()
+    images.is_read.cache_clear()
 
 
 @pytest.mark.parametrize("suffix", [".heic", ".avif"])
@@ -128,7 +127,7 @@ def test_a_video_is_no_photo(tmp_path: Path) -> None:
 
 
 def test_other_photos_do_not_load_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heif, "register", None)  # cannot be called
+    monkeypatch.setattr(images, "register", None)  # cannot be called
     for name in ("a.jpg", "b.png", "c.webp"):
         Image.fromarray(PIXELS).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vpr.data.hit_distance import check_distance
+from vpr.data.retrieval_set import check_distance
 from vpr.errors import ConfigError
 from vpr.types import Protocol
 

@@ -9,10 +9,9 @@ import pytest
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 
-from vpr.config.compose import compose
+from vpr.cli.compose import compose
 from vpr.data.formats.dbstruct import read_mat
-from vpr.data.positives import positives_within
-from vpr.data.retrieval_set import RetrievalSet
+from vpr.data.retrieval_set import RetrievalSet, positives_within
 from vpr.errors import DataAbsent
 
 FRAMES = np.arange(27592)

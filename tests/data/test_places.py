@@ -9,9 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from vpr.data.bad_images import BadImageTally
-from vpr.data.grouping import group_by_place
-from vpr.data.places import Places, PlacesDataset, collate_places
+from vpr.data.loading import BadImageTally
+from vpr.data.places import Places, PlacesDataset, collate_places, group_by_place
 from vpr.errors import ConfigError, DataError
 from vpr.types import Draw
 

@@ -19,9 +19,10 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import RandAugment as TorchvisionRandAugment
 from torchvision.transforms.autoaugment import _apply_op
 
-from vpr.data import image_ops, randaugment
+from vpr.data import augment as image_ops
+from vpr.data import augment as randaugment
+from vpr.data.augment import OPERATIONS, NoAugment, Operation, RandAugment
 from vpr.data.images import decode
-from vpr.data.randaugment import OPERATIONS, NoAugment, Operation, RandAugment
 from vpr.data.transforms import Resize
 from vpr.errors import ConfigError
 
@@ -182,9 +183,9 @@ def test_settings_off_the_scale_are_refused(wrong: dict[str, int]) -> None:
 def test_the_configured_augmentations() -> None:
     folder = Path(__file__).parents[2] / "conf" / "augment"
     nodes = {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("*.yaml")}
-    published = {"_target_": "vpr.data.randaugment.RandAugment", "num_ops": 3, "magnitude": 9, "num_magnitude_bins": 31}
+    published = {"_target_": "vpr.data.augment.RandAugment", "num_ops": 3, "magnitude": 9, "num_magnitude_bins": 31}
     assert nodes["randaugment"] == published
-    assert nodes["none"] == {"_target_": "vpr.data.randaugment.NoAugment"}
+    assert nodes["none"] == {"_target_": "vpr.data.augment.NoAugment"}
     for name, node in nodes.items():
         target: Any = pydoc.locate(node.pop("_target_"))
         assert target(**node)(street(), np.random.default_rng(0)).shape == street().shape, name

@@ -12,8 +12,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from vpr.data.images import decode
-from vpr.data.positives import positives_within
-from vpr.data.retrieval_set import ImageDataset, RetrievalSet, collate_images
+from vpr.data.retrieval_set import ImageDataset, RetrievalSet, collate_images, positives_within
 from vpr.errors import ConfigError, DataError
 from vpr.types import Preprocess, Protocol
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from torch.utils.data import DataLoader
 
-from vpr.data.sampler import PlaceBatchSampler
+from vpr.data.places import PlaceBatchSampler
 from vpr.errors import ConfigError
 from vpr.types import Draw
 

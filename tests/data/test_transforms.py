@@ -9,8 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
+from vpr.data.augment import NoAugment
 from vpr.data.images import decode
-from vpr.data.randaugment import NoAugment
 from vpr.data.transforms import EvalTransform, Resize, ResizeShortSide, TrainTransform, stack_images
 from vpr.errors import ConfigError
 from vpr.types import Preprocess

@@ -8,10 +8,8 @@ import cv2
 import numpy as np
 import pytest
 
-from vpr.data.candidates import join
-from vpr.data.positioned import Positioned
-from vpr.data.tuples import TupleDraw, TuplesDataset, collate_tuples
-from vpr.data.weak import read
+from vpr.data.geotagged import Positioned
+from vpr.data.tuples import TupleDraw, TuplesDataset, collate_tuples, join, read
 from vpr.errors import ConfigError, DataError
 
 

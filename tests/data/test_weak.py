@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 
-from vpr.config.compose import compose
+from vpr.cli.compose import compose
 from vpr.data.formats import dbstruct, tokyo_tm
-from vpr.data.positioned import Positioned
-from vpr.data.weak import WeakSet, read
+from vpr.data.geotagged import Positioned
+from vpr.data.tuples import WeakSet, read
 from vpr.errors import ConfigError, DataError
 
 

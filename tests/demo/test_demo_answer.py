@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vpr.demo import answer as module
-from vpr.demo.answer import answer, with_heat
-from vpr.demo.answers import Answer, Heat, Position, Query
+from vpr.demo import answers as module
+from vpr.demo.answers import Answer, Heat, Position, Query, answer, with_heat
 from vpr.demo.database import photos
 from vpr.errors import DataError
-from vpr.retrieval.confidence import Calibration
-from vpr.retrieval.index import PlaceIndex
-from vpr.retrieval.index_kinds import Binary
+from vpr.retrieval.calibration import Calibration
+from vpr.retrieval.index.codecs import Binary
+from vpr.retrieval.index.place_index import PlaceIndex
 
 CALIBRATION = dict(precision=0.9, queries=100, right=60)
 

@@ -12,8 +12,8 @@ import pytest
 from vpr.demo import database
 from vpr.demo.database import index_folder, open_index, photos
 from vpr.errors import CheckpointError, ConfigError, DataError
-from vpr.retrieval.index import Change, PlaceIndex
-from vpr.retrieval.index_kinds import Binary
+from vpr.retrieval.index.codecs import Binary
+from vpr.retrieval.index.place_index import Change, PlaceIndex
 
 PLACES = [(48.2, 16.4), (-33.9, 18.4), (40.7, -74.0), (-54.8, -68.3), (-17.0, 179.99995), (-17.0, -179.99995)]
 

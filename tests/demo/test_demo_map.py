@@ -9,10 +9,8 @@ import numpy as np
 import pytest
 
 from vpr.demo.answers import Answer, Match, Position, Query
-from vpr.demo.map import MOST_DOTS, City, city_map
-from vpr.demo.plane import Plane, View, apart, length
-from vpr.demo.svg import labels, runs
-from vpr.retrieval.index_photos import Photos
+from vpr.demo.map import MOST_DOTS, City, Plane, View, apart, city_map, labels, length, runs
+from vpr.retrieval.index.photo_table import Photos
 
 PLACES = {
     "alps": (46.6, 14.3),

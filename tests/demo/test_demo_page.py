@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from vpr.demo import article, pictures
+from vpr.demo import page as article
 from vpr.demo.answers import Answer, Heat, Match, Position, Query
 from vpr.demo.page import page
-from vpr.retrieval.index_photos import Photos
+from vpr.pages import thumbnails
+from vpr.retrieval.index.photo_table import Photos
 
 NAME = """sub/"it's" <b>&amp; süß\udcff.png"""
 SHOWN = NAME.replace("\udcff", "?")
@@ -160,7 +161,7 @@ def test_heat_colours_the_photo_that_has_it(read: Reader) -> None:
 def test_a_second_page_reads_no_photo_that_is_unchanged(folder: Path, answers, photos, html, monkeypatch) -> None:
     read: list[Path] = []
     blank = np.zeros((2, 2, 3), np.uint8)
-    for module in (pictures, article):
+    for module in (thumbnails, article):
         monkeypatch.setattr(module, "thumbnail", lambda path, *size: read.append(path) or blank)
     assert page(answers, photos, "again", {}) and read == []
     os.utime(folder / "3.png", (1, 1))

@@ -18,11 +18,11 @@ import torch
 from hydra.utils import instantiate
 
 from vpr import checkpoint
-from vpr.config.check_rules import check_rules
-from vpr.config.check_targets import check_targets
-from vpr.config.compose import compose
-from vpr.demo import watch
-from vpr.models.build import build_describer
+from vpr.cli.checks import check_targets
+from vpr.cli.compose import compose
+from vpr.cli.rules import check_rules
+from vpr.demo import queries
+from vpr.models.describer import build_describer
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def demo(ckpts: Path, take, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         take(f"new/q{view}.jpg", view, noise=1)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setattr(watch.time, "sleep", _never)
+    monkeypatch.setattr(queries.time, "sleep", _never)
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
 
@@ -169,7 +169,7 @@ def test_watch_answers_what_comes_until_ctrl_c(
         if len(seen) == 8:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(watch.time, "sleep", look)
+    monkeypatch.setattr(queries.time, "sleep", look)
     assert demo("query=inbox", "watch=true", "k=2") == 0
     assert seen == [(0, False), (0, False), (2, True), (2, True), (2, True), (4, True), (4, True), (6, True)]
     assert [row["match"] for row in matches() if row["rank"] == "1"] == ["2.jpg", "4.jpg", "3.jpg"]

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from vpr.demo.answers import Answer, Query
+from vpr.demo.app import Session, table
 from vpr.demo.database import photos
-from vpr.demo.session import Session, table
 from vpr.errors import DataError
-from vpr.retrieval.index import PlaceIndex
+from vpr.retrieval.index.place_index import PlaceIndex
 
 
 @pytest.fixture

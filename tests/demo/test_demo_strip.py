@@ -10,7 +10,7 @@ import pytest
 
 from vpr.data.images import decode
 from vpr.demo.answers import Answer, Match, Query
-from vpr.demo.strip import CAPTION, GAP, SPACE, file_name, strip, write_strips
+from vpr.demo.outputs import CAPTION, GAP, SPACE, file_name, strip, write_strips
 
 CELL = 320 + 4
 COLOURS = {"red.png": (255, 0, 0), "green.png": (0, 255, 0), "blue.png": (0, 0, 255)}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vpr.demo import watch
-from vpr.demo.watch import new_files, stamps
+from vpr.demo import queries
+from vpr.demo.queries import new_files, stamps
 
 
 def test_stamps_of_images_alone(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_each_file_once_when_it_no_longer_grows(tmp_path: Path, monkeypatch) -> 
     (tmp_path / "old.jpg").write_text("old")
     happens = iter([write("10.jpg", "a"), write("10.jpg", "ab"), write("9.jpg", "x"), nothing, nothing])
     slept: list[float] = []
-    monkeypatch.setattr(watch.time, "sleep", lambda seconds: (slept.append(seconds), next(happens)()))
+    monkeypatch.setattr(queries.time, "sleep", lambda seconds: (slept.append(seconds), next(happens)()))
     seen = stamps(tmp_path)
     found = new_files(tmp_path, seen)
     assert next(found) == ["10.jpg"] and len(slept) == 3  # it grew at the second look
@@ -50,6 +50,6 @@ def test_a_folder_that_goes_and_comes_back(tmp_path: Path, monkeypatch, caplog: 
     away.mkdir()
     (away / "a.jpg").write_text("a")
     happens = iter([lambda: None, lambda: None, lambda: away.rename(folder), lambda: None])
-    monkeypatch.setattr(watch.time, "sleep", lambda seconds: next(happens)())
+    monkeypatch.setattr(queries.time, "sleep", lambda seconds: next(happens)())
     assert next(new_files(folder, {})) == ["a.jpg"]
     assert caplog.text.count("inbox is gone") == 1

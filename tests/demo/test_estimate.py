@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vpr.demo.answers import Match, Position
-from vpr.demo.estimate import estimate
+from vpr.demo.answers import Match, Position, estimate
 
 METRE = 1 / 111_195  # degrees of latitude, about
 

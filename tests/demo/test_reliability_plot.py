@@ -12,9 +12,7 @@ import numpy as np
 import pytest
 
 from vpr.demo.reliability_plot import reliability_html, write_png
-from vpr.retrieval.calibrated import Calibrated
-from vpr.retrieval.confidence import Calibration
-from vpr.retrieval.reliability import precision_recall
+from vpr.retrieval.calibration import Calibrated, Calibration, precision_recall
 
 
 def known(right: np.ndarray, confidence: np.ndarray | None = None, precision: float = 0.95) -> Calibrated:

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from vpr.distill.teacher import Teacher
-from vpr.models.build import build_describer
-from vpr.models.describer import Describer
+from vpr.models.describer import Describer, build_describer
 from vpr.types import PlaceBatch
 
 MIXVPR = {"_target_": "vpr.models.aggregators.mixvpr.MixVPR", "out_channels": 8, "out_rows": 2, "mix_depth": 1}

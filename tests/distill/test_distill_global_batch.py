@@ -15,9 +15,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from vpr.distill.distiller import Distiller
-from vpr.distill.outputs import Shape
-from vpr.distill.teacher import Teacher
-from vpr.models.build import build_describer
+from vpr.distill.teacher import Shape, Teacher
+from vpr.models.describer import build_describer
 from vpr.types import PlaceBatch
 
 CONF = Path(__file__).parents[2] / "conf" / "distillation"

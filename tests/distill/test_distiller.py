@@ -9,10 +9,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from vpr.config.compose import CONF
+from vpr.cli.compose import CONF
 from vpr.distill.distiller import Distiller
-from vpr.distill.outputs import Shape
-from vpr.distill.teacher import Teacher
+from vpr.distill.teacher import Shape, Teacher
 from vpr.distill.terms.base import Term
 from vpr.models.describer import Describer
 from vpr.types import Features, PlaceBatch

@@ -12,8 +12,7 @@ import pytest
 import torch
 
 from vpr.distill.hub import load_hub
-from vpr.distill.outputs import Shape
-from vpr.distill.teacher import Teacher
+from vpr.distill.teacher import Shape, Teacher
 from vpr.errors import ConfigError
 
 HUBCONF = """
@@ -169,6 +168,6 @@ def test_patience_ends(monkeypatch: pytest.MonkeyPatch, repo: Path, tmp_path: Pa
         silent.listen()
         text = HUBCONF.replace("http://127.0.0.1:9", f"http://127.0.0.1:{silent.getsockname()[1]}")
         (repo / "hubconf.py").write_text(text)
-        monkeypatch.setattr("vpr.distill.hub_guards.PATIENCE", 0.2)
+        monkeypatch.setattr("vpr.distill.hub.PATIENCE", 0.2)
         with pytest.raises(ConfigError, match="Without a network"):
             load_hub(node(repo, model="offline"))

@@ -8,15 +8,13 @@ import pytest
 import torch
 
 from vpr.distill.distiller import Distiller
-from vpr.distill.outputs import Shape
-from vpr.distill.teacher import Teacher
+from vpr.distill.teacher import Shape, Teacher
 from vpr.distill.terms.descriptor import Descriptor
 from vpr.distill.terms.similarity import Similarity
-from vpr.engine.distillation import connect, keep_projection
 from vpr.errors import ConfigError
 from vpr.models.aggregators.projected import Projected
-from vpr.models.build import build_describer
-from vpr.models.describer import Describer
+from vpr.models.describer import Describer, build_describer
+from vpr.training.distillation import connect, keep_projection
 from vpr.types import PlaceBatch
 
 SMALL, LARGE = Shape(16, None, "student"), Shape(256, None, "teacher")

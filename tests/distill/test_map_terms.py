@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vpr.distill.outputs import Outputs, Shape
+from vpr.distill.teacher import Outputs, Shape
 from vpr.distill.terms.attention import Attention
 from vpr.distill.terms.descriptor import Descriptor
 from vpr.distill.terms.feature import Feature

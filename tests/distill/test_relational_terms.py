@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vpr.distill.outputs import Outputs
+from vpr.distill.teacher import Outputs
 from vpr.distill.terms.logit import Logit
 from vpr.distill.terms.rank import Rank
 from vpr.distill.terms.rkd import RKD, cosines

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from vpr.distill.outputs import Shape
-from vpr.distill.teacher import Teacher
+from vpr.distill.teacher import Shape, Teacher
 from vpr.types import PlaceBatch, Preprocess
 
 Make = Callable[..., Teacher]

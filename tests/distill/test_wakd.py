@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vpr.distill.outputs import Outputs, Shape
+from vpr.distill.teacher import Outputs, Shape
 from vpr.distill.terms.wakd import WAKD, attention_maps, channel_weights
 from vpr.errors import ConfigError
 

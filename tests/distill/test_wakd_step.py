@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vpr.distill.outputs import Outputs
+from vpr.distill.teacher import Outputs
 from vpr.distill.terms.wakd import WAKD
-from vpr.losses.sare import sare_independent, sare_joint, triplet
 from vpr.losses.soft_labels import hardest_regions, soft_labels
+from vpr.losses.tuples import sare_independent, sare_joint, triplet
 from vpr.models.aggregators.netvlad import NetVLAD
 from vpr.models.regions import regions
 from vpr.types import Features, FeatureSpec

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from vpr.checkpoint import write
-from vpr.config.compose import compose
-from vpr.engine.distillation import make_teachers
+from vpr.cli.compose import compose
 from vpr.interop.mixvpr import convert
+from vpr.training.distillation import make_teachers
 
 
 def test_with_the_published_outputs(

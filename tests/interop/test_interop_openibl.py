@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 import vpr
 from vpr.checkpoint import read, unpack, write
-from vpr.config.compose import compose
+from vpr.cli.compose import compose
 from vpr.errors import CheckpointError
 from vpr.interop.__main__ import main
 from vpr.interop.openibl import convert

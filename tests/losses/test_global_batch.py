@@ -16,13 +16,11 @@ from torch import nn
 
 from vpr.data.tuples import TupleBatch
 from vpr.distill.teacher import Teacher
-from vpr.engine.region_objective import RegionsObjective, SoftLabels
-from vpr.losses.gather import gather_rows
+from vpr.distributed import gather_rows
 from vpr.losses.objective import PlacesObjective
-from vpr.losses.sare import sare_independent
-from vpr.losses.tuple_loss import TupleLoss
-from vpr.models.build import build_describer
-from vpr.models.describer import Describer
+from vpr.losses.tuples import TupleLoss, sare_independent
+from vpr.models.describer import Describer, build_describer
+from vpr.training.generations import RegionsObjective, SoftLabels
 from vpr.types import Features, PlaceBatch
 
 LOSS = Path(__file__).parents[2] / "conf" / "loss" / "multi_similarity.yaml"

@@ -27,7 +27,7 @@ def test_the_hardest_region_of_each_negative_by_hand():
 
 
 def test_golden_hard_losses(shared: Path):
-    from vpr.losses.sare import sare_independent, sare_joint, triplet
+    from vpr.losses.tuples import sare_independent, sare_joint, triplet
 
     stored = np.load(shared / "golden" / "sare_losses.npz")
     golden = {key: torch.from_numpy(np.asarray(stored[key])) for key in stored.files}

@@ -15,7 +15,7 @@ from vpr.models.aggregators.convap import ConvAP
 from vpr.models.aggregators.cosplace import CosPlace
 from vpr.models.aggregators.gem import GeM, GeMPool
 from vpr.models.aggregators.mixvpr import MixVPR
-from vpr.models.build import make_network
+from vpr.models.describer import make_network
 from vpr.types import Features, FeatureSpec
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "agg").glob("*.yaml"))

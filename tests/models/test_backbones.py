@@ -19,7 +19,7 @@ from vpr.models.backbones.mobilenet_v3 import MobileNetV3
 from vpr.models.backbones.resnet import ResNet
 from vpr.models.backbones.timm_features import TimmFeatures
 from vpr.models.backbones.vgg import VGG
-from vpr.models.build import make_network
+from vpr.models.describer import make_network
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "backbone").glob("*.yaml"))
 BIG = {"resnet101", "resnet152", "dinov2_vitb14"}

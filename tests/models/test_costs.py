@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from vpr.models import costs
-from vpr.models.build import build_describer
-from vpr.models.describer import Describer
+from vpr.models.describer import Describer, build_describer
 
 GEM = {"_target_": "vpr.models.aggregators.gem.GeM"}
 

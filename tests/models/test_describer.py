@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vpr.errors import ConfigError
-from vpr.models.build import build_describer
+from vpr.models.describer import build_describer
 from vpr.types import Preprocess
 
 IMAGE = {"size": [64, 96]}
@@ -75,8 +75,8 @@ def test_published_models_have_the_published_size(name, backbone, out_channels, 
     ("backbone", "agg", "image", "says"),
     [
         ({**RESNET, "_target_": "os.system"}, GEM, IMAGE, "os.system: only networks of vpr.models"),
-        ({**RESNET, "_target_": "vpr.models.build.build_describer"}, GEM, IMAGE, "no network build_describer"),
-        ({**RESNET, "_target_": "vpr.models.build.nn.Linear"}, GEM, IMAGE, "there is no module"),
+        ({**RESNET, "_target_": "vpr.models.describer.build_describer"}, GEM, IMAGE, "no network build_describer"),
+        ({**RESNET, "_target_": "vpr.models.describer.nn.Linear"}, GEM, IMAGE, "there is no module"),
         ({**RESNET, "_target_": "vpr.models.weights.nn"}, GEM, IMAGE, "no network nn"),
         ({**RESNET, "_target_": "vpr.models.backbones.resnet.Tensor"}, GEM, IMAGE, "no network Tensor"),
         ({**RESNET, "_target_": "vpr.models.backbones.resnext.ResNext"}, GEM, IMAGE, "no module vpr.models.backbones"),

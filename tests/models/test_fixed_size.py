@@ -9,7 +9,7 @@ import torch
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.timm_features import TimmFeatures
-from vpr.models.build import build_describer, make_network
+from vpr.models.describer import build_describer, make_network
 from vpr.types import Features, FeatureSpec
 
 CONF = Path(__file__).parents[2] / "conf"

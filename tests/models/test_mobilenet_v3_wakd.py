@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from vpr.errors import ConfigError
-from vpr.models.backbones.mobilenet_v3_names import gate_of, own_names
-from vpr.models.backbones.mobilenet_v3_wakd import Gate, MobileNetV3WAKD
+from vpr.models.backbones.mobilenet_v3_wakd import Gate, MobileNetV3WAKD, gate_of, own_names
 from vpr.models.backbones.vgg import VGG
 
 PREFIX = "module.base_model."

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from vpr import checkpoint
 from vpr.models.aggregators.avg import Avg
 from vpr.models.aggregators.projected import Projected, inner_node, projected_node
-from vpr.models.build import build_describer
+from vpr.models.describer import build_describer
 from vpr.types import Features, FeatureSpec
 
 AVG = {"_target_": "vpr.models.aggregators.avg.Avg"}

@@ -14,9 +14,9 @@ import pytest
 import torch
 
 from vpr import checkpoint
-from vpr.engine.again import evaluate_again
 from vpr.errors import CheckpointError
-from vpr.models.build import build_describer
+from vpr.evaluation.remeasure import evaluate_again
+from vpr.models.describer import build_describer
 from vpr.report.__main__ import main
 
 MODEL: dict[str, Any] = {
@@ -54,7 +54,7 @@ def test_a_checkpoint_is_evaluated_on_the_sets_of_its_run(dataset: dict[str, Any
 
 @pytest.mark.parametrize(
     "target",
-    ["os.system", "vpr.data.workers.os.system", "vpr.data.nothing.read", "vpr.checkpoint.save", "vpr.types"],
+    ["os.system", "vpr.data.loading.os.system", "vpr.data.nothing.read", "vpr.checkpoint.save", "vpr.types"],
 )
 def test_nothing_but_readers_of_data_is_called(dataset: dict[str, Any], tmp_path: Path, target: str) -> None:
     dataset["eval"]["drawn"]["protocol"] = {"_target_": target, "_args_": [f"touch {tmp_path}/called"]}

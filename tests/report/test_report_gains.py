@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from vpr.report.gains import Gain, gains
-from vpr.report.runs import find
-from vpr.report.settings import differences
+from vpr.report.runs import differences, find
 from vpr.retrieval.metrics import paired_interval
 
 Write = Callable[..., Path]

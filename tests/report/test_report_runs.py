@@ -11,8 +11,7 @@ import pandas as pd
 import pytest
 
 from vpr.errors import DataError
-from vpr.report.curves import read_curves
-from vpr.report.runs import find
+from vpr.report.runs import find, read_curves
 
 
 def test_what_a_run_says_of_itself(write_run: Callable[..., Path], tmp_path: Path) -> None:

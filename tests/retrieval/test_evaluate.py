@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from vpr.data.file_names import FilePaths
+from vpr import distributed
+from vpr.data.file_lists import FilePaths
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
-from vpr.retrieval import ranks
 from vpr.retrieval.evaluate import Evaluation, evaluate
 from vpr.types import Preprocess, Protocol
 
@@ -177,8 +177,8 @@ def rank_main(rank: int, folder: Path, drawn: RetrievalSet) -> None:
     with pytest.raises(kind, match=f"^{prefix}a hole 7$"):  # on rank 1 alone
         run(drawn, odd if rank else describe, on_bad_image="skip")
     with pytest.raises(DataError, match="^a sequence in two parts$"):  # on rank 0 alone, as where it searches
-        ranks.on_first(of_another_kind)
-    assert ranks.on_first(dist.get_rank) == 0
+        distributed.on_first(of_another_kind)
+    assert distributed.on_first(dist.get_rank) == 0
     dist.destroy_process_group()
 
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vpr.errors import DataError
-from vpr.retrieval import store
-from vpr.retrieval.extract import extract, image_loader
+from vpr.retrieval import extractor
+from vpr.retrieval.extractor import extract, image_loader
 from vpr.types import Preprocess
 
 SMALL = Preprocess(size=(8, 8))
@@ -70,17 +70,17 @@ def test_refuses_descriptors_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_disk_that_is_too_small_is_named_before_the_work(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"need .* GB; .* free"):
-        store.create(tmp_path, 10**12, 4096)
+        extractor.create(tmp_path, 10**12, 4096)
 
 
 def test_rank_that_does_not_see_the_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="set TMPDIR"):
-        store.attach(tmp_path / "elsewhere")
+        extractor.attach(tmp_path / "elsewhere")
 
 
 def test_compact_moves_rows_forward_across_chunks() -> None:
     rows = np.array([1, 2, 5, 8, 9])
     values = np.arange(20.0).reshape(10, 2)
     expected = values[rows]
-    store.compact(values, rows, chunk=2)
+    extractor.compact(values, rows, chunk=2)
     assert np.array_equal(values[:5], expected)

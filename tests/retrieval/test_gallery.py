@@ -14,8 +14,7 @@ from torch import Tensor
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
-from vpr.retrieval.evaluate import Evaluation, evaluate
-from vpr.retrieval.gallery import Gallery
+from vpr.retrieval.evaluate import Evaluation, Gallery, evaluate
 from vpr.types import Preprocess, Protocol
 
 SMALL, LARGE = Preprocess(size=(8, 8)), Preprocess(size=(16, 24))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vpr.errors import DataError
-from vpr.retrieval.index import Photos, PlaceIndex
+from vpr.retrieval.index.place_index import Photos, PlaceIndex
 
 
 def by_row(paths: Sequence[Path], rows: np.ndarray, out: np.ndarray) -> dict[int, str]:

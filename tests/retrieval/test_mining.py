@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from vpr.errors import ConfigError, DataError
+from vpr.retrieval.kreciprocal import KReciprocal, jaccard
 from vpr.retrieval.mining import Mined, Mining, mine
-from vpr.retrieval.reciprocal import KReciprocal, jaccard
 
 
 class World(NamedTuple):

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vpr.retrieval import pairs
-from vpr.retrieval.pairs import similarities, stacked
+from vpr.retrieval import search
+from vpr.retrieval.search import similarities, stacked
 
 
 @pytest.mark.parametrize("tile", [(2048, 16_384), (3, 4), (1, 1)])
 def test_same_as_the_whole_matrix(tile: tuple[int, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pairs, "LEFT_ROWS", tile[0])
-    monkeypatch.setattr(pairs, "RIGHT_ROWS", tile[1])
+    monkeypatch.setattr(search, "LEFT_ROWS", tile[0])
+    monkeypatch.setattr(search, "RIGHT_ROWS", tile[1])
     rng = np.random.default_rng(0)
     left, first, second = (rng.standard_normal((rows, 6)).astype(np.float32) for rows in (7, 5, 9))
     np.save(tmp_path / "half.npy", second.astype(np.float16))

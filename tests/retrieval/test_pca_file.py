@@ -11,9 +11,7 @@ import pytest
 import torch
 
 from vpr.errors import CheckpointError
-from vpr.retrieval.components import Components
-from vpr.retrieval.pca_file import pca_path, read_attributes, read_components, write_components
-from vpr.retrieval.whitening import from_components
+from vpr.retrieval.pca import Components, from_components, pca_path, read_attributes, read_components, write_components
 
 MADE = Components(torch.tensor([1.0, 2.0, 0.0]), torch.eye(3)[:, :2], torch.tensor([4.0, 1.0]))
 ORIGIN = {"model": "abc", "dataset": "x", "photos": "de", "samples": 9, "seed": 3, "components": 2}

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hydra.utils import instantiate
 
-from vpr.config.compose import compose
-from vpr.data.positives import positives_within
-from vpr.retrieval.score import score
+from vpr.cli.compose import compose
+from vpr.data.retrieval_set import positives_within
+from vpr.retrieval.scoring import score
 
 
 @pytest.mark.slow

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vpr.retrieval.confidence import Calibration
-from vpr.retrieval.reliability import (
+from vpr.retrieval.calibration import (
+    Calibration,
     by_chance,
     calibration_error,
     cross_validated,

@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import vpr.retrieval.rerank as rerank_module
+import vpr.retrieval.kreciprocal as rerank_module
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError
-from vpr.retrieval.reciprocal import KReciprocal, jaccard
-from vpr.retrieval.rerank import nearest_reranked
-from vpr.retrieval.score import score
+from vpr.retrieval.kreciprocal import KReciprocal, jaccard, nearest_reranked
+from vpr.retrieval.scoring import score
 from vpr.types import Protocol
 
 

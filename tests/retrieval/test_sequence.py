@@ -9,7 +9,7 @@ import pytest
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
-from vpr.retrieval.score import score
+from vpr.retrieval.scoring import score
 from vpr.retrieval.sequence import InSequence, folders, search_in_sequence, smooth
 from vpr.types import Protocol
 

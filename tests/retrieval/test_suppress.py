@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vpr.retrieval.search import Neighbours, search
-from vpr.retrieval.suppress import nearest, suppress
+from vpr.retrieval.search import Neighbours, nearest, search, suppress
 
 
 def first_of_each(ranking: np.ndarray, panoramas: np.ndarray) -> list[int]:

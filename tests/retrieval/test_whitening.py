@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from vpr.errors import ConfigError
-from vpr.retrieval.whitening import Whitening, fit
+from vpr.retrieval.pca import Whitening, fit
 
 # Around (1, 2): along the first axis +-3, along the second +-1. Variances over N - 1 = 3: 18/3 and 2/3.
 CROSS = np.array([[4, 2], [-2, 2], [1, 3], [1, 1]], np.float32)

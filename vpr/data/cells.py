@@ -10,9 +10,8 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from vpr.data.geo import from_earth, to_utm, utm_zone
-from vpr.data.grouping import group_by_place
-from vpr.data.places import Places
-from vpr.data.positioned import Positioned
+from vpr.data.geotagged import Positioned
+from vpr.data.places import Places, group_by_place
 from vpr.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)

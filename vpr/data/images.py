@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import struct
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -14,8 +17,51 @@ import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps
 
-from vpr.data import heif
 from vpr.errors import DataError
+
+# FOLDED vpr/data/images.py: Photos as phones keep them: HEIC and HEIF, which Pillow reads with pillow-heif, and
+# AVIF, which new Pillows read.
+
+
+SUFFIXES = frozenset({".heic", ".heif", ".hif", ".avif"})
+INSTALL = 'pip install "vpr-distill[heic]"'
+
+# What the first box of a file says that it holds (ISO/IEC 23008-12 and the AVIF specification).
+_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1",
+                     b"avif", b"avis"})  # fmt: skip
+
+
+@cache
+def register() -> None:
+    """Teach Pillow HEIC and HEIF where the extra `heic` is installed, once a process and only when there are some."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return
+    register_heif_opener()
+
+
+@cache
+def is_read(suffix: str) -> bool:
+    """Whether photos with this one of `SUFFIXES` can be read here."""
+    register()
+    return suffix in Image.registered_extensions()
+
+
+def is_heif(head: bytes) -> bool:
+    """Tell by the first 12 bytes of a file."""
+    return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
+
+
+def refusal(head: bytes) -> str:
+    """Say why Pillow knows no such file, by its first 12 bytes; an empty string where it is of no kind named here."""
+    if not is_heif(head):
+        return ""
+    suffix = ".avif" if head[8:11] == b"avi" else ".heic"
+    if is_read(suffix):
+        return f"the {suffix[1:].upper()} is truncated or damaged"
+    return f"is a photo of the kind {suffix}. To read such ones, type {INSTALL}, or convert it to .jpg"
+
 
 MAX_PIXELS = 178_956_970
 """Photos with more pixels are refused: Pillow's own limit, above which it suspects a decompression bomb."""
@@ -120,8 +166,8 @@ def _has_app1(data: bytes) -> bool:
 
 
 def _decode_other(data: bytes) -> np.ndarray:
-    if heif.is_heif(data):
-        heif.register()
+    if is_heif(data):
+        register()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on large images (MAX_PIXELS decides) and palettes with transparency
@@ -133,7 +179,7 @@ def _decode_other(data: bytes) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise DataError(f"is larger than {MAX_PIXELS:,} pixels; reduce it") from error
     except Image.UnidentifiedImageError as error:
-        raise DataError(heif.refusal(data) or "is not an image in a known format, or damaged at its start") from error
+        raise DataError(refusal(data) or "is not an image in a known format, or damaged at its start") from error
     except Exception as error:  # Pillow's readers fail in many ways on damaged bytes; each of them is a bad image
         reason = str(error) or type(error).__name__
         raise DataError("the image is truncated" if "runcated" in reason else f"is damaged ({reason})") from error
@@ -151,3 +197,43 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 def _check_size(height: int, width: int) -> None:
     if height * width > MAX_PIXELS:
         raise DataError(f"has {width} x {height} pixels, more than {MAX_PIXELS:,}; reduce it")
+
+
+# FOLDED vpr/data/images.py: What the system refuses, as a sentence.
+
+
+@contextmanager
+def readable(where: object = "") -> Iterator[None]:
+    """Turn a refusal of the system (no permission, a broken link, a lost disk) into a DataError that names the path.
+
+    Args:
+        where: the path, for errors that do not name one themselves.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or where} cannot be read: {error.strerror or error}. "
+            "Look at its permissions and at the disk or link that it is on."
+        ) from error
+
+
+# FOLDED vpr/data/images.py: Looks for files before anything is decoded.
+
+
+def missing_files(paths: Iterable[Path]) -> list[int]:
+    """Give the numbers of the paths that do not exist; reads each folder once, which is quick on network disks too.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    folders: dict[str, set[str]] = {}
+    missing = []
+    for number, path in enumerate(paths):
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            with readable(folder):
+                folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if name not in folders[folder]:
+            missing.append(number)
+    return missing

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Sampler
 
+from vpr.data.file_lists import FileNames
 from vpr.data.images import decode
 from vpr.data.transforms import stack_images
 from vpr.errors import ConfigError, DataError
 from vpr.types import Draw, PlaceBatch
+
+log = logging.getLogger(__name__)
 
 CHOICES = ("random", "recent")
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
@@ -172,3 +177,142 @@ def collate_places(items: Sequence[PlaceItem]) -> PlaceBatch:
     images = torch.cat([images for images, _, _ in readable])
     labels = torch.tensor([label for images, label, _ in readable for _ in images], dtype=torch.int64)
     return PlaceBatch(images, labels, bad, np.concatenate([photos for _, _, photos in readable]))
+
+
+# FOLDED vpr/data/places.py: From rows of images to places.
+
+
+def group_by_place(
+    name: str,
+    root: Path,
+    files: Sequence[str],
+    places: Sequence[object] | np.ndarray | pd.Series,
+    groups: Sequence[object] | np.ndarray | pd.Series | None = None,
+    min_images_per_place: int = 1,
+) -> Places:
+    """Sort images by (group, place); within a place the rows keep their order.
+
+    Args:
+        files: N names relative to `root`.
+        places: N place ids; integers are kept as `Places.ids`, anything else is numbered in sorted order. Equal ids in
+            different groups are different places.
+        groups: N names or numbers of cities or sequences; None is one group.
+        min_images_per_place: places with fewer images are left out.
+
+    Raises:
+        DataError: no place is left.
+    """
+    place_codes, place_names = pd.factorize(np.asarray(places), sort=True)
+    group_codes, group_names = pd.factorize(
+        np.zeros(len(files), int) if groups is None else np.asarray(groups), sort=True
+    )
+    keys = group_codes * len(place_names) + place_codes
+    order = np.argsort(keys, kind="stable")
+    unique, counts = np.unique(keys, return_counts=True)
+    kept = counts >= min_images_per_place
+    if not kept.any():
+        raise DataError(
+            f"{name}: {len(files):,} images of {len(unique):,} places in {root}, but no place has "
+            f"{min_images_per_place} images or more. Check the root and the filters, or lower min_images_per_place."
+        )
+    if not kept.all():
+        log.info(
+            "%s: %d of %d places have fewer than %d images and are left out.",
+            name,
+            (~kept).sum(),
+            len(kept),
+            min_images_per_place,
+        )
+    names = files if isinstance(files, FileNames) else FileNames(files)
+    codes = unique[kept] % len(place_names)
+    integers = np.issubdtype(np.asarray(place_names).dtype, np.integer)
+    return Places(
+        name=name,
+        root=root,
+        files=names.bytes[order[np.repeat(kept, counts)]],
+        starts=np.concatenate([[0], np.cumsum(counts[kept])]).astype(np.int64),
+        ids=np.asarray(place_names)[codes].astype(np.int64) if integers else codes.astype(np.int64),
+        groups=(unique[kept] // len(place_names)).astype(np.int64),
+    )
+
+
+# FOLDED vpr/data/places.py: Batches of places, shared out to the ranks of a distributed run.
+
+
+class PlaceBatchSampler(Sampler[list[Draw]]):
+    """Yields this rank's part of each global batch of places.
+
+    The order follows from (seed, epoch) alone and is the same on all ranks. Each global batch is cut into contiguous,
+    nearly equal parts; a last batch that would leave a rank without a place, or that has no two places to compare, is
+    dropped on all ranks. So no rank waits for another, and no place counts twice.
+
+    Args:
+        groups: (P,) group (city) of each place.
+        places_per_batch: places of the global batch, over all ranks.
+        shuffle: `within_group` lets the groups follow one another, as GSV-Cities was published to be trained
+            (in-city batches: harder negatives; Ali-bey et al. 2022); `all` mixes them.
+
+    Attributes:
+        fixed: draw every epoch as the first one, for overfitting a few batches on purpose.
+        start_batch: batches to leave out of the next iteration only: those that an interrupted epoch had done.
+
+    Raises:
+        ConfigError: an unknown shuffle, fewer places than ranks in a batch, or not one batch from all places.
+    """
+
+    def __init__(
+        self,
+        groups: np.ndarray,
+        places_per_batch: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
+        drop_last: bool = False,
+        shuffle: str = "within_group",
+    ) -> None:
+        if shuffle not in ("within_group", "all"):
+            raise ConfigError(f"shuffle={shuffle} is unknown: choose within_group or all.")
+        smallest = max(2, world_size)
+        if places_per_batch < smallest:
+            raise ConfigError(f"places_per_batch={places_per_batch}: {world_size} processes need at least {smallest}.")
+        self.groups = np.asarray(groups)
+        self.places_per_batch = places_per_batch
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.shuffle = shuffle
+        self.epoch = 0
+        self.start_batch = 0
+        self.fixed = False
+        full, rest = divmod(len(self.groups), places_per_batch)
+        self._batches = full + (rest >= smallest and not drop_last)
+        if not self._batches:
+            raise ConfigError(f"{len(self.groups)} training places do not fill one batch of {places_per_batch}.")
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch, whatever `start_batch` is."""
+        return self._batches
+
+    @property
+    def sampler(self) -> PlaceBatchSampler:
+        """Itself: Lightning looks for `set_epoch` at `batch_sampler.sampler`."""
+        return self
+
+    def set_epoch(self, epoch: int) -> None:
+        if not self.fixed:
+            self.epoch = epoch
+
+    def order(self) -> np.ndarray:
+        """(P,) place numbers in the order of this epoch."""
+        places = np.random.default_rng((self.seed, self.epoch)).permutation(len(self.groups))
+        if self.shuffle == "within_group":
+            places = places[np.argsort(self.groups[places], kind="stable")]
+        return places
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        order, epoch, start = self.order(), self.epoch, self.start_batch
+        self.start_batch = 0
+        for batch in range(start, self._batches):
+            places = order[batch * self.places_per_batch :][: self.places_per_batch]
+            part = np.array_split(places, self.world_size)[self.rank]
+            yield [Draw(int(place), epoch) for place in part]

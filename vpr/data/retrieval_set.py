@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vpr.data.images import decode
-from vpr.data.missing import missing_files
+from vpr.data.images import decode, missing_files
 from vpr.data.transforms import EvalTransform, stack_images
 from vpr.errors import ConfigError, DataError
 from vpr.types import Preprocess, Protocol
@@ -191,3 +192,52 @@ def collate_images(items: Sequence[tuple[np.ndarray, int, str]]) -> tuple[Tensor
     """Stack items of `ImageDataset` to `(images uint8 (B, 3, H, W), indices (B,), errors)`."""
     images, indices, errors = zip(*items, strict=True)
     return stack_images(images), torch.tensor(indices), list(errors)
+
+
+# FOLDED vpr/data/retrieval_set.py: A protocol id says within what distance a database image is right; the distance
+# that is used must be that one.
+
+
+UNITS = {"radius": "m", "tolerance": "f"}  # metres, frames
+
+
+def check_distance(protocol: Protocol, option: str, value: float) -> None:
+    """Look whether `radius` or `tolerance` can be one, and is the `@25m` or `@2f` of the id if that has one.
+
+    Raises:
+        ConfigError: it is negative or no number, or the id says another one.
+    """
+    if not value >= 0:
+        raise ConfigError(f"{protocol.id}: {option}={value:g} must be 0 or more.")
+    unit = UNITS[option]
+    said = re.search(rf"@(\d+(?:\.\d+)?){unit}(?![^\W_])", protocol.id)
+    if said and float(said[1]) != value:
+        other = f"{protocol.id[: said.start()]}@{value:g}{unit}{protocol.id[said.end() :]}"
+        raise ConfigError(
+            f"{option}={value:g} does not fit the id {protocol.id}, under which the number would stand. "
+            f"Give both: protocol.id={other}."
+        )
+
+
+# FOLDED vpr/data/retrieval_set.py: Ground truth: which database images show the place of a query.
+
+
+def positives_within(database: np.ndarray, queries: np.ndarray, radius: float, block: int = 256) -> list[np.ndarray]:
+    """Find the database rows within `radius` of each query, the radius included.
+
+    Args:
+        database, queries: (N, d) and (Q, d) positions in metres, or (N,) and (Q,) frame numbers.
+        radius: in the same unit.
+        block: queries at a time: Python lists of neighbours exist for one block only, so memory stays small.
+
+    Returns:
+        one sorted int64 array of database rows per query.
+    """
+    # Splits at the middle and larger leaves halve the time to plant it, which for millions of positions is all of it.
+    tree = cKDTree(np.asarray(database, float).reshape(len(database), -1), leafsize=64, balanced_tree=False)
+    points = np.asarray(queries, float).reshape(len(queries), -1)
+    rows: list[np.ndarray] = []
+    for start in range(0, len(points), block):
+        found = tree.query_ball_point(points[start : start + block], radius, return_sorted=True)
+        rows.extend(np.asarray(neighbours, np.int64) for neighbours in found)
+    return rows

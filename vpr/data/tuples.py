@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,11 +14,160 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from vpr.data.candidates import Candidates
+from vpr.data.file_lists import FileNames, number_by_name
+from vpr.data.geotagged import Positioned, near
 from vpr.data.images import decode
 from vpr.data.places import Places
 from vpr.data.transforms import stack_images
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+# FOLDED vpr/data/tuples.py: Weak supervision: what may serve as positive and as negative when only positions are
+# known. NetVLAD (Arandjelovic et al., CVPR 2016, section 4): a photo within 10 m may show what the query shows, one
+# beyond 25 m does not; those between are neither.
+
+
+@dataclass(frozen=True, eq=False)
+class WeakSet:
+    """Queries to learn from, and the gallery in which their positives and negatives are looked for.
+
+    Attributes:
+        queries: Q photos, each with a positive.
+        gallery: N photos.
+        positives: one sorted int64 array of gallery rows per query: near enough, and of another capture.
+        near: the same; gallery rows that are no negatives, the positives and the query's own capture among them.
+        query_captures, gallery_captures: (Q,) and (N,) int64; equal numbers are one capture.
+        dropped: queries that had no positive and were left out.
+    """
+
+    queries: Positioned
+    gallery: Positioned
+    positives: Sequence[np.ndarray]
+    near: Sequence[np.ndarray]
+    query_captures: np.ndarray
+    gallery_captures: np.ndarray
+    dropped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.queries)
+
+
+def read(
+    queries: Positioned,
+    gallery: Positioned,
+    capture: str,
+    positive_radius: float = 10,
+    negative_radius: float = 25,
+) -> WeakSet:
+    """Find positives and non-negatives by position.
+
+    Args:
+        capture: regular expression; what it matches from the start of a file name is the capture: photos that one
+            camera took at one place and time, such as the cut-outs of a panorama. Those of a query's own capture show
+            nothing that could be learnt and are no positives.
+        positive_radius, negative_radius: metres, each included; a negative is farther than the latter.
+
+    Raises:
+        ConfigError: a negative radius below the positive one; DataError: no query has a positive.
+    """
+    if not 0 <= positive_radius <= negative_radius:
+        raise ConfigError(
+            f"positive_radius={positive_radius:g}, negative_radius={negative_radius:g}: a positive cannot be farther "
+            "than a negative. Published: 10 and 25 metres."
+        )
+    captures = number_by_name([*queries.files, *gallery.files], capture, "capture")
+    asked, offered = captures[: len(queries)], captures[len(queries) :]
+    close = near(gallery, queries, positive_radius)
+    positives = [rows[offered[rows] != own] for rows, own in zip(close, asked, strict=True)]
+    kept = [query for query, rows in enumerate(positives) if len(rows)]
+    if not kept:
+        raise DataError(
+            f"{queries.name}: none of {len(queries):,} queries has a positive within {positive_radius:g} m among "
+            f"{len(gallery):,} gallery photos. Are both in metres and of the same city?"
+        )
+    dropped = len(queries) - len(kept)
+    if dropped:
+        log.info("%s: %d of %d queries have no positive and are left out.", queries.name, dropped, len(queries))
+    chosen = queries.take(kept)
+    return WeakSet(
+        queries=chosen,
+        gallery=gallery,
+        positives=[positives[query] for query in kept],
+        near=near(gallery, chosen, negative_radius),
+        query_captures=asked[kept],
+        gallery_captures=offered,
+        dropped=dropped,
+    )
+
+
+# FOLDED vpr/data/tuples.py: The photos of one or several weak sets, counted through, and what each query may learn
+# from.
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """Photos are numbered: the queries of all sets first, then all their galleries.
+
+    Attributes:
+        sources: the photos in this order, each side of each set as one nameless place.
+        queries, gallery: how many there are. Gallery row r is photo `queries + r`.
+        positives, near: one sorted int64 array of gallery rows per query, see `WeakSet`.
+    """
+
+    sources: Sequence[Places]
+    queries: int
+    gallery: int
+    positives: Sequence[np.ndarray]
+    near: Sequence[np.ndarray]
+
+    def path(self, photo: int) -> Path:
+        for source in self.sources:
+            if photo < len(source.files):
+                return source.path(photo)
+            photo -= len(source.files)
+        raise IndexError(photo)
+
+
+def join(sets: Sequence[WeakSet]) -> Candidates:
+    """Join sets. All of one set's gallery may be negatives of another's queries: they are of other places.
+
+    Raises:
+        ConfigError: two sets share photos, and so places.
+    """
+    _check_apart(sets)
+    first = np.cumsum([0, *(len(weak.gallery) for weak in sets)])
+    return Candidates(
+        sources=[_as_place(side) for side in [*(s.queries for s in sets), *(s.gallery for s in sets)]],
+        queries=sum(len(weak.queries) for weak in sets),
+        gallery=int(first[-1]),
+        positives=[rows + start for weak, start in zip(sets, first[:-1], strict=True) for rows in weak.positives],
+        near=[rows + start for weak, start in zip(sets, first[:-1], strict=True) for rows in weak.near],
+    )
+
+
+def _check_apart(sets: Sequence[WeakSet]) -> None:
+    known: dict[str, str] = {}
+    for weak in sets if len(sets) > 1 else ():
+        own = {
+            os.path.join(os.path.realpath(side.root), file): side.name
+            for side in (weak.queries, weak.gallery)
+            for file in side.files
+        }
+        shared = sorted(known.keys() & own.keys())
+        if shared:
+            raise ConfigError(
+                f"dataset: {known[shared[0]]} and {own[shared[0]]} share {len(shared):,} photos (first: {shared[0]}). "
+                "What is a positive by the one would be a negative by the other. Choose one of them."
+            )
+        known |= own
+
+
+def _as_place(side: Positioned) -> Places:
+    files = FileNames(side.files).bytes
+    zero = np.zeros(1, np.int64)
+    return Places(side.name, side.root, files, np.array([0, len(files)]), zero, zero)
+
 
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 

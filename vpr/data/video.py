@@ -16,7 +16,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from vpr.data.readable import readable
+from vpr.data.images import readable
 from vpr.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from vpr.data.formats.exif import read_fixes
+from vpr.data.formats.folders import natural, require_folder, walk_images
 from vpr.data.formats.image_folder import from_csv
-from vpr.data.formats.layout import natural, require_folder
-from vpr.data.formats.walk import walk_images
 from vpr.errors import CheckpointError, DataError, IndexDamaged
-from vpr.retrieval.index import Change, DescribePaths, Photos, PlaceIndex
-from vpr.retrieval.index_kinds import Exact
+from vpr.retrieval.index.codecs import Exact
+from vpr.retrieval.index.place_index import Change, DescribePaths, Photos, PlaceIndex
 
 DATABASE = "the photos of the database, in sub-folders or not"
 

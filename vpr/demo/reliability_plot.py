@@ -15,9 +15,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
-from vpr.report.plots import SIZE, STYLE, svg
-from vpr.retrieval.calibrated import Calibrated
-from vpr.retrieval.reliability import calibration_error, precision_recall, reliability
+from vpr.pages.figures import SIZE, STYLE, svg
+from vpr.retrieval.calibration import Calibrated, calibration_error, precision_recall, reliability
 
 LINE, WANTED = "#0969da", "#57606a"
 IMAGE = "display:inline-block;width:100%;max-width:26rem;height:auto"

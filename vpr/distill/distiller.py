@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from vpr.distill.cache import CachedTeacher
-from vpr.distill.outputs import Outputs, Shape
-from vpr.distill.teacher import Teacher
+from vpr.distill.cached_teacher import CachedTeacher
+from vpr.distill.teacher import Outputs, Shape, Teacher
 from vpr.distill.terms.base import Term
-from vpr.losses.gather import gather_rows
+from vpr.distributed import gather_rows
 from vpr.types import Features, PlaceBatch
 
 

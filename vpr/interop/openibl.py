@@ -16,8 +16,7 @@ from torch import Tensor
 from vpr.interop.published import Known, Published, State, assemble, known_backbone, names, node_of, read_published
 from vpr.models.aggregators.netvlad import CHECKPOINT, NetVLAD
 from vpr.models.aggregators.projected import projected_node
-from vpr.models.backbones.mobilenet_v3_names import gate_of, own_names
-from vpr.models.backbones.mobilenet_v3_wakd import MobileNetV3WAKD
+from vpr.models.backbones.mobilenet_v3_wakd import MobileNetV3WAKD, gate_of, own_names
 from vpr.models.backbones.resnet import ResNet
 from vpr.models.backbones.vgg import VGG
 from vpr.models.weights import without_module

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vpr.checkpoint import pack, read_any
 from vpr.errors import CheckpointError
-from vpr.models.build import build_describer
+from vpr.models.describer import build_describer
 from vpr.types import Preprocess
 
 State = Mapping[str, Tensor]

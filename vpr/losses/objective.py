@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from vpr.data.tuples import TupleBatch
+from vpr.distributed import gather_rows
 from vpr.errors import ConfigError
-from vpr.losses.gather import gather_rows
-from vpr.losses.mined import LossResult
-from vpr.losses.tuple_loss import TupleLoss
+from vpr.losses.pairs import LossResult
+from vpr.losses.tuples import TupleLoss
 from vpr.types import Features, PlaceBatch
 
 

@@ -9,8 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from vpr.report.runs import Run
-from vpr.report.settings import differences, same_training, setting
+from vpr.report.runs import Run, differences, same_training, setting
 from vpr.retrieval.metrics import paired_interval
 
 

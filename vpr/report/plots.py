@@ -2,24 +2,66 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Sequence
-from html import escape
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from vpr.report.curves import Curve
+from vpr.pages.figures import SIZE, svg
 from vpr.report.gains import Gain
-from vpr.report.marks import Marks
-from vpr.report.runs import Run
-from vpr.report.settings import setting
+from vpr.report.runs import Curve, Run, setting
+
+# FOLDED vpr/report/plots.py: Colours and marks: the same student has one colour, and the same teaching one mark, in
+# all plots of a page.
+
+
+# Okabe and Ito 2008: told apart by colour-blind readers, too; the yellow is left out, which is faint on white.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+# matplotlib's marks, the signs that look like them, and line styles; the first is of undistilled runs.
+MARKS = (("o", "○"), ("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))
+LINES = ("--", "-", "-.", ":")
+UNDISTILLED = "undistilled"
+
+
+class Marks:
+    """How each of these runs is drawn."""
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.students = list(dict.fromkeys(run.student for run in sorted(runs, key=lambda run: run.student)))
+        taught = dict.fromkeys(teaching(run) for run in sorted(runs, key=teaching) if run.teacher)
+        self.teachings = [UNDISTILLED, *taught]
+
+    def colour(self, run: Run) -> str:
+        """Return its colour as #rrggbb."""
+        return COLOURS[self.students.index(run.student) % len(COLOURS)]
+
+    def mark(self, run: Run) -> str:
+        """Return matplotlib's name of its mark."""
+        return MARKS[self._number(run)][0]
+
+    def line(self, run: Run) -> str:
+        """Return matplotlib's name of its line style."""
+        return LINES[min(self._number(run), len(LINES) - 1)]
+
+    def legend(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        """Return (colour, student) and (sign, teaching)."""
+        students = [(COLOURS[n % len(COLOURS)], name) for n, name in enumerate(self.students)]
+        return students, [(MARKS[self._of(name)][1], name) for name in self.teachings]
+
+    def _number(self, run: Run) -> int:
+        return self._of(teaching(run))
+
+    def _of(self, name: str) -> int:
+        number = self.teachings.index(name)
+        return (number - 1) % (len(MARKS) - 1) + 1 if number else 0
+
+
+def teaching(run: Run) -> str:
+    """Return who taught a run what."""
+    return f"{run.teacher}, {run.term}" if run.teacher else UNDISTILLED
+
 
 # What a recall is plotted against: title, and the number of a run.
 COSTS: tuple[tuple[str, Callable[[Run], float]], ...] = (
@@ -28,13 +70,6 @@ COSTS: tuple[tuple[str, Callable[[Run], float]], ...] = (
     ("GMACs an image", lambda run: run.costs["gmacs"]),
     ("bytes a descriptor, float32", lambda run: run.costs["descriptor_bytes"]),
 )
-# Text stays text: it is small, and can be searched and read aloud.
-STYLE: dict[str, Any] = {
-    **{"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9, "axes.edgecolor": "#8c959f"},
-    **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.labelcolor": "#1f2328"},
-    **{"grid.color": "#e3e7eb", "xtick.color": "#57606a", "ytick.color": "#57606a", "axes.titlesize": 9},
-}
-SIZE = (4.6, 3.3)  # inches
 
 
 def recall_against(cost: str, number: Callable[[Run], float], protocol: str, runs: Sequence[Run], marks: Marks) -> str:
@@ -119,15 +154,3 @@ def _scale_x(axes: Axes, numbers: Sequence[float]) -> None:
 
 def _shortened(name: str, longest: int = 72) -> str:
     return name if len(name) <= longest else f"{name[: longest - 1]}…"
-
-
-def svg(draw: Callable[[Axes], None], alternative: str, size: tuple[float, float] = SIZE, attributes: str = "") -> str:
-    """Return an `<img>` that holds what `draw` draws; `attributes` are HTML, size is in inches."""
-    with mpl.rc_context(STYLE):  # type: ignore[arg-type]
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure.add_subplot())
-        text = io.BytesIO()
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    source = base64.b64encode(text.getvalue()).decode()
-    return f'<img src="data:image/svg+xml;base64,{source}" alt="{escape(alternative, quote=True)}"{attributes}>'

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from vpr.config.jobs import ending, read_job
+from vpr.cli.sweeps.jobs import ending, read_job
 from vpr.errors import DataError
+from vpr.models.aggregators.projected import inner_node
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +23,7 @@ class Run:
 
     Attributes:
         folder: of best.ckpt, summary.json and the rest.
-        summary: as vpr.engine.summary writes it: `config`, `costs`, `seconds`, `digest`, `monitor`.
+        summary: as vpr.training.summary writes it: `config`, `costs`, `seconds`, `digest`, `monitor`.
         recalls: {protocol id: {"R@1": 0..1, ...}} of best.ckpt, those of later evaluations included.
         hits: {protocol id: (Q,) bool}, whether the first neighbour of each counted query is right, where it is known.
     """
@@ -164,3 +165,81 @@ def _first_hits(path: Path) -> dict[str, np.ndarray]:
     first = table[(table["rank"] == 1) & table["correct"].notna()]
     right = first["correct"].astype(str).eq("True").groupby(first["protocol"])
     return {str(name): rows.to_numpy() for name, rows in right}
+
+
+# FOLDED vpr/report/runs.py: Training curves, from the csv file that a run logs into.
+
+
+class Curve(NamedTuple):
+    """Values over optimiser steps."""
+
+    steps: list[float]
+    values: list[float]
+
+
+def read_curves(run: Run) -> dict[str, Curve]:
+    """Return the loss as `train/loss`, and `<protocol>/R@1` for each protocol; nothing where no csv was logged."""
+    path = run.folder / "csv" / "metrics.csv"
+    if not path.is_file() or path.stat().st_size == 0:
+        return {}
+    table = pd.read_csv(path)
+    names = [name for name in table.columns if name == "train/loss" or name.endswith("/R@1")]
+    found = {}
+    for name in names:
+        rows = table[["step", name]].dropna()
+        if len(rows):
+            found[name] = Curve(rows["step"].tolist(), rows[name].tolist())
+    return found
+
+
+# FOLDED vpr/report/runs.py: What runs have in common, and in what they differ.
+
+
+# What says nothing of how a run was trained, or stands in a column of its own.
+ASIDE = {"seed", "name", "labels", "logger", "evaluate_first", "debug"}
+# A student of the same training: what the runs that a gain is taken between must share.
+SHARED = ("seed", "image", "batch", "augment", "backbone", "dataset")
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return {"optimizer.lr": "0.001", ...}; lists are values."""
+    found: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and value:
+            found |= flat(value, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = value if isinstance(value, str) else json.dumps(value)
+    return found
+
+
+def setting(run: Run) -> str:
+    """Return what stands for the run's settings, seed aside: two runs of one setting differ in their seed alone."""
+    config = {key: value for key, value in run.config.items() if key not in ASIDE}
+    distillation = {k: v for k, v in config.pop("distillation", {}).items() if k not in ("teacher", "teachers")}
+    if not run.teacher:
+        distillation = {}
+    return json.dumps([run.student, run.teacher, run.term, distillation, config], sort_keys=True)
+
+
+def same_training(run: Run) -> str:
+    """Return what a distilled run and its undistilled counterpart share: student, data, seed, number of steps."""
+    config = run.config
+    steps = {key: config["trainer"].get(key) for key in ("max_epochs", "extra")}
+    agg = inner_node(config["agg"])  # a projection into the teacher's space is what distillation has put there
+    return json.dumps([run.student, agg, steps, *(config.get(key) for key in SHARED)], sort_keys=True)
+
+
+def differences(runs: Sequence[Run]) -> list[str]:
+    """Say of each run what sets it apart from those of the same label: "optimizer.lr=0.001", or an empty string."""
+    flats = [_comparable(run) for run in runs]
+    said = []
+    for run, own in zip(runs, flats, strict=True):
+        others = [other for peer, other in zip(runs, flats, strict=True) if peer.label == run.label]
+        keys = sorted({key for other in others for key in own.keys() | other.keys() if own.get(key) != other.get(key)})
+        said.append(", ".join(f"{key.removeprefix('distillation.terms.')}={own.get(key, '-')}" for key in keys))
+    return said
+
+
+def _comparable(run: Run) -> dict[str, str]:
+    aside = (*ASIDE, "distillation.teacher", "distillation.teachers")
+    return {key: v for key, v in flat(run.config).items() if not any(f"{key}.".startswith(f"{a}.") for a in aside)}

@@ -8,25 +8,63 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from torch.utils.data import ConcatDataset
 
+from vpr import distributed
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
-from vpr.retrieval import metrics, ranks, store
-from vpr.retrieval.describe import Describe
-from vpr.retrieval.extract import extract, image_loader
-from vpr.retrieval.gallery import Gallery, described_by
-from vpr.retrieval.progress import image_progress
-from vpr.retrieval.score import KS, Evaluation, Rerank, check_ks, score
+from vpr.retrieval import extractor, metrics
+from vpr.retrieval.extractor import Describe, extract, image_loader, image_progress
+from vpr.retrieval.scoring import KS, Evaluation, Rerank, check_ks, score
 from vpr.types import Preprocess
 
-__all__ = ["Evaluation", "evaluate"]
-
 log = logging.getLogger(__name__)
+
+# FOLDED vpr/retrieval/evaluate.py: Asymmetric retrieval: a small model describes the queries, a large one has
+# described the database.
+
+
+class Gallery(NamedTuple):
+    """The model that describes the database where the queries have another one; both share a space of descriptors.
+
+    Attributes:
+        describe: (B, 3, H, W) uint8 of the size of `preprocess` -> (B, dim).
+        dim: length of its descriptors, which must be the queries'.
+        preprocess: how it wants its images.
+        name: short, for protocol ids: letters, digits and `._+-`.
+        model: its digest.
+    """
+
+    describe: Describe
+    dim: int
+    preprocess: Preprocess
+    name: str
+    model: str = ""
+
+
+def described_by(gallery: Gallery, retrieval_set: RetrievalSet, dim: int) -> RetrievalSet:
+    """Say in the protocol's id who describes the database: `pitts30k-test@25m[gallery-resnet50-mixvpr]`.
+
+    Args:
+        dim: length of the queries' descriptors.
+
+    Raises:
+        ConfigError: the lengths differ.
+    """
+    if gallery.dim != dim:
+        raise ConfigError(
+            f"The queries' descriptors have {dim:,} numbers and those of the gallery {gallery.name} {gallery.dim:,}: "
+            "they cannot be compared."
+        )
+    protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[gallery-{gallery.name}]")
+    return replace(retrieval_set, protocol=protocol)
+
+
+__all__ = ["Evaluation", "evaluate"]
 
 
 def evaluate(
@@ -79,20 +117,20 @@ def evaluate(
     images = len(retrieval_set.database) + len(retrieval_set.queries)
     if rerank is not None:
         rerank.check(images)
-    with store.working_folder(workdir) as folder:
+    with extractor.working_folder(workdir) as folder:
         began = time.perf_counter()
-        with ranks.together():
-            if ranks.rank() == 0:
-                store.create(folder, images, dim, dtype)
-        descriptors = store.attach(folder)
+        with distributed.together():
+            if distributed.rank() == 0:
+                extractor.create(folder, images, dim, dtype)
+        descriptors = extractor.attach(folder)
         bad = _describe(describe, preprocess, gallery, retrieval_set, descriptors, batch_size, num_workers, progress)
         used = _without(retrieval_set, bad, on_bad_image)
         seconds = {"extract": time.perf_counter() - began}
-        with ranks.together():
-            if ranks.rank() == 0:
+        with distributed.together():
+            if distributed.rank() == 0:
                 if bad:
-                    store.compact(descriptors, np.setdiff1d(np.arange(images), list(bad)))
-                store.seal(folder, descriptors, len(used.database), len(used.queries), model)
+                    extractor.compact(descriptors, np.setdiff1d(np.arange(images), list(bad)))
+                extractor.seal(folder, descriptors, len(used.database), len(used.queries), model)
         split, end = len(used.database), len(used.database) + len(used.queries)
         result = score(
             descriptors[:split], descriptors[split:end], used, ks=ks, seed=seed, rerank=rerank, device=device
@@ -134,7 +172,7 @@ def _describe(
 def _at_own_size(retrieval_set: RetrievalSet, preprocess: Preprocess) -> RetrievalSet:
     """Resize the queries as the database is, and say so."""
     resized = retrieval_set.with_queries_at(preprocess.size)
-    if ranks.rank() == 0:
+    if distributed.rank() == 0:
         _log_once(
             f"{retrieval_set.protocol.id} wants queries in their own shape, {retrieval_set.query_short_side} pixels at "
             f"the shorter side, and this model takes {preprocess.size[0]}x{preprocess.size[1]} alone: what is measured "
@@ -150,8 +188,8 @@ def _log_once(message: str) -> None:
 
 def _check(ks: Sequence[int], dtype: str, on_bad_image: str) -> None:
     check_ks(ks)
-    if dtype not in store.DTYPES:
-        raise ConfigError(f"dtype={dtype} is unknown: choose {' or '.join(store.DTYPES)}.")
+    if dtype not in extractor.DTYPES:
+        raise ConfigError(f"dtype={dtype} is unknown: choose {' or '.join(extractor.DTYPES)}.")
     if on_bad_image not in ("raise", "skip"):
         raise ConfigError(f"on_bad_image={on_bad_image} is unknown: choose raise or skip.")
 

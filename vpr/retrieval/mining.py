@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from vpr.errors import ConfigError, DataError
-from vpr.retrieval.pairs import similarities
+from vpr.retrieval.search import similarities
 
 Distances = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -83,7 +83,7 @@ def mine(
         positives, near: gallery rows per query, at least one positive each; `near` are no negatives.
         earlier: last time's negatives per query, which are looked at again.
         reranked: distances (n,) of queries (n,) to gallery rows (n,), which sort the positives anew (see
-            `vpr.retrieval.reciprocal.Jaccard`); None: by the descriptors, and the nearest positives are the difficult.
+            `vpr.retrieval.kreciprocal.Jaccard`); None: by the descriptors, and the nearest positives are the difficult.
         device: where similarities are computed.
 
     Raises:

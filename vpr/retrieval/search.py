@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -112,3 +112,115 @@ def _place_in_file(array: np.ndarray) -> tuple[str, int] | None:
         return None
     root = array.base if isinstance(array.base, np.memmap) else array
     return str(array.filename), root.offset + array.ctypes.data - root.ctypes.data
+
+
+# FOLDED vpr/retrieval/search.py: Similarities of chosen pairs of descriptors, streamed: no matrix of all pairs is
+# kept, and none is read at random.
+
+
+LEFT_ROWS, RIGHT_ROWS = 2048, 16_384  # of a tile: 128 MiB of similarities
+
+
+class Tile(NamedTuple):
+    """Similarities of rows `left` .. of one side to rows `right` .. of the other: `values` (n, m) float32."""
+
+    left: int
+    right: int
+    values: Tensor
+
+
+def tiles(
+    left: Sequence[np.ndarray], right: Sequence[np.ndarray], device: torch.device | str = "cpu"
+) -> Iterator[Tile]:
+    """Yield the inner products of all rows of `left` with all rows of `right`, tile by tile, `left` outermost.
+
+    Each side is a sequence of (N, D) arrays or memmaps, float16 or float32, whose rows are counted through. Products
+    are made on `device` in float32.
+    """
+    for start, wanted in stacked(left, LEFT_ROWS):
+        asked = torch.from_numpy(wanted).to(device)
+        for low, rows in stacked(right, RIGHT_ROWS):
+            yield Tile(start, low, asked @ torch.from_numpy(rows).to(device).T)
+
+
+def stacked(arrays: Sequence[np.ndarray], most: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, float32 rows) of arrays one below the other, at most `most` rows at a time."""
+    first = 0
+    for array in arrays:
+        rows = min(most, max(BLOCK_BYTES // (4 * array.shape[1]), 1))
+        for start, block in blocks(array, rows):
+            yield first + start, block
+        first += len(array)
+
+
+def similarities(
+    left: Sequence[np.ndarray],
+    right: Sequence[np.ndarray],
+    rows: np.ndarray,
+    columns: np.ndarray,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """Return the inner product of row `rows[i]` of `left` with row `columns[i]` of `right`, (n,) float32.
+
+    `left` and `right` as in `tiles`; `rows` and `columns` are (n,) int64.
+    """
+    found = np.empty(len(rows), np.float32)
+    order = np.argsort(rows, kind="stable")
+    sorted_rows = rows[order]
+    for tile in tiles(left, right, device):
+        height, width = tile.values.shape
+        inside = order[slice(*np.searchsorted(sorted_rows, [tile.left, tile.left + height]))]
+        inside = inside[(columns[inside] >= tile.right) & (columns[inside] < tile.right + width)]
+        row, column = (torch.from_numpy(index) for index in (rows[inside] - tile.left, columns[inside] - tile.right))
+        found[inside] = tile.values[row.to(device), column.to(device)].cpu().numpy()
+    return found
+
+
+# FOLDED vpr/retrieval/search.py: Non-maximum suppression over cut-outs: of the views cut from one panorama, only
+# the nearest counts.
+
+
+def nearest(database: np.ndarray, queries: np.ndarray, k: int, panoramas: np.ndarray | None = None) -> Neighbours:
+    """Search for the `k` nearest database rows of every query, at most one of each panorama.
+
+    The protocol of Tokyo 24/7 (Arandjelovic et al., CVPR 2016): among the nearest `k` times 12 cut-outs, keep the
+    first of each panorama. A panorama takes at most as many places as the largest one has cut-outs, so `k` times that
+    number holds `k` panoramas: the result is that of suppression in the full ranking.
+
+    Args:
+        database, queries: (N, D) and (Q, D), as `vpr.retrieval.search.search` takes them.
+        panoramas: (N,) int, the panorama of each database row; None: every row counts.
+
+    Returns:
+        neighbours of width k; -1 with similarity -inf where there are fewer panoramas.
+    """
+    wide = search(database, queries, reach(k, len(database), panoramas))
+    if panoramas is None:
+        return wide
+    similarities, indices = suppress(wide, panoramas)
+    return Neighbours(similarities[:, :k], indices[:, :k])
+
+
+def reach(k: int, rows: int, panoramas: np.ndarray | None) -> int:
+    """Return how many of `rows` nearest cut-outs hold the `k` nearest panoramas."""
+    if panoramas is None:
+        return k
+    largest = int(np.unique(panoramas, return_counts=True)[1].max())
+    return max(k, min(k * largest, rows))
+
+
+def suppress(neighbours: Neighbours, panoramas: np.ndarray) -> Neighbours:
+    """Keep the first neighbour (Q, K) of each panorama, in order; the places left at the end become -1 and -inf."""
+    similarities, indices = neighbours
+    seen = panoramas[indices]
+    order = np.argsort(seen, axis=1, kind="stable")  # equal panoramas side by side, the nearest first
+    together = np.take_along_axis(seen, order, axis=1)
+    first = np.ones(indices.shape, bool)
+    np.put_along_axis(first, order[:, 1:], together[:, 1:] != together[:, :-1], axis=1)
+    # -1 reads some panorama, too, but stands at the end of a row: it takes nobody's place, and stays -1 if it is kept.
+    front = np.argsort(~first, axis=1, kind="stable")
+    keep = np.take_along_axis(first, front, axis=1)
+    return Neighbours(
+        np.where(keep, np.take_along_axis(similarities, front, axis=1), np.float32(-np.inf)),
+        np.where(keep, np.take_along_axis(indices, front, axis=1), -1),
+    )

@@ -11,8 +11,7 @@ import torch
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
-from vpr.retrieval.search import TILE, Neighbours, blocks
-from vpr.retrieval.suppress import reach, suppress
+from vpr.retrieval.search import TILE, Neighbours, blocks, reach, suppress
 
 BLOCK_BYTES = 256 << 20
 

@@ -16,7 +16,7 @@ from hydra.errors import InstantiationException
 from scipy.io import loadmat, savemat
 
 from vpr.data.formats import gsv_cities
-from vpr.data.formats.mat import FIELDS
+from vpr.data.formats.dbstruct import FIELDS
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vpr.data.formats import pairs
-from vpr.data.formats.frames import list_frames, read_lines
+from vpr.data.formats.pairs import list_frames, read_lines
 from vpr.errors import ConfigError, DataError
 from vpr.types import Protocol
 

@@ -19,10 +19,10 @@ from vpr.data.formats import dbstruct, gsv_cities, image_folder, tokyo_tm
 from vpr.data.geo import from_earth, to_utm
 from vpr.data.images import decode
 from vpr.data.retrieval_set import ImageDataset, RetrievalSet
-from vpr.data.toycity.layouts.album import POSITION, Album
-from vpr.models.build import build_describer
-from vpr.retrieval.describe import describe_fn
+from vpr.models.describer import build_describer
 from vpr.retrieval.evaluate import Evaluation, evaluate
+from vpr.retrieval.extractor import describe_fn
+from vpr.toycity.layouts.album import POSITION, Album
 from vpr.types import Preprocess, Protocol
 
 KS = (1, 2, 3, 5, 10)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from vpr.data.formats.mat import FIELDS, read_mat
+from vpr.data.formats.dbstruct import FIELDS, read_mat
 from vpr.errors import DataError
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from vpr.data.formats import npy_lists
 from vpr.data.formats.dbstruct import read_mat
-from vpr.data.formats.ground_truth import read_positives
+from vpr.data.formats.pairs import read_positives
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataAbsent, DataError
 from vpr.types import Protocol

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vpr.data.formats import npy_lists, pairs
-from vpr.data.formats.ground_truth import load_npy, read_positives
+from vpr.data.formats.pairs import load_npy, read_positives
 from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
 

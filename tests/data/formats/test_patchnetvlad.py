@@ -9,7 +9,7 @@ import pytest
 
 from vpr.data.formats import patchnetvlad
 from vpr.data.formats.dbstruct import read_mat
-from vpr.data.positives import positives_within
+from vpr.data.retrieval_set import positives_within
 from vpr.errors import DataAbsent, DataError
 from vpr.types import Protocol
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vpr.data.formats import place_csv, place_folder
-from vpr.data.formats.rows import read_rows
+from vpr.data.formats import place_lists
+from vpr.data.formats.place_lists import read_rows
 from vpr.data.places import Places
 from vpr.errors import ConfigError, DataError
 
@@ -38,18 +38,21 @@ def test_each_folder_is_a_place(tmp_path: Path) -> None:
         (tmp_path / file).parent.mkdir(exist_ok=True)
         (tmp_path / file).touch()
     (tmp_path / ".cache").mkdir()
-    assert files(place_folder.read(tmp_path)) == [["bridge/a.png", "bridge/b.webp"], ["tower/2.JPG", "tower/10.jpg"]]
-    assert len(place_folder.read(tmp_path, min_images_per_place=1)) == 3
+    assert files(place_lists.read_folder(tmp_path)) == [
+        ["bridge/a.png", "bridge/b.webp"],
+        ["tower/2.JPG", "tower/10.jpg"],
+    ]
+    assert len(place_lists.read_folder(tmp_path, min_images_per_place=1)) == 3
 
 
 def test_folders_that_hold_no_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no folder .*nowhere.*one sub-folder a place"):
-        place_folder.read(tmp_path / "nowhere")
+        place_lists.read_folder(tmp_path / "nowhere")
     with pytest.raises(DataError, match="no sub-folders"):
-        place_folder.read(tmp_path)
+        place_lists.read_folder(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match="no images in .*empty"):
-        place_folder.read(tmp_path)
+        place_lists.read_folder(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +69,7 @@ def test_folders_that_hold_no_places_are_named(tmp_path: Path) -> None:
 )
 def test_csv_columns_and_filters(tmp_path: Path, options: dict, expected: list) -> None:
     (tmp_path / "index.csv").write_text(CSV)
-    assert files(place_csv.read(tmp_path, **options)) == expected
+    assert files(place_lists.read_csv(tmp_path, **options)) == expected
 
 
 @pytest.mark.parametrize(
@@ -99,4 +102,4 @@ def test_broken_csv_files_are_named(tmp_path: Path, content: bytes | None, messa
 
 def test_numbers_that_are_names_stay_as_they_stand(tmp_path: Path) -> None:
     (tmp_path / "index.csv").write_text("path,place_id\n007,1\nNA,1\n")
-    assert files(place_csv.read(tmp_path)) == [["007", "NA"]]
+    assert files(place_lists.read_csv(tmp_path)) == [["007", "NA"]]

@@ -12,9 +12,9 @@ import pytest
 from hydra.utils import instantiate
 from scipy.io import loadmat, savemat
 
-from vpr.config.compose import compose
+from vpr.cli.compose import compose
 from vpr.data.formats import tokyo_tm
-from vpr.data.formats.mat import read_mat
+from vpr.data.formats.dbstruct import read_mat
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataError
 from vpr.types import Protocol

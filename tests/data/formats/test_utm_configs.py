@@ -8,7 +8,7 @@ import pytest
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from vpr.config.compose import CONF, compose
+from vpr.cli.compose import CONF, compose
 
 READER = "vpr.data.formats.utm_folder.read"
 FILES = {path.stem: path.read_text() for path in sorted((CONF / "dataset").glob("*.yaml"))}

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from vpr.data.formats.layout import natural
-from vpr.data.formats.walk import require_sides, walk_images
+from vpr.data.formats.folders import natural, require_sides, walk_images
 from vpr.errors import DataAbsent, DataError
 
 

@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vpr.data import heif
+from vpr.data import images
 
 GPS = ExifTags.GPS
 NAN = float("nan")
@@ -43,8 +43,8 @@ def read_fixes(paths: Sequence[Path]) -> list[Fix]:
 
 def read_fix(path: Path) -> Fix:
     """Read the GPS tags of a photo; what is absent, damaged or impossible is unknown."""
-    if os.path.splitext(path)[1].lower() in heif.SUFFIXES:
-        heif.register()
+    if os.path.splitext(path)[1].lower() in images.SUFFIXES:
+        images.register()
     try:
         with Image.open(path) as image:
             tags = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)

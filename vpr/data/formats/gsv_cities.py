@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from vpr.data.formats.layout import absolute, is_image, require_file, require_folder
-from vpr.data.formats.rows import read_rows
-from vpr.data.grouping import group_by_place
-from vpr.data.places import Places
+from vpr.data.formats.folders import absolute, is_image, require_file, require_folder
+from vpr.data.formats.place_lists import read_rows
+from vpr.data.places import Places, group_by_place
 from vpr.errors import DataError
 
 COLUMNS = ("place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid")

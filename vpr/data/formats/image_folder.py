@@ -12,13 +12,11 @@ import numpy as np
 import pandas as pd
 
 from vpr.data.formats.exif import read_fixes
-from vpr.data.formats.layout import absolute, natural, require_folder
-from vpr.data.formats.rows import read_rows
-from vpr.data.formats.walk import require_sides, walk_images
+from vpr.data.formats.folders import absolute, natural, require_folder, require_sides, walk_images
+from vpr.data.formats.place_lists import read_rows
 from vpr.data.geo import check_degrees, to_earth
-from vpr.data.hit_distance import check_distance
-from vpr.data.positioned import Positioned, near
-from vpr.data.retrieval_set import RetrievalSet, as_found
+from vpr.data.geotagged import Positioned, near
+from vpr.data.retrieval_set import RetrievalSet, as_found, check_distance
 from vpr.errors import DataError
 from vpr.types import Protocol
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr.data.formats import msls_csv
-from vpr.data.formats.rows import read_rows
+from vpr.data.formats import msls
+from vpr.data.formats.place_lists import read_rows
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError, VPRError
 from vpr.types import Protocol
@@ -26,7 +26,7 @@ def read(
     protocol: Protocol,
     cities: Sequence[str] = TEST,
     subtask: str = "all",
-    source: str = msls_csv.SOURCE,
+    source: str = msls.SOURCE,
     missing: str = "raise",
 ) -> RetrievalSet:
     """Read what was given out for the challenge: the photos that subtask_index.csv lists, panoramas among them.
@@ -36,14 +36,14 @@ def read(
     Raises:
         DataAbsent, DataError: as `vpr.data.formats.msls.read`.
     """
-    folder = msls_csv.require_root(root, source)
-    found: dict[str, list[Path]] = {side: [] for side in msls_csv.FOLDERS}
+    folder = msls.require_root(root, source)
+    found: dict[str, list[Path]] = {side: [] for side in msls.FOLDERS}
     for city in cities:
         for side, paths in found.items():
-            images = msls_csv.city_folder(folder, city, source) / side
+            images = msls.city_folder(folder, city, source) / side
             csv = images / "subtask_index.csv"
-            rows = msls_csv.read_csv(csv, [subtask], [subtask])
-            paths.extend(images / "images" / f"{key}.jpg" for key in rows.key[msls_csv.flags(rows, subtask, csv)])
+            rows = msls.read_csv(csv, [subtask], [subtask])
+            paths.extend(images / "images" / f"{key}.jpg" for key in rows.key[msls.flags(rows, subtask, csv)])
     database, queries = found.values()
     return RetrievalSet(protocol, database, queries, [np.empty(0, np.int64)] * len(queries)).present(missing)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr.data.formats.ground_truth import load_npy, read_positives
-from vpr.data.formats.layout import absolute, require_lists
+from vpr.data.formats.folders import absolute, require_lists
+from vpr.data.formats.pairs import load_npy, read_positives
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataError
 from vpr.types import Protocol

@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vpr.data.formats.frames import read_lines
-from vpr.data.formats.layout import absolute, require_lists
-from vpr.data.hit_distance import check_distance
-from vpr.data.positioned import Positioned, near
-from vpr.data.retrieval_set import RetrievalSet
+from vpr.data.formats.folders import absolute, require_lists
+from vpr.data.formats.pairs import read_lines
+from vpr.data.geotagged import Positioned, near
+from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.errors import DataError
 from vpr.types import Protocol
 

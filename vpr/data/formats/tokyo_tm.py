@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from vpr.data.formats import dbstruct
-from vpr.data.hit_distance import check_distance
-from vpr.data.positioned import Positioned, near
-from vpr.data.retrieval_set import RetrievalSet
+from vpr.data.geotagged import Positioned, near
+from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.types import Protocol
 
 LAYOUTS = (("images", "images"), ("tokyoTM/images", "tokyoTM/images"), (".", "."))

@@ -14,12 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vpr.data.file_names import FileNames, FilePaths
-from vpr.data.formats.layout import require_folder
-from vpr.data.formats.walk import require_sides, walk_images
-from vpr.data.hit_distance import check_distance
-from vpr.data.positioned import Positioned, near
-from vpr.data.retrieval_set import RetrievalSet, as_found
+from vpr.data.file_lists import FileNames, FilePaths
+from vpr.data.formats.folders import require_folder, require_sides, walk_images
+from vpr.data.geotagged import Positioned, near
+from vpr.data.retrieval_set import RetrievalSet, as_found, check_distance
 from vpr.errors import DataError
 from vpr.types import Protocol
 

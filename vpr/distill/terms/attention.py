@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from vpr.distill.outputs import Outputs
+from vpr.distill.teacher import Outputs
 from vpr.distill.terms.base import Term, shared
-from vpr.losses.gather import gather_rows
+from vpr.distributed import gather_rows
 
 
 class Attention(Term):

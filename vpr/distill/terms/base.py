@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from vpr.distill.outputs import Outputs, Shape
+from vpr.distill.teacher import Outputs, Shape
 from vpr.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vpr.distill.outputs import Outputs, Shape
+from vpr.distill.teacher import Outputs, Shape
 from vpr.distill.terms.base import Term
 from vpr.errors import ConfigError
 

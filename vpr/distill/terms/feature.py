@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vpr.distill.outputs import Outputs, Shape
+from vpr.distill.teacher import Outputs, Shape
 from vpr.distill.terms.base import Term
-from vpr.losses.gather import gather_rows
+from vpr.distributed import gather_rows
 
 
 class Feature(Term):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from vpr.distill.outputs import Outputs
+from vpr.distill.teacher import Outputs
 from vpr.distill.terms.base import Term, shared
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from vpr.distill.outputs import Outputs
+from vpr.distill.teacher import Outputs
 from vpr.distill.terms.base import Term, off_diagonal, shared, similarities
 
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from vpr.distill.outputs import Outputs
+from vpr.distill.teacher import Outputs
 from vpr.distill.terms.base import Term, off_diagonal, shared, similarities
 
 # Squared distances below this are taken as this: images that look the same have no direction between them.

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vpr.distill.outputs import Outputs
+from vpr.distill.teacher import Outputs
 from vpr.distill.terms.base import Term, shared, similarities
-from vpr.losses.gather import gather_rows
+from vpr.distributed import gather_rows
 
 # Maps whose maximum is below this are faded instead of blown up; an all-zero map stays zero, which published code
 # turned into NaN.

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vpr.models.build import make_network
+from vpr.models.describer import make_network
 from vpr.types import Features, FeatureSpec
 
 

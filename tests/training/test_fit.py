@@ -1,0 +1,247 @@
+"""A whole run: what it leaves behind, that it learns, and that an interrupted one goes on as if nothing had been."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import open_dict
+from pytorch_lightning.callbacks import Callback
+
+import vpr
+import vpr.training.run as fit_module
+from vpr import checkpoint
+from vpr.errors import CheckpointError, ConfigError, WeightsUnavailable
+from vpr.retrieval.evaluate import evaluate
+from vpr.retrieval.extractor import describe_fn
+from vpr.training.module import TrainingModule
+from vpr.training.run import find_checkpoint, fit
+
+
+@pytest.fixture
+def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Every step's loss, in order."""
+    seen: list[float] = []
+    step = TrainingModule.training_step
+
+    def recorded(self, batch, batch_idx):
+        loss = step(self, batch, batch_idx)
+        seen.append(loss.item())
+        return loss
+
+    monkeypatch.setattr(TrainingModule, "training_step", recorded)
+    return seen
+
+
+def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
+    cfg = tiny(["evaluate_first=true", "trainer.monitor_k=5"])
+    score = fit(cfg, tmp_path)
+    stored = checkpoint.read(tmp_path / "best.ckpt")
+    assert stored["metrics"]["tiny@0f"]["R@5"] == score
+    assert stored["config"]["backbone"]["weights"] == "none"
+    assert "paths" not in stored["config"]
+    kept = sorted(tmp_path.glob("epoch*_R5-*.ckpt"))
+    assert 1 <= len(kept) <= 3
+    # evaluate.py's function on the file gives the number that training gave.
+    describer = vpr.load(str(tmp_path / "best.ckpt"))
+    retrieval_set = fit_module.evaluation_sets(cfg.dataset)["tiny"]
+    again = evaluate(describe_fn(describer, "cpu"), describer.dim, describer.preprocess, retrieval_set, progress=False)
+    assert again.metrics()["R@5"] == score
+    metrics = (tmp_path / "log" / "csv" / "metrics.csv").read_text()
+    for column in ("train/loss", "train/mined", "train/lr", "speed/images_per_s", "tiny@0f/R@1"):
+        assert column in metrics.splitlines()[0]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [["trainer.precision=bf16-mixed", "trainer.channels_last=true"], ["trainer.compile=true"]],
+    ids=["mixed precision", "compiled"],
+)
+@pytest.mark.slow
+def test_faster_training_gives_the_same_losses_within_its_precision(tiny, tmp_path: Path, losses: list[float], options):
+    short = ["trainer.max_epochs=1", "schedule=constant", "optimizer.lr=1e-4"]
+    fit(tiny(short), tmp_path / "plain")
+    expected = list(losses)
+    losses.clear()
+    fit(tiny([*short, *options]), tmp_path / "fast")
+    assert losses == pytest.approx(expected, rel=2e-2)
+    assert losses != expected or "trainer.compile=true" in options
+    plain, fast = (checkpoint.load(tmp_path / run / "best.ckpt").state_dict() for run in ("plain", "fast"))
+    assert plain.keys() == fast.keys()
+
+
+def test_training_lowers_the_loss(tiny, tmp_path: Path, losses: list[float]):
+    fit(
+        tiny(
+            ["trainer.max_epochs=8", "augment=none", "trainer.eval_every=0", "schedule=constant", "optimizer.lr=1e-3"]
+        ),
+        tmp_path,
+    )
+    assert sum(losses[-3:]) < 0.6 * sum(losses[:3])
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5], ids=lambda s: f"in step {s}")
+def test_an_interrupted_run_goes_on_with_the_same_losses(
+    tiny, tmp_path: Path, losses: list[float], interrupted_at, step
+):
+    straight = tmp_path / "straight"
+    expected_score = fit(tiny(), straight)
+    expected = list(losses)
+    assert len(expected) == 9
+    losses.clear()
+
+    first = tmp_path / "runs" / "tiny" / "first"
+    with interrupted_at(step):
+        fit(tiny(), first)
+    assert losses == expected[: step + 1], "the step that Ctrl-C fell into is finished and saved"
+    score = fit(tiny(["ckpt_path=last"]), tmp_path / "runs" / "tiny" / "second")
+    assert losses == expected
+    assert score == expected_score
+    ours, theirs = (
+        checkpoint.read(path)["weights"] for path in (straight / "best.ckpt", first.parent / "second" / "best.ckpt")
+    )
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+class InterruptedDestructor(Callback):
+    """Presses Ctrl-C between two epochs, in a place where Python drops the exception."""
+
+    def on_train_epoch_start(self, trainer, module) -> None:
+        if trainer.current_epoch == 1:
+            with contextlib.suppress(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_dropped_interrupt_between_epochs_is_not_forgotten(tiny, tmp_path: Path, losses, with_callback):
+    with with_callback(InterruptedDestructor()), pytest.raises(KeyboardInterrupt):
+        fit(tiny(), tmp_path)
+    assert len(losses) == 4, "three of the first epoch, and the step that followed"
+    assert (tmp_path / "last.ckpt").is_file()
+
+
+def test_a_finished_epoch_is_resumed_at_the_next_one(tiny, tmp_path: Path, losses: list[float]):
+    fit(tiny(), tmp_path / "straight")
+    expected = list(losses)
+    losses.clear()
+    fit(tiny(["trainer.max_epochs=1", "schedule=constant"]), tmp_path / "runs" / "tiny" / "first")
+    assert len(losses) == 3
+    losses.clear()
+    fit(tiny(["ckpt_path=last", "schedule=constant"]), tmp_path / "runs" / "tiny" / "second")
+    assert len(losses) == len(expected) - 3
+
+
+@pytest.mark.parametrize("cut", [1, 2], ids=["an epoch's evaluation", "the last one"])
+def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: Path, monkeypatch, losses, cut: int):
+    expected_score = fit(tiny(["evaluate_first=true"]), tmp_path / "straight")
+    expected = list(losses)
+    losses.clear()
+    measure = fit_module.Recall._measure
+
+    def cut_off(self, trainer, module):
+        if trainer.current_epoch == cut:
+            raise KeyboardInterrupt
+        return measure(self, trainer, module)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fit_module.Recall, "_measure", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            fit(tiny(["evaluate_first=true"]), tmp_path / "runs" / "tiny" / "first")
+    assert losses == expected[: 3 * (cut + 1)]
+    evaluated: list[int] = []
+    evaluate_epoch = fit_module.Recall._evaluate_epoch
+
+    def recorded(self, trainer, module, epoch):
+        evaluated.append(epoch)
+        evaluate_epoch(self, trainer, module, epoch)
+
+    monkeypatch.setattr(fit_module.Recall, "_evaluate_epoch", recorded)
+    second = tmp_path / "runs" / "tiny" / "second"
+    assert fit(tiny(["evaluate_first=true", "ckpt_path=last"]), second) == expected_score
+    assert evaluated == list(range(cut, 3))
+    assert losses == expected
+    ours, theirs = (json.loads((run / "summary.json").read_text())["sets"] for run in (second, tmp_path / "straight"))
+    assert ours == theirs, "what was measured before the interruption is still known"
+
+
+def test_a_run_stops_early_when_recall_stays(tiny, tmp_path: Path, losses: list[float]):
+    frozen = ["optimizer.lr=0", "optimizer.weight_decay=0", "trainer.early_stop=2", "trainer.max_epochs=9"]
+    # BatchNorm's statistics are held as well: nothing changes, so the first epoch stays the best.
+    fit(tiny([*frozen, "finetune.backbone_bn=false", "backbone.weights=checkpoint"]), tmp_path)
+    assert len(losses) == 3 * 3
+
+
+def test_overfitting_repeats_the_same_batches(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    labels: list[list[int]] = []
+    step = TrainingModule.training_step
+
+    def recorded(self, batch, batch_idx):
+        labels.append(batch.labels.tolist())
+        return step(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", recorded)
+    fit(tiny(["+trainer.extra.overfit_batches=2", "trainer.eval_every=0"]), tmp_path)
+    assert len(labels) == 6
+    assert labels[0:2] == labels[2:4] == labels[4:6] and labels[0] != labels[1]
+
+
+def test_only_the_same_run_is_resumed(tiny, tmp_path: Path):
+    fit(tiny(["trainer.max_epochs=1"]), tmp_path / "runs" / "tiny" / "first")
+    with pytest.raises(ConfigError, match="seed=0, and this one has 1"):
+        fit(tiny(["ckpt_path=last", "seed=1"]), tmp_path / "second")
+    with pytest.raises(ConfigError, match="of a run with batch="):
+        fit(tiny(["ckpt_path=last", "batch.places=6"]), tmp_path / "second")
+    with pytest.raises(CheckpointError, match="no training checkpoint"):
+        fit(tiny([f"ckpt_path={tmp_path}/runs/tiny/first/best.ckpt"]), tmp_path / "second")
+    last = tmp_path / "runs" / "tiny" / "first" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:2000])
+    with pytest.raises(CheckpointError, match="damaged"):
+        fit(tiny(["ckpt_path=last"]), tmp_path / "second")
+
+
+def test_an_impossible_learning_rate_is_a_sentence(tiny, tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"optimizer: .*-1"):
+        fit(tiny(["optimizer.lr=-1"]), tmp_path)
+
+
+def test_short_runs_without_an_evaluation_set_log_and_say_their_loss(tiny, tmp_path: Path, caplog):
+    cfg = tiny(["trainer.log_every=20", "trainer.max_epochs=2"])
+    cfg.dataset.eval = {}
+    with caplog.at_level("INFO", logger="vpr"):
+        fit(cfg, tmp_path)
+    assert "epoch 2/2:  loss" in caplog.text
+    assert "train/loss" in (tmp_path / "log" / "csv" / "metrics.csv").read_text()
+
+
+def test_ckpt_path_must_exist(tmp_path: Path):
+    assert find_checkpoint(None, tmp_path) is None
+    with pytest.raises(ConfigError, match="no file nowhere.ckpt"):
+        find_checkpoint("nowhere.ckpt", tmp_path)
+    with pytest.raises(ConfigError, match="begin a new run"):
+        find_checkpoint("last", tmp_path)
+
+
+def test_without_weights_a_real_run_stops_and_a_toy_run_records_it(tiny, tmp_path: Path, monkeypatch, caplog):
+    import vpr.training.build as build_module
+
+    real = build_module.build_describer
+
+    def offline(backbone, agg, image):
+        if backbone["weights"] == "default":
+            raise WeightsUnavailable("no weights for resnet18")
+        return real(backbone, agg, image)
+
+    monkeypatch.setattr(build_module, "build_describer", offline)
+    cfg = tiny(["trainer.max_epochs=1"])
+    cfg.backbone.weights = "default"
+    with pytest.raises(WeightsUnavailable):
+        fit(cfg, tmp_path / "real")
+    with open_dict(cfg):
+        cfg.dataset.random_weights_ok = {"tiny": True}
+    fit(cfg, tmp_path / "toy")
+    assert "random weights" in caplog.text
+    assert checkpoint.read(tmp_path / "toy" / "best.ckpt")["config"]["backbone"]["weights"] == "none"

@@ -1,0 +1,49 @@
+"""A rank that another one has started ends when that one is killed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import vpr.training.trainer as trainer_module
+from vpr.cli.compose import compose
+
+# The parent is killed when the child has begun to watch it. The child would write last, and holds the output open.
+PARENT = """
+import os, signal, sys, time
+from vpr.training.trainer import end_with_parent
+
+reading, writing = os.pipe()
+if os.fork():
+    os.read(reading, 1)
+    os.kill(os.getpid(), signal.SIGKILL)
+end_with_parent(every=0.05)
+time.sleep(0.2)
+print("alive with its parent", flush=True)
+os.write(writing, b".")
+time.sleep(10)
+print("outlived it")
+"""
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", PARENT], cwd=root, capture_output=True, text=True)
+    assert done.stdout == "alive with its parent\n", done.stderr
+
+
+@pytest.mark.parametrize(("rank", "watched"), [(None, False), ("0", False), ("1", True)])
+def test_ranks_that_were_started_watch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, rank: str | None, watched: bool
+) -> None:
+    seen: list[bool] = []
+    monkeypatch.setattr(trainer_module, "end_with_parent", lambda: seen.append(True))
+    monkeypatch.setattr(trainer_module.pl, "Trainer", lambda **options: None)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if rank:
+        monkeypatch.setenv("LOCAL_RANK", rank)
+    trainer_module.make_trainer(compose("train", []).trainer, tmp_path, [], [], 1)
+    assert seen == [True] * watched

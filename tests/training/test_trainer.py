@@ -1,0 +1,53 @@
+"""Settings that depend on the machine."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from omegaconf import OmegaConf
+from pytorch_lightning.strategies import DDPStrategy
+
+from vpr.distributed import PATIENCE
+from vpr.training.trainer import device_count, resolve_precision, strategy
+
+
+@pytest.mark.parametrize(
+    ("cuda", "bf16", "accelerator", "expected"),
+    [
+        (False, False, "auto", "32-true"),
+        (True, True, "auto", "bf16-mixed"),
+        (True, False, "auto", "16-mixed"),
+        (True, True, "cpu", "32-true"),
+    ],
+)
+def test_automatic_precision(monkeypatch: pytest.MonkeyPatch, cuda: bool, bf16: bool, accelerator: str, expected: str):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: bf16)
+    assert resolve_precision("auto", accelerator) == expected
+
+
+def test_a_named_precision_stays():
+    assert resolve_precision("64-true", "auto") == "64-true"
+
+
+@pytest.mark.parametrize(("devices", "expected"), [(3, 3), ([0, 2], 2), ("auto", 4), (-1, 4)])
+def test_devices_are_counted(monkeypatch: pytest.MonkeyPatch, devices, expected: int):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert device_count(OmegaConf.create({"devices": devices, "accelerator": "auto"})) == expected
+
+
+def test_auto_on_the_cpu_is_one_device(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    assert device_count(OmegaConf.create({"devices": "auto", "accelerator": "cpu"})) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "devices", "several"),
+    [("auto", 2, True), ("ddp", 2, True), ("ddp", 1, True), ("auto", 1, False), ("ddp_spawn", 2, False)],
+)
+def test_ranks_wait_for_one_that_works_alone(given: str, devices: int, several: bool):
+    made = strategy(OmegaConf.create({"strategy": given, "devices": devices, "accelerator": "cpu"}))
+    if several:
+        assert isinstance(made, DDPStrategy) and made._timeout == PATIENCE
+    else:
+        assert made == given

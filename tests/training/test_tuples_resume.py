@@ -1,0 +1,135 @@
+"""A run on tuples that is cut off at any time goes on with the same tuples and ends with the same weights."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf
+
+import vpr.training.tuple_mining as refresh_module
+from vpr import checkpoint
+from vpr.training.run import fit
+
+# 12 or more batches of 3 photos: 8 queries, and the gallery of 24 photos
+SMALL = ["trainer.eval_batch_size=3", "trainer.eval_every=0", "trainer.max_epochs=2"]
+ROOT = Path(__file__).parents[2]
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from omegaconf import OmegaConf
+import vpr.training.tuple_mining as refresh_module
+from vpr.training.run import fit
+from vpr.training.module import TrainingModule
+
+cfg, directory, step, refresh, batch = sys.argv[1:]
+extract, training_step, refreshes = refresh_module.extract, TrainingModule.training_step, []
+
+def die_now(*counts):
+    if counts in ((int(step),), (int(refresh), int(batch))):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def stepping(self, images, batch_idx):
+    die_now(self.global_step)
+    return training_step(self, images, batch_idx)
+
+def extracting(describe, *args):
+    refreshes.append(0)
+    def counted(images):
+        die_now(len(refreshes), refreshes[-1])
+        refreshes[-1] += 1
+        return describe(images)
+    return extract(counted, *args)
+
+refresh_module.extract, TrainingModule.training_step = extracting, stepping
+fit(OmegaConf.load(cfg), Path(directory))
+"""
+
+
+def kill(cfg: DictConfig, directory: Path, step: int = -1, refresh: int = -1, batch: int = -1) -> None:
+    """Run it in a process of its own that dies at this step, or at this batch of this refresh (from 1)."""
+    directory.mkdir(parents=True)
+    OmegaConf.save(cfg, directory / "cfg.yaml")
+    arguments = [str(directory / "cfg.yaml"), str(directory), str(step), str(refresh), str(batch)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], env=environment, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return checkpoint.read(run / "last.ckpt")["weights"]
+
+
+@pytest.fixture
+def described(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Number of photos described in each look at the gallery."""
+    seen: list[int] = []
+    extract = refresh_module.extract
+
+    def counted(describe, loader, out, progress=None):
+        seen.append(sum(len(batch) for batch in loader.batch_sampler))
+        return extract(describe, loader, out, progress)
+
+    monkeypatch.setattr(refresh_module, "extract", counted)
+    return seen
+
+
+# Two epochs of six steps, with a look at the gallery before steps 0, 2, 4, ...; steps count from 0, looks from 1.
+DEATHS = {
+    "in an epoch": ({"step": 9}, "null", 8, [32]),  # step 8 is done again, with the tuples that were mined for it
+    "in an epoch, saved before": ({"step": 9}, "1", 9, [32]),
+    "in the first steps": ({"step": 1}, "null", 0, [32] * 5),
+    "in a look": ({"refresh": 5, "batch": 7}, "null", 8, [32 - 7 * 3, 32]),
+    "in the first look": ({"refresh": 1, "batch": 10}, "null", 0, [2, *[32] * 5]),
+    "between epochs": ({"refresh": 4, "batch": 0}, "null", 6, [32] * 3),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("death", "every", "resumed_at", "looks"), DEATHS.values(), ids=DEATHS)
+def test_a_killed_run_ends_as_if_nothing_had_been(
+    tiny_tuples, tmp_path: Path, steps, described, death: dict[str, int], every: str, resumed_at: int, looks: list[int]
+):
+    fit(tiny_tuples(SMALL), tmp_path / "straight")
+    expected = list(steps)
+    assert described == [32] * 6
+    steps.clear()
+    described.clear()
+    runs = tmp_path / "runs" / "tiny"
+    often = [f"trainer.checkpoint_every.steps={every}"]
+    kill(tiny_tuples([*SMALL, *often]), runs / "first", **death)
+    fit(tiny_tuples([*SMALL, *often, "ckpt_path=last"]), runs / "second")
+    assert steps == expected[resumed_at:]
+    assert described == looks, "what was described before is not described again"
+    ours, theirs = weights(tmp_path / "straight"), weights(runs / "second")
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert not (runs / "second" / "mining" / "descriptors.npy").exists()
+
+
+def test_ctrl_c_cuts_off_a_look_at_the_gallery(tiny_tuples, tmp_path: Path, steps, described, monkeypatch):
+    fit(tiny_tuples(SMALL), tmp_path / "straight")
+    expected = list(steps)
+    steps.clear()
+    described.clear()
+    extract = refresh_module.extract
+
+    def interrupted(describe, loader, out, progress=None):
+        def pressed(images):
+            if len(described) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            return describe(images)
+
+        return extract(pressed, loader, out, progress)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(refresh_module, "extract", interrupted)
+        fit(tiny_tuples(SMALL), tmp_path / "runs" / "tiny" / "first")
+    assert steps == expected[:2]
+    fit(tiny_tuples([*SMALL, "ckpt_path=last"]), tmp_path / "runs" / "tiny" / "second")
+    assert steps == expected

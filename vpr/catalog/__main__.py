@@ -1,0 +1,75 @@
+"""List every data set of conf/dataset: found, incomplete or absent, with counts.
+
+python -m vpr.catalog.__main__                                   (= make data-check)
+python -m vpr.catalog.__main__ dataset=[pitts30k,msls_val] paths.data=/disk --json
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.progress import Progress
+
+from vpr.cli.app import FAILED, MISUSED
+from vpr.cli.compose import data_sets, dataset_names
+from vpr.errors import VPRError
+
+T = TypeVar("T", bound=Any)  # names of data sets, and entries, which begin with one
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the list; return 0, or 1 if a data set that was asked for by name is not found, or 2 for a wrong argument.
+
+    Args:
+        argv: `dataset=NAME` or `dataset=[NAME,...]`, overrides as for `evaluate.py`, and `--json`.
+    """
+    if {"-h", "--help"} & set(argv):
+        print(__doc__)
+        return 0
+    bare = [arg for arg in argv if "=" not in arg and arg != "--json"]
+    if bare:
+        print(f"ConfigError: {bare[0]} is no override. For a data set, type dataset={bare[0]}.", file=sys.stderr)
+        return MISUSED
+    chosen = " ".join(arg.partition("=")[2] for arg in argv if arg.startswith("dataset="))
+    asked = [name for name in re.split(r"[][,\s\"']+", chosen) if name]
+    overrides = [arg for arg in argv if arg != "--json" and not arg.startswith("dataset=")]
+    try:
+        sets = data_sets(asked or dataset_names(), overrides, each)
+    except VPRError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return MISUSED
+    from vpr.catalog.inventory import (
+        FOUND,
+        look,
+        show,  # imports torch
+    )
+
+    findings = [look(entry, bool(asked)) for entry in each(sets.entries)]
+    if "--json" in argv:
+        found = {"paths.data": os.path.abspath(sets.folder), "collections": sets.collections}
+        print(json.dumps(found | {"sets": [asdict(finding) for finding in findings]}, indent=1))
+    else:
+        show(findings, sets, asked, Console())
+    return FAILED if asked and any(finding.state != FOUND for finding in findings) else 0
+
+
+def each(items: Sequence[T]) -> Iterator[T]:
+    """Yield the items, and show at which one it is if standard error is a terminal."""
+    terminal = Console(stderr=True)
+    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as progress:
+        task = progress.add_task("", total=len(items))
+        for item in items:
+            progress.update(task, description=item if isinstance(item, str) else item[0])
+            yield item
+            progress.advance(task)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

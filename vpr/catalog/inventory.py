@@ -1,0 +1,255 @@
+"""What is there of each data set, found by the readers that training and evaluation use."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from vpr.catalog.resolve import nearby
+from vpr.cli.app import elsewhere, first_of_ours
+from vpr.cli.checks import check_targets
+from vpr.cli.compose import DataSets, Entry
+from vpr.data.images import missing_files
+from vpr.data.places import Places
+from vpr.data.tuples import WeakSet
+from vpr.errors import DataAbsent, DataError
+
+STATES = ("found", "incomplete", "broken", "drawn on first use", "yours", "absent")
+FOUND, INCOMPLETE, BROKEN, DRAWN, YOURS, ABSENT = STATES
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One entry of a data set.
+
+    Attributes:
+        dataset: the name to type, `dataset=<name>`; `part` (train, eval, weak) and `name` are the entry there.
+        state: one of STATES.
+        protocol: id of an evaluation set.
+        counts: of what was read; of a set that was not, those that its protocol asks for.
+        root: the folder.
+        sentence: what is missing, and what to do; of a set that was found, what was noticed.
+    """
+
+    dataset: str
+    part: str
+    name: str
+    state: str
+    protocol: str = ""
+    counts: dict[str, float] = field(default_factory=dict)
+    root: str = ""
+    sentence: str = ""
+
+
+def look(entry: Entry, near: bool = False) -> Finding:
+    """Read one entry. Never raises, and never draws: a reader with a key `draw` is told not to.
+
+    Args:
+        near: of a set that is absent, say where near it is.
+    """
+    finding = Finding(entry.dataset, entry.part, entry.name, BROKEN, sentence=entry.error)
+    if entry.error:
+        return finding
+    draws = False
+    with _warnings() as noticed:
+        try:
+            node: Any = OmegaConf.to_container(entry.node, resolve=True)
+            finding = replace(finding, root=", ".join(dict.fromkeys(_roots(node))), **_published(node))
+            if to_give := sorted(OmegaConf.missing_keys(entry.node)):
+                return replace(finding, state=YOURS, sentence=" ".join(["Give", *(f"{key}=..." for key in to_give)]))
+            draws = _only_look(node)
+            cfg = OmegaConf.create({"dataset": {entry.part: {entry.name: node}}})
+            check_targets(cfg)
+            made = instantiate(cfg.dataset[entry.part][entry.name], _convert_="all")
+            missing, counts = _missing_photos(made), _read_counts(made)
+        except Exception as error:
+            wrong = _what_went_wrong(error, draws)
+            if near and wrong["state"] == ABSENT and (hint := nearby(entry.node, entry.key)):
+                wrong["sentence"] = f"{first_of_ours(error)} {hint}"
+            return replace(finding, **wrong)
+    state = INCOMPLETE if missing else FOUND
+    return replace(finding, state=state, sentence=missing or " ".join(noticed), **counts)
+
+
+def _only_look(node: dict[str, Any]) -> bool:
+    """Tell a reader, and those inside it, not to draw; return whether there was one that would have."""
+    drawing = "draw" in node
+    if drawing:
+        node["draw"] = False
+    return any([drawing, *(_only_look(value) for value in node.values() if isinstance(value, dict))])
+
+
+def _what_went_wrong(error: Exception, draws: bool) -> dict[str, Any]:
+    cause = first_of_ours(error)
+    if isinstance(cause, DataAbsent):
+        return (
+            {"state": DRAWN, "sentence": ""} if draws else {"state": ABSENT, "sentence": f"{cause}{elsewhere(error)}"}
+        )
+    if cause:
+        return {"state": INCOMPLETE if isinstance(cause, DataError) else BROKEN, "sentence": str(cause)}
+    return {"state": BROKEN, "sentence": f"{type(error).__name__}: {error}"}
+
+
+def _read_counts(made: Any) -> dict[str, Any]:
+    if isinstance(made, Places):
+        return {"counts": {"places": len(made), "images": len(made.files)}}
+    if isinstance(made, WeakSet):
+        return {"counts": _side_counts(made.gallery, made.queries, made.positives)}
+    counts = _side_counts(made.database, made.queries, made.positives)
+    if made.protocol.no_positives == "unknown":
+        counts = {side: counts[side] for side in ("database", "queries")}
+    return {"protocol": made.protocol.id, "counts": counts}
+
+
+def _side_counts(database: Sized, queries: Sized, positives: Sequence[Sized]) -> dict[str, float]:
+    hits = np.array([len(rows) for rows in positives])
+    return {
+        "database": len(database),
+        "queries": len(queries),
+        "mean_positives": round(float(hits.mean()), 2),
+        "queries_without_positives": int((hits == 0).sum()),
+    }
+
+
+def _missing_photos(made: Any) -> str:
+    missing = missing_files(_unseen(made))
+    if not missing:
+        return ""
+    first = os.path.abspath(next(islice(_unseen(made), missing[0], None)))
+    return (
+        f"{len(missing):,} of {sum(1 for _ in _unseen(made)):,} photos are missing (first: {first}). "
+        "Extract the archive again; training ends where it cannot read more than 1 % of them."
+    )
+
+
+def _unseen(made: Any) -> Iterator[Path]:
+    """Yield the photos to train on, millions in some sets. Readers do not look for these; training leaves them out."""
+    if isinstance(made, Places):
+        yield from map(made.path, range(len(made.files)))
+    elif isinstance(made, WeakSet):
+        yield from made.gallery.paths
+        yield from made.queries.paths
+
+
+def _published(node: Mapping[str, Any]) -> dict[str, Any]:
+    protocol = node.get("protocol") or {}
+    counts = {key: protocol[key] for key in ("database", "queries") if protocol.get(key) is not None}
+    return {"protocol": protocol.get("id", ""), "counts": counts}
+
+
+def _roots(node: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the folders of a reader, and of readers inside it."""
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            yield from _roots(value)
+        elif key == "root" and value != "???":
+            yield os.path.abspath(os.path.expanduser(value))
+
+
+@contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Collect what readers warn of, instead of writing it into the list that is being shown."""
+    noticed: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: noticed.append(record.getMessage())  # type: ignore[method-assign]
+    logger = logging.getLogger("vpr")
+    logger.addHandler(handler)
+    logger.propagate, before = False, logger.propagate
+    try:
+        yield noticed
+    finally:
+        logger.propagate = before
+        logger.removeHandler(handler)
+
+
+# FOLDED vpr/catalog/inventory.py: What `make data-check` prints: a table of all data sets, what is missing of some,
+# and how many there are of each.
+
+
+WIDE = 120  # columns of a terminal that has room for folders
+FOR = {"train": "train", "eval": "measure", "weak": "weak", "": ""}
+STYLES = {FOUND: "green", INCOMPLETE: "yellow", BROKEN: "red", YOURS: "dim", DRAWN: "dim", ABSENT: "dim"}
+COUNTS = (("database", "places"), ("queries", "images"))
+EXPLAINED = (FOUND, INCOMPLETE, BROKEN)
+
+
+def show(findings: Sequence[Finding], sets: DataSets, asked: Collection[str], console: Console) -> None:
+    """Print it.
+
+    Args:
+        sets: where was looked, and what stands for several sets.
+        asked: the data sets that were named; what these must hold is said even if nothing of them is there.
+    """
+    console.print(table(findings, console.width >= WIDE))
+    for finding in _as_shown(findings):
+        if finding.sentence and (finding.state in EXPLAINED or finding.dataset in asked):
+            line = f"\n{_title(finding)}, {finding.state}: {finding.sentence}"
+            console.print(escape(line), style=STYLES[finding.state].replace("dim", ""), soft_wrap=True, highlight=False)
+    console.print()
+    for line in summary(findings, sets)[: 3 if asked else None]:
+        console.print(escape(line), soft_wrap=True, highlight=False)
+
+
+def table(findings: Sequence[Finding], wide: bool) -> Table:
+    """One row a finding, in sections by state. Counts of a set that is not there are those that it should have."""
+    shown = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False)
+    shown.add_column("dataset=", no_wrap=True)
+    shown.add_column("for", no_wrap=True)
+    shown.add_column("database\nor places", justify="right", no_wrap=True)
+    shown.add_column("queries\nor images", justify="right", no_wrap=True)
+    shown.add_column("positives\na query", justify="right", no_wrap=True)
+    shown.add_column("protocol id", overflow="fold")
+    if wide:
+        shown.add_column("folder", overflow="fold")
+    for state, rows in groupby(_as_shown(findings), key=attrgetter("state")):
+        shown.add_row("")
+        shown.add_row(f"[bold]{state}[/]")
+        for row in rows:
+            shown.add_row(*_cells(row), *([escape(row.root)] if wide else []), style=STYLES[state])
+    return shown
+
+
+def summary(findings: Sequence[Finding], sets: DataSets) -> list[str]:
+    """Lines that say how many there are of each, where they were looked for, and how to go on."""
+    states = Counter(finding.state for finding in findings)
+    folder, variable = os.path.abspath(os.path.expanduser(sets.folder)), os.environ.get("VPR_DATA", "not set")
+    return [
+        ", ".join(f"{states[state]} {state}" for state in STATES if states[state]) + ".",
+        f"Looked in {folder} (paths.data; VPR_DATA is {variable}).",
+        "Elsewhere: make data-check ARGS=paths.data=/disk, or export VPR_DATA=/disk for all commands.",
+        "What a set must hold and who publishes it: make data-check DATA=NAME, or docs/datasets.md.",
+        *(f"dataset={name} is all of {', '.join(parts)}." for name, parts in sets.collections.items()),
+    ]
+
+
+def _as_shown(findings: Iterable[Finding]) -> list[Finding]:
+    """What matters comes last: there it stands above the prompt, however long the list is."""
+    return sorted(findings, key=lambda finding: -STATES.index(finding.state))
+
+
+def _title(finding: Finding) -> str:
+    name = "" if finding.name == finding.dataset else f", {finding.name}"
+    return f"{finding.dataset} ({FOR[finding.part]}{name})"
+
+
+def _cells(finding: Finding) -> tuple[str, ...]:
+    counts = finding.counts
+    first, second = (next((f"{counts[key]:,}" for key in keys if key in counts), "") for keys in COUNTS)
+    positives = f"{counts['mean_positives']:.1f}" if "mean_positives" in counts else ""
+    last = finding.sentence if finding.state == YOURS else finding.protocol
+    return escape(finding.dataset), FOR[finding.part], first, second, positives, escape(last)

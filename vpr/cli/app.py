@@ -1,0 +1,186 @@
+"""From command line to function: compose, check, call, and turn errors into sentences and exit codes."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from vpr.cli.checks import check_present
+from vpr.cli.compose import CONF
+from vpr.cli.hints import missing_launcher, sentences
+from vpr.cli.path_escaping import escape_paths
+from vpr.cli.rules import check_rules
+from vpr.cli.schema import register
+from vpr.cli.sweeps.jobs import JobFailed
+from vpr.cli.sweeps.multirun import Sweep, failures, how_to_go_on, list_failures, run_job_of_a_sweep
+from vpr.errors import DataAbsent, VPRError
+
+log = logging.getLogger(__name__)
+
+Script = Callable[[DictConfig], Any]
+FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+
+
+def app(config_name: str) -> Callable[[Script], Callable[[], NoReturn]]:
+    """Make a script of `main(cfg)`, configured by `conf/<config_name>.yaml` beside the script.
+
+    The exit code is 0; 2 if the user can mend what went wrong; 130 after Ctrl-C; else 1. Each job of a sweep is a
+    process of its own; a sweep goes on after a job that failed, and its exit code is the worst of theirs.
+    """
+
+    def decorate(function: Script) -> Callable[[], NoReturn]:
+        @functools.wraps(function)
+        def script() -> NoReturn:
+            beside = Path(function.__code__.co_filename).resolve().parent / "conf"
+            sys.exit(run(config_name, sys.argv, function, beside if beside.is_dir() else CONF))
+
+        return script
+
+    return decorate
+
+
+def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CONF) -> int:
+    """Run a script's function as its command line `argv` says (argv[0] is the script) and return the exit code.
+
+    What the function returns goes to Hydra: a float is what a sweeper optimises.
+    """
+    register()
+    Sweep.folder = None
+    errors: list[BaseException] = []
+    path = Path(argv[0]).absolute()
+
+    @functools.wraps(function)
+    def job(cfg: DictConfig) -> Any:
+        if HydraConfig.get().mode is RunMode.MULTIRUN:
+            return run_job_of_a_sweep(path, cfg)
+        try:
+            return checked(function)(cfg)
+        except Exception as error:
+            sentence = user_error(error)
+            if sentence:
+                log.error(sentence)
+                log.debug("It was raised here:", exc_info=True)  # shown with hydra.verbose=true
+            else:
+                log.exception("%s: %s", type(error).__name__, error)
+            errors.append(error)
+            raise  # so that Hydra and its sweepers know
+
+    main = hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)
+    try:
+        with command_line(sweep_flag_first(escape_paths(argv))):
+            main()
+    except KeyboardInterrupt:
+        if Sweep.folder:
+            print(f"Interrupted. {how_to_go_on()}", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as error:
+        # Lightning turns Ctrl-C into sys.exit(1) once it has saved what it can.
+        return INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _code(error)
+    except (HydraException, OmegaConfBaseException) as error:
+        if not errors:
+            print(sentences(error), file=sys.stderr)
+            return MISUSED
+    except JobFailed as error:
+        errors.append(error)  # the first one; all are listed below
+    except Exception as error:
+        if not errors:
+            if not missing_launcher(error):
+                raise
+            print(missing_launcher(error), file=sys.stderr)
+            return MISUSED
+    failed = failures()
+    if failed:
+        list_failures(failed)
+        return max(MISUSED if job and job.code == MISUSED else FAILED for job in failed.values())
+    return max((MISUSED if user_error(error) else FAILED for error in errors), default=0)
+
+
+def checked(function: Script) -> Script:
+    """Return the function with all checks before it."""
+
+    @functools.wraps(function)
+    def check_and_call(cfg: DictConfig) -> Any:
+        check_present(cfg)
+        check_rules(cfg)
+        from vpr.cli.checks import check_targets  # imports torch, so what needs none comes first
+
+        check_targets(cfg)
+        return function(cfg)
+
+    return check_and_call
+
+
+def user_error(error: BaseException) -> str:
+    """Return "ConfigError: what it says" for an error that the user can mend, else an empty string.
+
+    Hydra wraps what a `_target_` raises into an error of its own: the first of ours in the chain of causes counts.
+    What a loader process raises comes back with its traceback as the text, and the sentence at the end of it.
+    """
+    cause = first_of_ours(error)
+    if cause is None:
+        return ""
+    *_, sentence = re.split(rf"^{re.escape(_full_name(cause))}: ", str(cause), flags=re.MULTILINE)
+    return f"{type(cause).__name__}: {sentence.rstrip()}{elsewhere(error)}"
+
+
+def elsewhere(error: BaseException) -> str:
+    """Return how to say that data which is absent lies in another folder; empty for any other error."""
+    key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)  # Hydra's, of the reader that it called
+    if key is None or not isinstance(first_of_ours(error), DataAbsent):
+        return ""
+    return (
+        f" If it is elsewhere, type {key[1]}.root=/its/folder; paths.data=/disk, or the environment variable VPR_DATA, "
+        "holds for all sets."
+    )
+
+
+def first_of_ours(error: BaseException) -> VPRError | None:
+    """Return the first VPRError in the chain of causes of an error, itself included."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, VPRError):
+        cause = cause.__cause__
+    return cause
+
+
+def sweep_flag_first(argv: Sequence[str]) -> list[str]:
+    """Put -m before all overrides: Hydra's parser gives up where it stands between them."""
+    flags = [arg for arg in argv[1:] if arg in ("-m", "--multirun")]
+    return [*argv[:1], *flags, *(arg for arg in argv[1:] if arg not in flags)]
+
+
+@contextmanager
+def command_line(argv: Sequence[str]) -> Iterator[None]:
+    """Put argv in place, and have Hydra raise its errors instead of printing them and leaving."""
+    before, variable = sys.argv, "HYDRA_FULL_ERROR"
+    environment = os.environ.get(variable)
+    sys.argv, os.environ[variable] = list(argv), "1"
+    try:
+        yield
+    finally:
+        sys.argv = before
+        if environment is None:
+            del os.environ[variable]
+        else:
+            os.environ[variable] = environment
+
+
+def _full_name(error: BaseException) -> str:
+    return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+def _code(error: SystemExit) -> int:
+    return error.code if isinstance(error.code, int) else int(error.code is not None)

@@ -1,0 +1,277 @@
+"""Sentences that span keys. Each says what was found, why it cannot be, and what to type instead. None needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from vpr.cli.checks import known_choices, known_keys, large_enough
+from vpr.cli.cluster_command import something_to_cluster
+from vpr.cli.compose import CONF
+from vpr.cli.hints import did_you_mean
+from vpr.cli.schema import image_size_is_known
+from vpr.cli.sweeps.prerequisites import generations_need_their_supervision, has_teacher, how_to_get_a_teacher
+from vpr.errors import ConfigError
+
+# FOLDED vpr/cli/rules.py: How many devices a run takes, and what that has to do with its batches.
+
+
+def devices_can_be_counted(cfg: DictConfig) -> None:
+    devices, known = cfg.trainer.devices, False
+    if OmegaConf.is_list(devices):
+        known = bool(devices) and all(_is_number(d) and d >= 0 for d in devices) and len(set(devices)) == len(devices)
+    elif _is_number(devices):
+        known = devices >= 1 or devices == -1
+    if not known and devices != "auto":
+        raise ConfigError(
+            f"trainer.devices={devices}: it must be a number of devices, -1 for all, auto, or a list of their numbers. "
+            "Type for example trainer.devices=2, or 'trainer.devices=[0,1]' (with the quotes)."
+        )
+    if cfg.trainer.accelerator == "cpu" and (OmegaConf.is_list(devices) or devices == -1):
+        raise ConfigError(
+            f"trainer.devices={devices} with trainer.accelerator=cpu: on the CPU it is a number of processes. "
+            "Type trainer.devices=1."
+        )
+
+
+def a_place_for_each_device(cfg: DictConfig) -> None:
+    devices = cfg.trainer.devices
+    count = len(devices) if OmegaConf.is_list(devices) else 1 if devices == "auto" else devices
+    tuples = OmegaConf.select(cfg, "supervision.tuples")
+    what, shared = ("batch.places", cfg.batch.places) if tuples is None else ("supervision.tuples", tuples)
+    if shared < count:
+        raise ConfigError(
+            f"{what}={shared} with trainer.devices={devices}: the {what.partition('.')[2]} of a step are shared out "
+            f"over {count} devices, and some would have none. Type {what}={2 * count}, or fewer devices."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# FOLDED vpr/cli/rules.py: What a run learns from, and whether its data set has that.
+
+
+def something_to_train_on(cfg: DictConfig) -> None:
+    part = cfg.supervision.reads
+    if OmegaConf.select(cfg, f"dataset.{part}"):
+        return
+    if part == "train":
+        raise ConfigError(
+            "dataset: it has no images to train on, only evaluation sets. "
+            "Add a training set, for example dataset=[gsv_cities,pitts30k_val]."
+        )
+    found = ", ".join(OmegaConf.select(cfg, "dataset.eval") or OmegaConf.select(cfg, "dataset.train") or ["this one"])
+    names = sets_with(part)
+    if not names:
+        raise ConfigError(f"supervision.reads={part}: no data set has such a part. Leave supervision.reads out.")
+    raise ConfigError(
+        f"dataset: supervision.reads={part}, and {found} has no such part.{did_you_mean(found, names)} Sets that have: "
+        f"{', '.join(names)}. Type for example dataset=pitts30k_train, or supervision=places."
+    )
+
+
+def sets_with(part: str) -> list[str]:
+    """Return the data sets whose own file has this part."""
+    files = sorted((CONF / "dataset").glob("*.yaml"))
+    return [path.stem for path in files if part in OmegaConf.load(path)]
+
+
+Rule = Callable[[DictConfig], None]
+
+
+def check_rules(cfg: DictConfig) -> None:
+    """Check the configuration of one of the scripts as a whole.
+
+    Raises:
+        ConfigError: the first rule that does not hold.
+    """
+    own = next((rules for key, rules in OF_SCRIPTS.items() if key in cfg), EVALUATE_RULES)
+    for rule in (*RULES, *own):
+        rule(cfg)
+
+
+def image_size_fits_patches(cfg: DictConfig) -> None:
+    patch = OmegaConf.select(cfg, "backbone.patch_size")
+    if patch and any(side % patch for side in cfg.image.size):
+        height, width = (max(patch, round(side / patch) * patch) for side in cfg.image.size)
+        raise ConfigError(
+            f"image.size={cfg.image.size}: the backbone cuts images into patches of {patch} pixels, and both sides "
+            f"must be multiples of that. Type 'image.size=[{height},{width}]' (with the quotes)."
+        )
+
+
+def precision_fits_cpu(cfg: DictConfig) -> None:
+    precision = cfg.trainer.precision
+    if cfg.trainer.accelerator == "cpu" and precision == "16-mixed":
+        raise ConfigError(
+            f"trainer.precision={precision} with trainer.accelerator=cpu: half precision is for GPUs. "
+            "Type trainer.precision=32-true (or bf16-mixed)."
+        )
+
+
+def monitor_is_measured(cfg: DictConfig) -> None:
+    monitor, names = cfg.trainer.monitor, eval_sets(cfg)
+    if monitor is None:
+        return
+    if monitor not in names:
+        have = f"has {', '.join(names)}" if names else "has none"
+        raise ConfigError(
+            f"trainer.monitor={monitor}: no evaluation set of this name; dataset {have}.{did_you_mean(monitor, names)} "
+            "Type trainer.monitor=null for the first one, or add the set to dataset=[...]."
+        )
+    if cfg.trainer.eval_every == 0:
+        raise ConfigError(
+            f"trainer.monitor={monitor} with trainer.eval_every=0: it is never measured. "
+            "Type trainer.eval_every=1 or trainer.monitor=null."
+        )
+
+
+def early_stop_is_measured(cfg: DictConfig) -> None:
+    patience = cfg.trainer.early_stop
+    if patience is not None and (cfg.trainer.eval_every == 0 or not eval_sets(cfg)):
+        raise ConfigError(
+            f"trainer.early_stop={patience}: there is no evaluation that could tell when to stop. "
+            "Type trainer.eval_every=1 with a dataset that has an evaluation set, or trainer.early_stop=null."
+        )
+
+
+def what_is_measured_has_a_truth(cfg: DictConfig) -> None:
+    sets: Any = OmegaConf.select(cfg, "dataset.eval") or {}
+    for name, node in sets.items():
+        if OmegaConf.select(node, "protocol.no_positives") == "unknown":
+            raise ConfigError(
+                f"dataset.eval.{name}: its ground truth is not published, so training cannot be measured on it. "
+                f"Take another evaluation set; evaluate.py dataset={name} writes its predictions."
+            )
+
+
+def a_teacher_for_the_terms(cfg: DictConfig) -> None:
+    teacher, terms = cfg.distillation.teacher, cfg.distillation.terms
+    given = has_teacher(cfg)
+    if terms and not given and not (teacher.make and teacher.recipe):
+        raise ConfigError(f"distillation: nobody teaches the terms ({', '.join(terms)}). {how_to_get_a_teacher(cfg)}")
+    if given and not terms:
+        raise ConfigError(
+            "distillation=none has a teacher, and would learn nothing from it. Type distillation=similarity "
+            "(or another one), or leave distillation.teacher out."
+        )
+
+
+def one_kind_of_teacher(cfg: DictConfig) -> None:
+    teacher = cfg.distillation.teacher
+    kinds = [kind for kind in ("ckpt", "backbone", "hub") if teacher[kind]]
+    if len(kinds) > 1:
+        raise ConfigError(
+            f"distillation.teacher has a {' and a '.join(kinds)}, and can be only one of them. Leave the rest out."
+        )
+    if isinstance(teacher.backbone, str):
+        raise ConfigError(
+            f"distillation.teacher.backbone={teacher.backbone}: it is a whole group. "
+            f"Type backbone@distillation.teacher.backbone={teacher.backbone}."
+        )
+    teachers = len(teacher.ckpt) if OmegaConf.is_list(teacher.ckpt) else 1
+    share = teacher.share
+    if share is not None and (len(share) != teachers or min(share) <= 0):
+        raise ConfigError(
+            f"distillation.teacher.share={share}: it takes one number above 0 for each of the {teachers} teachers. "
+            "Type distillation.teacher.share=null for equal shares."
+        )
+
+
+def components_of_a_cache(cfg: DictConfig) -> None:
+    if cfg.distillation.cache_pca and not cfg.distillation.cache:
+        raise ConfigError(
+            f"distillation.cache_pca={cfg.distillation.cache_pca}: it shortens the descriptors that a cache keeps, and "
+            "there is none. Type distillation.cache=true as well, or distillation.cache_pca=null."
+        )
+
+
+def teachers_that_can_be_whitened(cfg: DictConfig) -> None:
+    pca, hub = cfg.distillation.teacher.pca, cfg.distillation.teacher.hub
+    if pca is None:
+        return
+    if pca != "student" and (not isinstance(pca, int) or pca < 1):
+        raise ConfigError(f"distillation.teacher.pca={pca}: it must be a number of dimensions, or student for its own.")
+    number = pca if pca != "student" else 512
+    if cfg.distillation.cache:
+        raise ConfigError(
+            f"distillation.teacher.pca={pca} with distillation.cache=true: cached descriptors have a setting of their "
+            f"own. Type distillation.cache_pca={number}."
+        )
+    if hub:
+        raise ConfigError(
+            f"distillation.teacher.pca={pca}: a model of torch.hub cannot be kept as a whitened checkpoint. "
+            f"Type distillation.cache=true distillation.cache_pca={number}."
+        )
+
+
+def something_to_evaluate(cfg: DictConfig) -> None:
+    if not eval_sets(cfg):
+        raise ConfigError("dataset: it has no evaluation set. Choose one that has, for example dataset=toycity.")
+
+
+def ks_are_ranks(cfg: DictConfig) -> None:
+    if not cfg.ks or min(cfg.ks) < 1:
+        raise ConfigError(f"ks={cfg.ks}: recall@k needs a k, and k counts from 1. Type for example 'ks=[1,5,10,20]'.")
+
+
+def pca_is_of_one_model(cfg: DictConfig) -> None:
+    pca, usual = cfg.pca, OmegaConf.load(CONF / "evaluate.yaml").pca
+    changed = [key for key in pca if pca[key] != usual[key]]
+    if pca.dim is None and pca.file is None:
+        if changed:
+            raise ConfigError(f"pca.{changed[0]}={pca[changed[0]]} without pca.dim: add it, for example pca.dim=4096.")
+    elif cfg.gallery_ckpt is not None:
+        raise ConfigError(
+            "pca with gallery_ckpt: components are those of one model, and here are two. Write the gallery with its "
+            "components (evaluate.py ckpt=GALLERY pca.dim=... pca.save=OUT), and train a student into that one's space."
+        )
+    for key in ("dataset", "samples", "seed") if pca.file is not None else ():
+        if key in changed:
+            raise ConfigError(
+                f"pca.file={pca.file} with pca.{key}={pca[key]}: a file has been fitted already. Leave one out."
+            )
+
+
+def shares_and_seconds(cfg: DictConfig) -> None:
+    if not 0 < cfg.accept <= 1:
+        raise ConfigError(
+            f"accept={cfg.accept:g}: it is the share of accepted answers that should be right, above 0 and at most 1. "
+            "Type for example accept=0.95."
+        )
+    if not cfg.every > 0:
+        raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
+
+
+def eval_sets(cfg: DictConfig) -> list[str]:
+    """Return the names of the evaluation sets."""
+    sets: Any = OmegaConf.select(cfg, "dataset.eval") or {}
+    return list(sets)
+
+
+RULES: tuple[Rule, ...] = (known_keys, known_choices, large_enough)
+TRAIN_RULES: tuple[Rule, ...] = (
+    something_to_train_on,
+    generations_need_their_supervision,
+    image_size_is_known,
+    image_size_fits_patches,
+    devices_can_be_counted,
+    a_place_for_each_device,
+    precision_fits_cpu,
+    what_is_measured_has_a_truth,
+    monitor_is_measured,
+    early_stop_is_measured,
+    one_kind_of_teacher,
+    teachers_that_can_be_whitened,
+    a_teacher_for_the_terms,
+    components_of_a_cache,
+)
+CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
+EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_are_ranks, pca_is_of_one_model)
+DEMO_RULES: tuple[Rule, ...] = (shares_and_seconds,)
+OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES}
+"""The rules of a script, by a key that it alone has."""

@@ -1,0 +1,175 @@
+"""Jobs: runs of a script in processes of their own, done once, taken up again where they were interrupted.
+
+Lightning starts the ranks of a run with the whole command line of its process. In the process of a sweep each of them
+would sweep again, and after a crash meet the ranks of the next job.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from vpr.cli.sweeps.processes import run_in_own_group
+
+log = logging.getLogger(__name__)
+
+RECORD, OBJECTIVE, LOCK = "job.json", "objective.json", ".lock"
+
+
+class JobFailed(RuntimeError):
+    """A job ended with another exit code than 0; it has said itself why."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of a script.
+
+    Args:
+        identity: SHA-256 of its configuration: a folder that holds another one is begun anew.
+        overrides: its command line, in Hydra's grammar.
+        code: its exit code, negative for a signal; None while it runs, or if its end was not seen.
+        attempts: how often it was started.
+    """
+
+    identity: str
+    overrides: list[str]
+    code: int | None = None
+    attempts: int = 0
+
+    def write(self, directory: Path) -> None:
+        """Keep it in the run's folder."""
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / RECORD).write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+def read_job(directory: Path) -> Job | None:
+    """Return the job whose folder it is, None if there is no readable record of one."""
+    try:
+        return Job(**json.loads((directory / RECORD).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def config_flags(hydra: Any) -> list[str]:
+    """Return the flags by which another process finds the configuration files that this one, `hydra`, was given."""
+    folders = [source.path for source in hydra.runtime.config_sources if source.provider == "command-line"]
+    return [f"--config-name={hydra.job.config_name}", *(f"--config-dir={folder}" for folder in folders)]
+
+
+def run_once(
+    script: Path, flags: Sequence[str], overrides: Sequence[str], identity: str, directory: Path, wait: bool = True
+) -> Any:
+    """Run a script in a process of its own, unless this very run is finished, and return its objective.
+
+    An interrupted run goes on from its `last.ckpt`.
+
+    Args:
+        script: `train.py`, for example.
+        flags: of its command line, such as --config-name=NAME.
+        overrides: of its configuration, in Hydra's grammar.
+        identity: of its configuration.
+        directory: the run's folder.
+        wait: for another process that is at the same run; else the run is left to it.
+
+    Raises:
+        JobFailed: it ended with an exit code other than 0.
+        KeyboardInterrupt: Ctrl-C ended it.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    with _alone_at(directory, wait) as alone:
+        if not alone:
+            return None
+        before = read_job(directory)
+        same = before is not None and before.identity == identity
+        if before is not None and same and is_finished(before, directory):
+            log.info("Finished before: %s", directory)
+            return _objective(directory)
+        arguments = [*flags, *overrides, "hydra.mode=RUN", f"hydra.run.dir={quoted(directory.absolute())}"]
+        last = directory / "last.ckpt"
+        if same and last.is_file() and not any(word.startswith("ckpt_path=") for word in overrides):
+            log.info("Interrupted before, goes on from %s", last)
+            arguments.append(f"ckpt_path={quoted(last)}")
+        for name in ("summary.json", OBJECTIVE):  # of another run in this folder
+            (directory / name).unlink(missing_ok=True)
+        attempts = before.attempts + 1 if before is not None and same else 1
+        Job(identity, list(overrides), None, attempts).write(directory)
+        code = run_in_own_group([sys.executable, str(script), *arguments], _environment())
+        Job(identity, list(overrides), code, attempts).write(directory)
+        if code:
+            raise JobFailed(f"{directory} {ending(code)}")
+        return _objective(directory)
+
+
+@contextmanager
+def _alone_at(directory: Path, wait: bool) -> Iterator[bool]:
+    lock = FileLock(directory / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.info("Another process is at %s", directory)
+        if not wait:
+            yield False
+            return
+        lock.acquire()
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+def is_running(directory: Path) -> bool:
+    """Tell whether a process is at the run of a folder."""
+    try:
+        with FileLock(directory / LOCK, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def is_finished(job: Job, directory: Path) -> bool:
+    """Tell whether a job has ended well; its summary says so where its process was not seen to end."""
+    return job.code == 0 or (job.code is None and (directory / "summary.json").is_file())
+
+
+def ending(code: int | None) -> str:
+    """Say how a process ended."""
+    if code is None:
+        return "did not end by itself"
+    if code < 0:
+        return f"was ended by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
+def quoted(value: object) -> str:
+    """Return a value of an override that Hydra takes as it is."""
+    return "'" + str(value).replace("'", "\\'") + "'"
+
+
+def keep_objective(value: object, directory: Path) -> None:
+    """Keep what a run returned for Hydra's sweepers, which wait in another process."""
+    if isinstance(value, int | float):
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / OBJECTIVE).write_text(f"{json.dumps(value)}\n")
+
+
+def _objective(directory: Path) -> Any:
+    path = directory / OBJECTIVE
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _environment() -> dict[str, str]:
+    environment = dict(os.environ)
+    if "SLURM_JOB_NAME" in environment:
+        # Lightning starts the ranks itself then, instead of expecting one SLURM task for each.
+        environment["SLURM_JOB_NAME"] = "bash"
+    return environment

@@ -1,4 +1,0 @@
-"""The same drawn photos and positions in the layouts of published sets, so that every reader has something to read.
-
-`python -m vpr.data.toycity.layouts OUT_DIR` writes all of them, named as conf/dataset expects them below paths.data.
-"""

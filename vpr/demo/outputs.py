@@ -1,0 +1,161 @@
+"""Answers as files for other programs: matches.csv and matches.json."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from vpr.demo.answers import Answer, Match, Position
+from vpr.pages.thumbnails import thumbnail
+from vpr.retrieval.extractor import progress
+
+COLUMNS: tuple[str, ...] = ("query", "rank", "match", "similarity", "distance", "lat", "lon")
+COLUMNS += ("confidence", "accepted", "estimate_lat", "estimate_lon")
+
+
+def write_matches(answers: Sequence[Answer], folder: Path, about: Mapping[str, Any] | None = None) -> None:
+    """Write both files into `folder`; each replaces an earlier one in one step.
+
+    matches.csv: one row a query and rank, lat and lon those of the match, empty where a value is unknown; queries that
+    cannot be read have no row. matches.json: `about` (plain values), `errors` {query: sentence}, and `answers`, all of
+    them, with the files' paths.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with replaced(folder / "matches.csv", "surrogateescape") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(COLUMNS)
+        for answer in answers:
+            rows.writerows(_rows(answer))
+    content = {
+        **(about or {}),
+        "errors": {answer.query.name: answer.error for answer in answers if answer.error},
+        "answers": [plain(answer) for answer in answers],
+    }
+    with replaced(folder / "matches.json", "backslashreplace") as file:  # of a half surrogate, it makes JSON's escape
+        json.dump(content, file, indent=2, ensure_ascii=False)
+        file.write("\n")
+
+
+@contextmanager
+def replaced(path: Path, errors: str = "strict") -> Iterator[TextIO]:
+    """Open a text file for writing under another name, and move it to `path` when it is complete."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8", errors=errors, newline="") as file:
+            yield file
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def plain(answer: Answer) -> dict[str, Any]:
+    """Return an answer as plain values; what is unknown is None."""
+    return {
+        "query": answer.query.name,
+        "file": str(answer.query.path),
+        "position": _place(answer.query.position),
+        "error": answer.error or None,
+        "confidence": _rounded(answer.confidence, 4),
+        "accepted": answer.accepted,
+        "estimate": _place(answer.position),
+        "matches": [{"rank": rank, **_plain_match(match)} for rank, match in enumerate(answer.matches, 1)],
+    }
+
+
+def _plain_match(match: Match) -> dict[str, Any]:
+    return {
+        "match": match.name,
+        "file": str(match.path),
+        "similarity": _rounded(match.similarity, 5),
+        "distance": _rounded(match.distance, 5),
+        "position": _place(match.position),
+    }
+
+
+def _rows(answer: Answer) -> Iterator[list[Any]]:
+    accepted = "" if answer.accepted is None else str(answer.accepted).lower()
+    rest = [_rounded(answer.confidence, 4), accepted, *_degrees(answer.position)]
+    for rank, match in enumerate(answer.matches, 1):
+        numbers = [_rounded(match.similarity, 5), _rounded(match.distance, 5)]
+        yield [answer.query.name, rank, match.name, *numbers, *_degrees(match.position), *rest]
+
+
+def _place(position: Position | None) -> dict[str, float | None] | None:
+    return None if position is None else dict(zip(Position._fields, _degrees(position), strict=True))
+
+
+def _degrees(position: Position | None) -> tuple[float | None, float | None]:
+    """Latitude and longitude to a centimetre."""
+    return (None, None) if position is None else (_rounded(position.lat, 7), _rounded(position.lon, 7))
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+# FOLDED vpr/demo/outputs.py: Picture strips: a query and its matches side by side.
+
+
+HEIGHT, WIDTH, CAPTION, SPACE, GAP = 240, 320, 32, 8, 32
+PAPER, FRAME, INK = (255, 255, 255), (208, 215, 222), (31, 35, 40)
+
+
+def strip(answer: Answer) -> np.ndarray:
+    """Show the query, a gap, and the matches from left to right, each with its rank and similarity below: uint8 RGB."""
+    cells = [_cell(answer.query.path, "query")]
+    cells += [_cell(match.path, f"{rank}   {match.similarity:.3f}") for rank, match in enumerate(answer.matches, 1)]
+    spaces = [SPACE, GAP, *[SPACE] * (len(cells) - 1)]
+    columns = [np.full((cells[0].shape[0], wide, 3), PAPER, np.uint8) for wide in spaces]
+    row = np.hstack([part for space, cell in zip(columns, cells, strict=False) for part in (space, cell)])
+    return cv2.copyMakeBorder(row, SPACE, 0, 0, SPACE, cv2.BORDER_CONSTANT, value=PAPER)
+
+
+def write_strips(answers: Iterable[Answer], folder: Path) -> list[Path]:
+    """Write `<query>.jpg` for each answer that has matches; the same name of a query gives the same file every time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn, written = [answer for answer in answers if answer.matches], []
+
+    def write(answer: Answer) -> Path:
+        path = folder / file_name(answer.query.name)
+        path.write_bytes(simplejpeg.encode_jpeg(strip(answer), quality=85))
+        return path
+
+    with progress("drawing strips", len(drawn)) as advance, ThreadPoolExecutor() as threads:
+        for path in threads.map(write, drawn):
+            written.append(path)
+            if advance:
+                advance(1)
+    return written
+
+
+def file_name(query: str) -> str:
+    """Name the strip of a query: as the query where that is a plain JPEG name, else made safe and told apart."""
+    if re.fullmatch(r"[\w+@][\w.+@-]{0,99}\.jpe?g", query, re.ASCII | re.IGNORECASE):
+        return query
+    stem = re.sub(r"[^\w.+@-]+", "_", re.sub(r"\.\w+$", "", query), flags=re.ASCII)[:80].lstrip(".-") or "query"
+    return f"{stem}-{hashlib.sha256(query.encode('utf-8', 'surrogateescape')).hexdigest()[:8]}.jpg"
+
+
+def _cell(path: Path, caption: str) -> np.ndarray:
+    """Centre a photo in a box, so that photos of all proportions stand in a straight row; the caption is below it."""
+    photo = thumbnail(path, HEIGHT, WIDTH)
+    top, left = (HEIGHT - photo.shape[0]) // 2, (WIDTH - photo.shape[1]) // 2
+    bottom, right = HEIGHT - photo.shape[0] - top, WIDTH - photo.shape[1] - left
+    cell = cv2.copyMakeBorder(photo, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(234, 238, 242))
+    cell = cv2.copyMakeBorder(cell, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=FRAME)
+    cell = cv2.copyMakeBorder(cell, 0, CAPTION, 0, 0, cv2.BORDER_CONSTANT, value=PAPER)
+    (wide, _), _ = cv2.getTextSize(caption, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)
+    at = (cell.shape[1] - wide) // 2, cell.shape[0] - 11
+    return cv2.putText(cell, caption, at, cv2.FONT_HERSHEY_SIMPLEX, 0.6, INK, 1, cv2.LINE_AA)

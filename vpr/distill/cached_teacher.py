@@ -1,0 +1,82 @@
+"""A teacher whose descriptors of the training photos lie on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vpr.distill.descriptor_cache import TargetFile
+from vpr.distill.teacher import Outputs, Shape, Teacher
+from vpr.errors import ConfigError
+from vpr.types import PlaceBatch
+
+FORMAT = 1
+
+
+class CachedTeacher:
+    """A teacher that is asked once for each photo, at its own size, and not about the augmented images of a batch.
+
+    Until its file is opened it holds the network that fills it; from then on the file alone.
+
+    Args:
+        teacher: the network.
+        pca: length to which its descriptors are PCA-whitened; None keeps them as they are.
+
+    Raises:
+        ConfigError: `pca` is longer than the descriptors, or nothing tells this teacher from another one.
+    """
+
+    def __init__(self, teacher: Teacher, pca: int | None = None) -> None:
+        if not teacher.digest:
+            raise ConfigError(
+                f"The teacher {teacher.name} has no digest to know its cache by: distillation.cache=false."
+            )
+        if pca is not None and pca > teacher.shape.dim:
+            raise ConfigError(
+                f"distillation.cache_pca={pca}: the descriptors of the teacher {teacher.name} have "
+                f"{teacher.shape.dim} numbers. Type distillation.cache_pca=null, or less."
+            )
+        self.network: Teacher | None = teacher
+        self.name, self.share, self.digest, self.pca = teacher.name, teacher.share, teacher.digest, pca
+        self.shape = Shape(pca or teacher.shape.dim, None, teacher.name)
+        self.rows: np.ndarray | None = None
+
+    def to(self, device: torch.device | str) -> CachedTeacher:
+        """Stay on disk."""
+        return self
+
+    def identity(self, photos: str) -> dict[str, Any]:
+        """Return what decides the targets: the teacher, how it gets its images, and the digest of the photos."""
+        assert self.network is not None
+        preprocess = self.network.preprocess._asdict()
+        arithmetic = str(self.network.dtype or torch.float32)
+        return {
+            **{"format": FORMAT, "teacher": self.digest, "photos": photos, "preprocess": preprocess},
+            **{"precision": arithmetic, "pca": self.pca},
+        }
+
+    @torch.no_grad()
+    def describe(self, images: Tensor, whitening: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Return the targets (n, dim) of unit norm of clean uint8 images (n, 3, h, w) of the teacher's own size.
+
+        `whitening` turns the network's descriptors into those that are kept.
+        """
+        assert self.network is not None
+        images = images.to(self.network.mean.device, non_blocking=True)
+        found = F.normalize(self.network(images).descriptors, dim=1)
+        return whitening(found) if whitening else found
+
+    def open(self, file: TargetFile) -> None:
+        """Take the targets from a complete file, and let the network go."""
+        self.rows, self.network = file.attach("r"), None
+
+    def targets(self, batch: PlaceBatch) -> Outputs:
+        """Return the targets of the photos of this rank's batch, on its device."""
+        assert self.rows is not None and batch.photos is not None
+        found = torch.from_numpy(np.asarray(self.rows[batch.photos])).to(batch.images.device, non_blocking=True)
+        return Outputs(F.normalize(found.float(), dim=1), None, self.share)

@@ -1,0 +1,74 @@
+"""Evaluate a run's checkpoint once more, on the sets that the run was evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from vpr import checkpoint
+from vpr.catalog.resolve import evaluation_sets
+from vpr.data.loading import loader_workers
+from vpr.errors import CheckpointError
+from vpr.retrieval.evaluate import Evaluation, evaluate
+from vpr.retrieval.extractor import describe_fn, pick_device
+
+# A checkpoint may come from anyone: only what was written to read data is called because it says so.
+READERS = ("vpr.data.", "vpr.types")
+
+
+def evaluate_again(path: Path, device: str = "auto") -> dict[str, Evaluation]:
+    """Return {protocol id: evaluation} of a describer on the evaluation sets of its own configuration.
+
+    Raises:
+        CheckpointError: its configuration has no evaluation sets, or names something that does not read data.
+        DataError: a set is not there any more.
+    """
+    content = checkpoint.read(path)
+    describer = checkpoint.unpack(content, str(path)).to(pick_device(device))
+    config = content["config"]
+    dataset = config.get("dataset") or {}
+    if not dataset.get("eval"):
+        raise CheckpointError(f"{path}: its configuration has no evaluation sets, so there is nothing to evaluate.")
+    for target in _targets(dataset["eval"]):
+        if not _reads_data(target):
+            raise CheckpointError(f"{path}: {target} in its data sets is no reader of vpr.data; nothing was called.")
+    describe = describe_fn(describer, pick_device(device))
+    results = [
+        evaluate(
+            describe,
+            describer.dim,
+            describer.preprocess,
+            retrieval_set,
+            batch_size=32,
+            num_workers=loader_workers(-1, 1),
+            on_bad_image=dataset.get("on_bad_image", "raise"),
+            fixed_size=describer.fixed_size,
+            progress=False,
+        )
+        for retrieval_set in evaluation_sets(OmegaConf.create(dataset)).values()
+    ]
+    return {result.protocol: result for result in results}
+
+
+def _reads_data(target: object) -> bool:
+    """Look where it was defined: what a module of ours has imported has a name there, too."""
+    if not str(target).startswith(READERS):
+        return False
+    try:
+        return str(getattr(get_object(str(target)), "__module__", "")).startswith(READERS)
+    except Exception:  # there is no such thing, in one of many ways
+        return False
+
+
+def _targets(node: Any) -> Iterator[Any]:
+    if isinstance(node, Mapping):
+        yield from (value for key, value in node.items() if key == "_target_")
+        for value in node.values():
+            yield from _targets(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _targets(value)

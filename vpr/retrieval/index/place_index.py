@@ -1,0 +1,240 @@
+"""Place index: a folder with the descriptors of many photos, searched, and kept up to date photo by photo."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+
+from vpr.errors import CheckpointError, ConfigError, DataError, IndexDamaged
+from vpr.retrieval import extractor
+from vpr.retrieval.index.codecs import Exact, from_plain, to_plain
+from vpr.retrieval.index.photo_table import Photos
+from vpr.retrieval.index.storage import (
+    Change,
+    DescribePaths,
+    State,
+    commit,
+    locked,
+    path_describer,
+    read_schema,
+    update,
+    write,
+)
+from vpr.retrieval.search import Neighbours, search
+
+__all__ = ["Change", "DescribePaths", "Photos", "PlaceIndex", "path_describer"]
+
+
+class PlaceIndex:
+    """An index on disk, as it was when opened, or last changed through this object.
+
+    The folder holds `schema.json`, which names the sub-folder of the state that counts, and there `descriptors.npy`
+    (N, D), mapped and not read into memory, `images.csv`, and `codes.faiss` where the kind has codes. A change writes
+    a new state from the old one, describing only what is new, and then replaces schema.json: interrupted before that,
+    it has changed nothing, and what it had described is found again by the next one.
+
+    Attributes:
+        schema: the content of schema.json.
+        photos: the N photos, in the order of the rows, with their positions.
+        descriptors: (N, D) memmap, float16 or float32.
+        kind: how they are searched.
+        codes: what is searched instead of the descriptors, or None.
+    """
+
+    schema: dict[str, Any]
+    photos: Photos
+    descriptors: np.ndarray
+    kind: Exact
+    codes: faiss.Index | None
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self._load()
+
+    @classmethod
+    def build(
+        cls,
+        folder: str | Path,
+        photos: Photos,
+        describe_paths: DescribePaths,
+        dim: int,
+        model: str,
+        kind: Exact | None = None,
+        dtype: str = "float16",
+    ) -> tuple[PlaceIndex, Change]:
+        """Describe photos into a new index, in place of one that `folder` may hold.
+
+        Args:
+            describe_paths: see `path_describer`.
+            dim: numbers of a descriptor.
+            model: digest of the model (`vpr.checkpoint.digest`).
+            kind: how descriptors are searched; None: exact.
+            dtype: of the descriptors on disk, float16 or float32.
+
+        Raises:
+            ConfigError: the kind does not go with so many photos, or with `dim`; the dtype is unknown.
+            DataError: no photo, none that can be read, NaN descriptors, too small a disk, another process is writing.
+        """
+        kind, folder = kind or Exact(), Path(folder)
+        if dtype not in extractor.DTYPES:
+            raise ConfigError(f"dtype={dtype} is unknown: choose {' or '.join(extractor.DTYPES)}.")
+        kind.check(len(photos), dim)  # before hours go into descriptors
+        nothing = State(photos.take([]), np.empty((0, dim), dtype))
+        schema = {"model": model, "dim": dim, "dtype": dtype, "kind": to_plain(kind)}
+        with locked(folder):
+            if cls.exists(folder):
+                try:
+                    read_schema(folder)  # a schema.json of something else is not written over
+                except IndexDamaged:
+                    (folder / "schema.json").unlink()
+            change = update(folder, schema, nothing, photos, describe_paths)
+        return cls(folder), change
+
+    @classmethod
+    def open(cls, folder: str | Path, model: str | None = None) -> PlaceIndex:
+        """Open an index that was made with the model of this digest (None: any).
+
+        Raises:
+            CheckpointError: it was made with another model.
+            DataError: there is no index, or it is damaged.
+        """
+        index = cls(folder)
+        if model is not None and model != index.model:
+            raise CheckpointError(
+                f"The place index in {index.folder} was made with the model {index.model[:12]}, not with this one "
+                f"({model[:12]}): their descriptors cannot be compared. Use that model, or give the index of this one "
+                "a folder of its own."
+            )
+        return index
+
+    @staticmethod
+    def exists(folder: str | Path) -> bool:
+        """Whether `folder` holds an index, of whatever model."""
+        return (Path(folder) / "schema.json").is_file()
+
+    def __len__(self) -> int:
+        return len(self.photos)
+
+    @property
+    def model(self) -> str:
+        """Digest of the model that describes the photos."""
+        return str(self.schema["model"])
+
+    @property
+    def dim(self) -> int:
+        return int(self.descriptors.shape[1])
+
+    @property
+    def bytes_per_photo(self) -> int:
+        """Bytes that a search goes through."""
+        return self.kind.bytes(self.dim, self.descriptors.dtype.itemsize)
+
+    def search(self, descriptors: np.ndarray, k: int, exact: bool = False) -> Neighbours:
+        """Find the `k` most similar photos of each row of (Q, D); see `vpr.retrieval.search.search`.
+
+        Of a compressed kind similarities are approximate, and equal ones are sorted by row number. `exact` goes through
+        the descriptors themselves. DataError where those given have another length.
+        """
+        if descriptors.ndim != 2 or descriptors.shape[1] != self.dim:
+            raise DataError(
+                f"The place index in {self.folder} holds descriptors of {self.dim:,} numbers; those to be found have "
+                f"the shape {descriptors.shape}. Describe both with the same model."
+            )
+        if self.codes is None or exact:
+            return search(self.descriptors, descriptors, k)
+        distances, indices = self.codes.search(np.ascontiguousarray(descriptors, np.float32), k)
+        similarities = np.where(indices < 0, -np.inf, self.kind.similarities(distances)).astype(np.float32)
+        order = np.lexsort((indices, -similarities), axis=1)
+        return Neighbours(np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1))
+
+    def update(self, photos: Photos, describe_paths: DescribePaths) -> Change:
+        """Make the index hold exactly these photos; only those that are new, or whose file has changed, are described.
+
+        Unreadable ones are left out, and tried again the next time. Codes stay as they were learned; `recode` learns
+        them anew.
+
+        Raises:
+            DataError: nothing would be left, NaN descriptors, too small a disk, another process is writing.
+        """
+        return self._become(lambda held: photos, describe_paths)
+
+    def add(self, photos: Photos, describe_paths: DescribePaths) -> Change:
+        """Add photos, described only where they are new or changed; all others stay. Errors as of `update`."""
+        if photos.root != self.photos.root or photos.unit != self.photos.unit:
+            raise DataError(
+                f"The place index in {self.folder} holds photos below {self.photos.root} with positions in "
+                f"{self.photos.unit}; those to add are below {photos.root}, in {photos.unit}."
+            )
+        named = set(photos.files)
+
+        def joined(held: Photos) -> Photos:
+            return held.take([row for row, file in enumerate(held.files) if file not in named]).followed_by(photos)
+
+        return self._become(joined, describe_paths)
+
+    def remove(self, files: Collection[str]) -> Change:
+        """Take photos out by their names; DataError where one is not in the index, or none would be left."""
+        gone = set(files)
+
+        def left(held: Photos) -> Photos:
+            absent = sorted(gone - set(held.files))
+            if absent:
+                raise DataError(f"{absent[0]} is not in the place index in {self.folder}.")
+            return held.take([row for row, file in enumerate(held.files) if file not in gone])
+
+        return self._become(left, lambda paths, rows, out: {})
+
+    def recode(self, kind: Exact) -> None:
+        """Search in another way from now on, or learn codes anew; descriptors stay. ConfigError as of `build`."""
+        kind.check(len(self), self.dim)
+        with locked(self.folder):
+            self._load()
+            every = [(self.descriptors, np.arange(len(self)))]
+            write(self.folder, self.schema | {"kind": to_plain(kind)}, self.photos, every, None)
+        self._load()
+
+    def note(self, **facts: Any) -> None:
+        """Write plain values into schema.json, until the index changes."""
+        with locked(self.folder):
+            now = read_schema(self.folder)
+            if now["files"] == self.schema["files"]:  # else the facts are about what another process has replaced
+                commit(self.folder, self.folder / now["files"], now | facts)
+        self._load()
+
+    def _become(self, wanted: Callable[[Photos], Photos], describe_paths: DescribePaths) -> Change:
+        """Hold the photos `wanted` of those that are held now, which another process may have changed since `open`."""
+        with locked(self.folder):
+            self._load()
+            change = update(self.folder, self.schema, self._state, wanted(self.photos), describe_paths)
+        self._load()
+        return change
+
+    @property
+    def _state(self) -> State:
+        return State(self.photos, self.descriptors, self.codes)
+
+    def _load(self) -> None:
+        while True:
+            self.schema = read_schema(self.folder)
+            try:
+                self._load_state(self.folder / self.schema["files"])
+                return
+            except (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError) as error:
+                if read_schema(self.folder).get("files") == self.schema.get("files"):
+                    raise IndexDamaged(
+                        f"The place index in {self.folder} is damaged ({error}). Build it again."
+                    ) from error
+                # Another process has put a new state in place of this one, whose files are gone: read that.
+
+    def _load_state(self, state: Path) -> None:
+        self.kind = from_plain(self.schema["kind"])
+        self.photos = Photos.read(state / "images.csv", Path(self.schema["root"]), self.schema["unit"])
+        self.descriptors = np.load(state / "descriptors.npy", mmap_mode="r")
+        self.codes = faiss.read_index(str(state / "codes.faiss")) if self.kind.coded else None
+        coded = len(self.photos) if self.codes is None else self.codes.ntotal
+        if not len(self.photos) == len(self.descriptors) == coded or self.photos.digest != self.schema["data"]:
+            raise ValueError("its files do not belong together")

@@ -1,0 +1,184 @@
+"""Scoring: descriptors -> neighbours -> recall. Needs no images, so descriptors may come from anywhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from vpr import distributed
+from vpr.data.retrieval_set import RetrievalSet
+from vpr.errors import ConfigError, DataError
+from vpr.retrieval import metrics
+from vpr.retrieval.search import Neighbours, nearest
+
+KS = (1, 5, 10, 20)
+
+
+class Rerank(Protocol):
+    """Another way to search, measured beside the plain one: k-reciprocal distances, frames in sequence."""
+
+    @property
+    def id(self) -> str:
+        """What stands in the protocol's id."""
+        ...
+
+    def check(self, photos: int) -> None:
+        """Raise ConfigError where there are too few photos, queries and database together."""
+        ...
+
+    def nearest(
+        self,
+        database: np.ndarray,
+        queries: np.ndarray,
+        k: int,
+        retrieval_set: RetrievalSet,
+        device: torch.device | str = "cpu",
+    ) -> Neighbours:
+        """Search the database (N, D) of a set for its queries (Q, D), with the suppression that it asks for."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """What was measured on one set.
+
+    Attributes:
+        retrieval_set: the set as measured, without the bad images that were skipped.
+        recalls: {k: share of the counted queries with a positive among their first k neighbours}, 0..1.
+        intervals: {k: (low, high)}, 95 % bootstrap interval over the counted queries.
+        hits: (Q, len(ks)) bool, one row per query; `counted` (Q,) bool are those that the recalls count.
+        neighbours: those that the recalls count: of each panorama the nearest cut-out alone, where the set says so.
+        bad: sentence per unreadable image, by its row in the database followed by the queries.
+        seconds: wall time of `search` and, where images were described, of `extract`.
+        models: who described the `queries` and the `database`, where that is known: name and digest.
+        reranked: what the same search is worth after re-ranking, where that was asked for; its id says how.
+    """
+
+    retrieval_set: RetrievalSet
+    recalls: dict[int, float]
+    intervals: dict[int, tuple[float, float]]
+    hits: np.ndarray
+    counted: np.ndarray
+    neighbours: Neighbours
+    bad: dict[int, str]
+    dim: int
+    seconds: dict[str, float] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+    reranked: Evaluation | None = None
+
+    @property
+    def protocol(self) -> str:
+        """Id of the protocol, to stand beside every recall."""
+        return self.retrieval_set.protocol.id
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Numbers of database images and queries measured, of queries without positives, and of bad images skipped."""
+        positives = self.retrieval_set.positives
+        return {
+            "database": len(self.retrieval_set.database),
+            "queries": len(self.retrieval_set.queries),
+            "counted_queries": int(self.counted.sum()),
+            "queries_without_positives": sum(len(rows) == 0 for rows in positives),
+            "bad_images": len(self.bad),
+        }
+
+    @property
+    def mean_positives(self) -> float:
+        """Positives a query, over all queries, those without any included."""
+        return float(np.mean([len(rows) for rows in self.retrieval_set.positives]))
+
+    @property
+    def images_per_second(self) -> float:
+        """Images read and described in a second, over all ranks; 0 where the descriptors were given."""
+        described = self.counts["database"] + self.counts["queries"]
+        return described / max(self.seconds["extract"], 1e-9) if "extract" in self.seconds else 0.0
+
+    def metrics(self) -> dict[str, float]:
+        """Return {"R@1": 0..1, ...}."""
+        return {f"R@{k}": value for k, value in self.recalls.items()}
+
+
+def score(
+    database: np.ndarray,
+    queries: np.ndarray,
+    retrieval_set: RetrievalSet,
+    *,
+    ks: Sequence[int] = KS,
+    seed: int = 0,
+    rerank: Rerank | None = None,
+    device: torch.device | str = "cpu",
+) -> Evaluation:
+    """Measure recall@k of given descriptors, with the panorama suppression that the set asks for.
+
+    With several ranks all of them call it; the first searches and tells the others.
+
+    Args:
+        database, queries: (N, D) and (Q, D) L2-normalised rows in the order of the set, float16 or float32; arrays or
+            memmaps, which are read in blocks.
+        seed: of the bootstrap.
+        rerank: measure the re-ranked search, too; the id then ends in its id, e.g. `[kreciprocal-25-1-0]`.
+        device: where it compares descriptors.
+
+    Raises:
+        ConfigError: a k is below 1, the protocol's `no_positives` is unknown, or the photos are too few for `rerank`.
+        DataError: other numbers of descriptors than the set has images, or no query with a positive.
+    """
+    ks = check_ks(ks)
+    _check_shapes(database, queries, retrieval_set)
+    if rerank is not None:
+        rerank.check(len(database) + len(queries))
+    panoramas = retrieval_set.panoramas
+    plain = _measure(retrieval_set, ks, seed, database.shape[1], lambda: nearest(database, queries, max(ks), panoramas))
+    if rerank is None:
+        return plain
+    protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{rerank.id}]")
+    again = replace(retrieval_set, protocol=protocol)
+    reranked = _measure(again, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, max(ks), again, device))
+    return replace(plain, reranked=reranked)
+
+
+def _measure(
+    retrieval_set: RetrievalSet, ks: list[int], seed: int, dim: int, find: Callable[[], Neighbours]
+) -> Evaluation:
+    """Have the first rank find the neighbours, and measure them."""
+    counted = metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)
+    began = time.perf_counter()
+    neighbours = distributed.on_first(find)
+    seconds = {"search": time.perf_counter() - began}
+    hits = metrics.hits(neighbours.indices, retrieval_set.positives, ks)
+    recalls, intervals = {}, {}
+    if counted.any():  # else the set has no ground truth
+        recalls = dict(zip(ks, metrics.recall(hits[counted]).tolist(), strict=True))
+        bounds = metrics.interval(hits[counted], seed).tolist()
+        intervals = {k: (low, high) for k, (low, high) in zip(ks, bounds, strict=True)}
+    return Evaluation(retrieval_set, recalls, intervals, hits, counted, neighbours, {}, dim, seconds)
+
+
+def check_ks(ks: Sequence[int]) -> list[int]:
+    """Sort the ks and drop repeated ones; ConfigError where there is none, or one below 1."""
+    if not ks or min(ks) < 1:
+        raise ConfigError(f"ks={list(ks)}: recall@k needs at least one k, each 1 or more.")
+    return sorted(set(ks))
+
+
+def _check_shapes(database: np.ndarray, queries: np.ndarray, retrieval_set: RetrievalSet) -> None:
+    for what, array, images in (
+        ("database", database, retrieval_set.database),
+        ("query", queries, retrieval_set.queries),
+    ):
+        if array.ndim != 2 or len(array) != len(images):
+            raise DataError(
+                f"{retrieval_set.protocol.id} has {len(images):,} {what} images, and the descriptors have the shape "
+                f"{array.shape}: give one row for each image, in the order of the set."
+            )
+    if database.shape[1] != queries.shape[1]:
+        raise DataError(
+            f"{retrieval_set.protocol.id}: database descriptors of {database.shape[1]:,} numbers and query descriptors "
+            f"of {queries.shape[1]:,} cannot be compared. Describe both with the same model."
+        )

@@ -1,0 +1,40 @@
+"""python -m vpr.toycity.layouts OUT_DIR: draw a small city and write it in the layouts of published sets."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from vpr.errors import VPRError
+from vpr.toycity.layouts.write import LAYOUTS, write_all, write_city
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write them, say where; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m vpr.toycity.layouts", description=__doc__)
+    parser.add_argument("out", metavar="OUT_DIR", help="what paths.data will be; not the folder of real sets")
+    parser.add_argument(
+        "--city", action="store_true", help="write dataset=toycity_pittsburgh alone, as often as you like, anywhere"
+    )
+    args = parser.parse_args(arguments)
+    out = args.out
+    try:
+        if args.city:
+            print(f"dataset=toycity_pittsburgh is in {write_city(out)}")
+            return 0
+        album = write_all(out)
+    except VPRError as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+    counts = f"{len(album.database)} database images and {len(album.queries)} queries"
+    print(f"{counts} in {out}/{{{','.join(['toycity/panoramas', *LAYOUTS])}}}")
+    print(f"e.g. python evaluate.py ckpt=best.ckpt paths.data={out} dataset=tokyo247 \\")
+    protocol = "dataset.eval.tokyo247.protocol"
+    sizes = f"{protocol}.database={len(album.database)} {protocol}.queries={len(album.queries)}"
+    print(f"    {protocol}.id=toycity-tokyo@25m-nms {sizes}")
+    print("Other sets in the same way; one with other counts (tokyo_tm_val holds photos out) says what it found.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""The LightningModule: one training step, the optimiser, and what a checkpoint for resuming holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from vpr.distill.distiller import Distiller
+from vpr.distributed import world_size
+from vpr.errors import ConfigError
+from vpr.losses.pairs import LossResult
+from vpr.models.describer import Describer
+from vpr.types import PlaceBatch
+
+
+class Position(NamedTuple):
+    """How far a run has come: `batch` batches of epoch `epoch` are done."""
+
+    epoch: int = 0
+    batch: int = 0
+
+
+class TrainingModule(pl.LightningModule):
+    """Train a describer with an objective and, possibly, a distiller.
+
+    Args:
+        describer: what is trained.
+        objective: (features, descriptors, batch) -> LossResult, on the global batch.
+        distiller: (features, descriptors, batch) -> {term: scalar}.
+        optimizer: (parameters) -> Optimizer.
+        backbone_lr: learning rate of the backbone, times that of the rest.
+        schedule: (optimizer, steps_per_epoch, total_steps) -> scheduler stepped at each optimiser step.
+        seed: with the step's number, all randomness inside the network (dropout, drop path) follows from it.
+        channels_last: memory format of the images; faster for mixed precision on GPUs.
+    """
+
+    def __init__(
+        self,
+        describer: Describer,
+        objective: nn.Module,
+        distiller: Distiller,
+        optimizer: Callable[..., Optimizer],
+        schedule: Callable[..., Any],
+        backbone_lr: float = 1.0,
+        seed: int = 0,
+        channels_last: bool = False,
+    ) -> None:
+        super().__init__()
+        self.describer = describer
+        self.objective = objective
+        self.distiller = distiller
+        self.make_optimizer = optimizer
+        self.make_schedule = schedule
+        self.backbone_lr = backbone_lr
+        self.seed = seed
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.resume_from = Position()
+
+    def training_step(self, batch: PlaceBatch, batch_idx: int) -> Tensor:
+        images = self.describer.normalise(batch.images).contiguous(memory_format=self.memory_format)
+        features = self.describer.features(images)
+        descriptors = self.describer.aggregator(features)
+        result = self.objective(features, descriptors, batch)
+        terms = self.distiller(features, descriptors, batch)
+        loss = self.distiller.total(result.value, terms)
+        self._log_step(loss, result, terms, len(batch.labels))
+        return loss
+
+    def _log_step(self, loss: Tensor, task: LossResult, terms: dict[str, Tensor], size: int) -> None:
+        self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
+        self.log("train/mined", task.mined, prog_bar=True, batch_size=size)
+        if terms:
+            self.log("train/task", task.value.detach(), batch_size=size)
+        for name, value in task.parts.items():
+            self.log(f"train/{name}", value.detach(), batch_size=size)
+        for name, value in terms.items():
+            self.log(f"distill/{name}", value.detach(), batch_size=size)
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=size)
+
+    def on_fit_start(self) -> None:
+        self.distiller.teachers_to(self.device)
+
+    def on_train_batch_start(self, batch: PlaceBatch, batch_idx: int) -> None:
+        # A function of the step instead of a generator's state: a resumed run draws the same numbers.
+        torch.manual_seed((self.seed * 1_000_003 + self.global_step) * world_size() + self.global_rank)
+
+    def configure_optimizers(self) -> Any:
+        backbone = [p for p in self.describer.backbone.parameters() if p.requires_grad]
+        known = {id(p) for p in backbone}
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        try:
+            optimizer = self.make_optimizer([{"params": rest}, {"params": backbone}])
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"optimizer: {error}. Change the values of the optimizer group.") from error
+        optimizer.param_groups[1]["lr"] *= self.backbone_lr
+        total = int(self.trainer.estimated_stepping_batches)
+        scheduler = self.make_schedule(optimizer, total // max(1, self.trainer.max_epochs or 1), total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        progress: Any = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        batch = progress.processed
+        at_end = batch >= self.trainer.num_training_batches
+        position = Position(self.current_epoch + 1, 0) if at_end else Position(self.current_epoch, batch)
+        checkpoint["position"] = position._asdict()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.resume_from = Position(**checkpoint["position"])

@@ -1,0 +1,95 @@
+"""What a run leaves when it ends: a table on the screen, summary.json, hits.npz, and the same in W&B."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from rich.console import Console
+from rich.table import Table
+
+from vpr import checkpoint
+from vpr.models.costs import measure
+from vpr.retrieval.metrics import paired_interval
+from vpr.training.callbacks.evaluation import Measured, Recall
+from vpr.training.loggers import summarise_in_wandb
+
+log = logging.getLogger(__name__)
+
+
+def finish_run(trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any], began: float) -> float | None:
+    """Write summary.json and hits.npz beside best.ckpt, and print a table; return the best monitored recall (0..1).
+
+    summary.json: `config`, `digest` of best.ckpt, `seconds` since `began` (of time.monotonic), `epochs`, `monitor` (id
+    of the protocol that decided), `sets` = {protocol id: recalls of the best epoch and counts}, and `costs`
+    (vpr.models.costs). hits.npz: {protocol id: (Q,) bool}, whether the first neighbour of each counted query is right.
+    """
+    folder, best = recall.top.directory, recall.top.best
+    seconds = time.monotonic() - began
+    if (folder / "best.ckpt").is_file():
+        summary = _summary(folder, trainer, recall, config) | {"seconds": round(seconds, 1)}
+        (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        hits: dict[str, Any] = {result.protocol: result.hits.numpy() for result in recall.best.values()}
+        (folder / "hits.npz").unlink(missing_ok=True)  # of another run in this folder
+        if hits:
+            np.savez_compressed(folder / "hits.npz", **hits)
+        summarise_in_wandb(trainer.loggers, summary, recall.best.values())
+    if best is None or not recall.best:
+        log.info("Describer: %s", folder / "best.ckpt")
+        return best.score if best else None
+    title = f"{config['name']}: best of {trainer.current_epoch} epochs by R@{recall.top.k} on {recall.monitor}"
+    Console().print(_table(title, summary["sets"]))
+    log.info("Best checkpoint: %s", best.path)
+    return best.score
+
+
+def _summary(folder: Path, trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any]) -> dict[str, Any]:
+    content = checkpoint.read(folder / "best.ckpt")
+    # Read again, not taken from the training: that may be compiled, or in another layout.
+    costs = measure(checkpoint.unpack(content), trainer.strategy.root_device)
+    monitored = recall.best.get(recall.monitor or "")
+    return {
+        "config": dict(config),
+        "digest": checkpoint.digest(content),
+        "epochs": trainer.current_epoch,
+        "monitor": monitored.protocol if monitored else None,
+        "sets": {r.protocol: summarise(r, recall.before.get(name)) for name, r in recall.best.items()},
+        "costs": costs.plain(),
+    }
+
+
+def summarise(after: Measured, before: Measured | None) -> dict[str, Any]:
+    """Return the recalls of one set, and the gain in recall@1 where there is a measurement before training.
+
+    The gain stands with a 95 % interval from a bootstrap over pairs: the same query before and after.
+    """
+    row: dict[str, Any] = {"recalls": after.metrics, "counts": after.counts}
+    if before is not None:
+        row |= {
+            "before": before.metrics,
+            "gain": after.metrics["R@1"] - before.metrics["R@1"],
+            "gain_interval": list(paired_interval(before.hits.numpy(), after.hits.numpy())),
+        }
+    return row
+
+
+def _table(title: str, sets: Mapping[str, Mapping[str, Any]]) -> Table:
+    table = Table(title=title)
+    table.add_column("protocol")
+    compared = any("before" in row for row in sets.values())
+    for heading in ("R@1", "R@5", "R@10", *(("R@1 before", "gain [95 %]") if compared else ())):
+        table.add_column(heading, justify="right")
+    for protocol, row in sets.items():
+        cells = [f"{100 * row['recalls'][k]:.1f}" for k in ("R@1", "R@5", "R@10")]
+        if "before" in row:
+            low, high = row["gain_interval"]
+            gain = f"{100 * row['gain']:+.1f} [{100 * low:+.1f}, {100 * high:+.1f}]"
+            cells += [f"{100 * row['before']['R@1']:.1f}", gain]
+        table.add_row(protocol, *cells)
+    return table
