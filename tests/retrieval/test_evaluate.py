@@ -177,8 +177,8 @@ def rank_main(rank: int, folder: Path, drawn: RetrievalSet) -> None:
     with pytest.raises(kind, match=f"^{prefix}a hole 7$"):  # on rank 1 alone
         run(drawn, odd if rank else describe, on_bad_image="skip")
     with pytest.raises(DataError, match="^a sequence in two parts$"):  # on rank 0 alone, as where it searches
-        distributed.on_first(of_another_kind)
-    assert distributed.on_first(dist.get_rank) == 0
+        distributed.on_rank_zero(of_another_kind)
+    assert distributed.on_rank_zero(dist.get_rank) == 0
     dist.destroy_process_group()
 
 

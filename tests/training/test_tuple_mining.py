@@ -106,7 +106,7 @@ def test_the_number_of_ranks_changes_nothing(monkeypatch: pytest.MonkeyPatch):
         return parts
 
     monkeypatch.setattr(distributed, "gather", hand_over)
-    monkeypatch.setattr(distributed, "world", lambda: 2)
+    monkeypatch.setattr(distributed, "world_size", lambda: 2)
     monkeypatch.setattr(distributed, "rank", lambda: 1)
     with pytest.raises(Gathered):
         mined([0, 1, 2], mining=mining)

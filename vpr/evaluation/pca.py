@@ -61,7 +61,7 @@ def with_pca(cfg: DictConfig, content: Content, sets: Sets, device: torch.device
     dim = pca.dim or components.directions.shape[1]
     made = whitened(content, from_components(components, dim, pca.whiten))
     made["config"]["pca"] = {**origin, "dim": dim, "whiten": pca.whiten}
-    with distributed.together():
+    with distributed.raise_on_all_ranks():
         if pca.save and distributed.rank() == 0:
             checkpoint.write(pca.save, made)
             log.info("%s describes with %s numbers.", pca.save, f"{dim:,}")
@@ -153,7 +153,7 @@ def _fit(cfg: DictConfig, content: Content, photos: Photos, path: Path, origin: 
         device=device,
         title=f"PCA: {origin['dataset']}",
     )
-    with distributed.together():
+    with distributed.raise_on_all_ranks():
         if components:
             write_components(path, components, origin | {"components": dim})
             log.info("It is kept in %s", path)

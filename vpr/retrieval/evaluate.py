@@ -119,14 +119,14 @@ def evaluate(
         rerank.check(images)
     with extractor.working_folder(workdir) as folder:
         began = time.perf_counter()
-        with distributed.together():
+        with distributed.raise_on_all_ranks():
             if distributed.rank() == 0:
                 extractor.create(folder, images, dim, dtype)
         descriptors = extractor.attach(folder)
         bad = _describe(describe, preprocess, gallery, retrieval_set, descriptors, batch_size, num_workers, progress)
         used = _without(retrieval_set, bad, on_bad_image)
         seconds = {"extract": time.perf_counter() - began}
-        with distributed.together():
+        with distributed.raise_on_all_ranks():
             if distributed.rank() == 0:
                 if bad:
                     extractor.compact(descriptors, np.setdiff1d(np.arange(images), list(bad)))

@@ -90,7 +90,7 @@ def image_loader(
     """
     wanted = list(range(len(paths))) if rows is None else rows.tolist()
     batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
-    mine = batches[distributed.rank() :: distributed.world()]
+    mine = batches[distributed.rank() :: distributed.world_size()]
     return DataLoader(
         ImageDataset(paths, preprocess, short_side),
         batch_sampler=mine,
@@ -114,7 +114,7 @@ def extract(
     """
     bad: dict[int, str] = {}
     broken: list[int] = []
-    with distributed.together():
+    with distributed.raise_on_all_ranks():
         for images, indices, errors in loader:
             good = torch.tensor([not error for error in errors])
             bad |= {int(row): error for row, error in zip(indices, errors, strict=True) if error}
@@ -125,9 +125,9 @@ def extract(
                 out[rows] = described.float().cpu().numpy()
             if progress:
                 progress(len(errors))
-        if isinstance(out, np.memmap) and distributed.world() > 1:
+        if isinstance(out, np.memmap) and distributed.world_size() > 1:
             out.flush()  # other machines see only what has reached the shared disk
-    told = distributed.gather((bad, broken))
+    told = distributed.gather_objects((bad, broken))
     _check_finite(sorted(row for _, rows in told for row in rows), len(out), loader)
     return dict(sorted(item for errors, _ in told for item in errors.items()))
 
@@ -152,7 +152,7 @@ def image_progress(title: str, total: int, show: bool = True) -> Iterator[Callab
     Rank 0 shows its own share as the whole, since the ranks work alike. A log file gets no bar.
     """
     with progress(title, total, show and distributed.rank() == 0) as advance:
-        yield advance and (lambda images: advance(images * distributed.world()))
+        yield advance and (lambda images: advance(images * distributed.world_size()))
 
 
 @contextmanager
@@ -183,7 +183,7 @@ def working_folder(given: Path | None = None) -> Iterator[Path]:
         return
     temporary = tempfile.TemporaryDirectory(prefix="vpr-") if distributed.rank() == 0 else None
     try:
-        yield Path(distributed.broadcast(temporary.name if temporary else ""))
+        yield Path(distributed.broadcast_object(temporary.name if temporary else ""))
     finally:
         if temporary:
             temporary.cleanup()

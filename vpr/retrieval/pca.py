@@ -257,7 +257,7 @@ def components_of_photos(
     """
     check_dim(dim, len(photos), width)  # before an hour goes into descriptors
     with extractor.working_folder() as folder:
-        with distributed.together():
+        with distributed.raise_on_all_ranks():
             if distributed.rank() == 0:
                 extractor.create(folder, len(photos), width, "float32")
         descriptors = extractor.attach(folder)
@@ -268,7 +268,7 @@ def components_of_photos(
         tally = BadImageTally("the data set's folder", minimum=0)  # all of them have been seen
         tally.add(len(good), list(bad.values()))
         found = None
-        with distributed.together():
+        with distributed.raise_on_all_ranks():
             if distributed.rank() == 0:
                 if bad:
                     extractor.compact(descriptors, good)

@@ -149,7 +149,7 @@ def _measure(
     """Have the first rank find the neighbours, and measure them."""
     counted = metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)
     began = time.perf_counter()
-    neighbours = distributed.on_first(find)
+    neighbours = distributed.on_rank_zero(find)
     seconds = {"search": time.perf_counter() - began}
     hits = metrics.hits(neighbours.indices, retrieval_set.positives, ks)
     recalls, intervals = {}, {}

@@ -21,7 +21,7 @@ from vpr.data.loading import BadImageTally
 from vpr.data.places import PlacesDataset
 from vpr.distill.cached_teacher import CachedTeacher
 from vpr.distill.descriptor_cache import BLOCK, TargetFile
-from vpr.distributed import alone
+from vpr.distributed import exclusive_lock
 from vpr.errors import DataError
 from vpr.retrieval.extractor import extract, image_loader, image_progress
 from vpr.retrieval.pca import Whitening, fit
@@ -70,15 +70,15 @@ class TargetBuild:
         """
         targets = self._file("targets", len(self.photos), self.teacher.shape.dim)
         waiting = f"Another run has the teacher {self.teacher.name} describe the same photos: waiting for it."
-        with alone(self.folder, waiting):
-            if not distributed.on_first(targets.begin):
+        with exclusive_lock(self.folder, waiting):
+            if not distributed.on_rank_zero(targets.begin):
                 assert self.teacher.network is not None
                 self.teacher.network.to(device)
                 if self.teacher.pca is None:
                     self._describe(self.photos, targets, self.teacher.describe)
                 else:
                     self._fill_whitened(targets, device)
-            bad = distributed.on_first(targets.bad)
+            bad = distributed.on_rank_zero(targets.bad)
         self.teacher.open(targets)
         return bad
 
@@ -92,12 +92,12 @@ class TargetBuild:
         rows = np.sort(np.random.default_rng(0).choice(len(self.photos), sample.shape[0], replace=False))
         path = self.folder / "whitening.pt"
         # Fitted once: fitted again, the directions could point the other way for half of the targets.
-        if not distributed.on_first(path.exists):
-            if not distributed.on_first(sample.begin):
+        if not distributed.on_rank_zero(path.exists):
+            if not distributed.on_rank_zero(sample.begin):
                 self._describe([self.photos[row] for row in rows], sample, self.teacher.describe)
-            distributed.on_first(lambda: _save(_fitted(sample, targets.shape[1], device), path))
+            distributed.on_rank_zero(lambda: _save(_fitted(sample, targets.shape[1], device), path))
         whitening = load_whitening(path).to(device)
-        with distributed.together():
+        with distributed.raise_on_all_ranks():
             if distributed.rank() == 0 and sample.label.exists():
                 _project(sample, targets, rows, whitening)
         self._describe(self.photos, targets, lambda images: self.teacher.describe(images, whitening))
@@ -108,13 +108,13 @@ class TargetBuild:
         """Describe what is missing in `file`, the ranks in turn, and seal it."""
         network, name = self.teacher.network, self.teacher.name
         assert network is not None
-        missing = distributed.on_first(file.missing)
+        missing = distributed.on_rank_zero(file.missing)
         if distributed.rank() == 0 and len(missing):
             log.info("The teacher %s describes %d of %d photos: %s", name, len(missing), len(paths), file.values)
         loader = image_loader(paths, network.preprocess, self.batch_size, self.num_workers, rows=missing)
         with image_progress(f"{Path(name).name} describes photos", len(missing)) as advance:
             bad = extract(describe, loader, file.attach(), advance)
-        distributed.on_first(lambda: self._seal(paths, file, bad))
+        distributed.on_rank_zero(lambda: self._seal(paths, file, bad))
 
     def _seal(self, paths: Sequence[Path], file: TargetFile, bad: dict[int, str]) -> None:
         tally = BadImageTally("the data set's folder", minimum=0)  # all of them have been seen
@@ -188,7 +188,7 @@ class TeacherTargets(Callback):
         if not self.teachers:
             return
         photos = Photos(self.dataset.sources)
-        digest = distributed.on_first(photos.digest)
+        digest = distributed.on_rank_zero(photos.digest)
         left_out: set[int] = set()
         for teacher in self.teachers:
             build = TargetBuild(teacher, photos, digest, self.folder, self.batch_size, self.num_workers)

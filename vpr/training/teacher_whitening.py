@@ -16,7 +16,7 @@ from vpr.catalog.photos import Photos
 from vpr.checkpoint import model_name
 from vpr.data.places import Places
 from vpr.distill.teacher import Teacher
-from vpr.distributed import alone
+from vpr.distributed import exclusive_lock
 from vpr.retrieval.pca import SAMPLE, Components, components_of_photos, from_components, sample, whitened
 
 log = logging.getLogger(__name__)
@@ -56,10 +56,10 @@ class Whitener:
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
         content = {**checkpoint.pack(teacher.network, teacher.config)}
         path = self.folder / f"{model_name(content, teacher.name)}-pca{self.dim}-{key}.ckpt"
-        with alone(path, f"Another run fits {path}: waiting for it."):
+        with exclusive_lock(path, f"Another run fits {path}: waiting for it."):
             if not path.is_file():
                 components = self._components(teacher, photos)
-                with distributed.together():
+                with distributed.raise_on_all_ranks():
                     if components:
                         checkpoint.write(path, whitened(content, from_components(components, self.dim)))
                         log.info("The PCA-whitened teacher is %s; with gallery_ckpt= it describes a database.", path)

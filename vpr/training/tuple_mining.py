@@ -73,7 +73,7 @@ def mine_chunk(
     if rerank and mining.difficult:
         jaccards = jaccard(described.descriptors[:split], described.descriptors[split:], rerank, device)
     found: dict[int, Mined | DataError] = {}
-    for block in range(distributed.rank(), -(-len(usable) // BLOCK), distributed.world()):
+    for block in range(distributed.rank(), -(-len(usable) // BLOCK), distributed.world_size()):
         turns = usable[block * BLOCK : (block + 1) * BLOCK]
         queries = chunk.queries[turns]
         try:
@@ -115,7 +115,7 @@ def _local(rows: np.ndarray, described: Described) -> np.ndarray:
 
 def _gathered(found: dict[int, Mined | DataError]) -> Mined:
     blocks: dict[int, Mined | DataError] = {}
-    for own in distributed.gather(found):
+    for own in distributed.gather_objects(found):
         blocks |= own
     parts = []
     for _, part in sorted(blocks.items()):
@@ -186,8 +186,8 @@ class Refresh:
         described = Described(file.attach("r"), rows, np.array(sorted(bad), np.int64))
         tuples = mine_chunk(chunk, described, self.candidates, self.mining, earlier, self.seed, device, self.rerank)
         del described
-        distributed.gather(None)  # no rank reads it any more
-        distributed.on_first(file.delete)
+        distributed.gather_objects(None)  # no rank reads it any more
+        distributed.on_rank_zero(file.delete)
         if distributed.rank() == 0:
             log.info(
                 "%s photos described and %s tuples mined in %.0f s.",
@@ -215,7 +215,7 @@ class Refresh:
         return np.setdiff1d(np.arange(self.candidates.queries), chunk.queries)
 
     def _file(self, photos: np.ndarray, describer: Describer, precision: str) -> TargetFile:
-        if distributed.world() > 1:
+        if distributed.world_size() > 1:
             for buffer in describer.buffers():  # as before each step: BatchNorm's statistics are rank 0's
                 dist.broadcast(buffer, 0)
         identity = {
@@ -236,16 +236,16 @@ class Refresh:
         channels_last: bool,
     ) -> set[int]:
         """Fill the file; return the rows of photos that cannot be read."""
-        if not distributed.on_first(file.begin):
-            missing = distributed.on_first(lambda: self._unfinished(file.missing(), len(photos)))
+        if not distributed.on_rank_zero(file.begin):
+            missing = distributed.on_rank_zero(lambda: self._unfinished(file.missing(), len(photos)))
             numbered = Photos(self.candidates.sources)
             paths = [numbered[photo] for photo in photos.tolist()]
             describe = describe_fn(describer, device, precision, channels_last)
             loader = image_loader(paths, describer.preprocess, self.batch_size, self.num_workers, rows=missing)
             found = extract(describe, loader, file.attach(), _said(len(missing)))
             self._check(found, len(photos))
-            distributed.on_first(lambda: file.seal(found))
-        return set(distributed.on_first(file.bad))
+            distributed.on_rank_zero(lambda: file.seal(found))
+        return set(distributed.on_rank_zero(file.bad))
 
     def _unfinished(self, missing: np.ndarray, total: int) -> np.ndarray:
         """Return all rows of the batches that lack one: each is described in the company that it always had."""
@@ -268,7 +268,7 @@ def _said(total: int) -> Callable[[int], None]:
 
     def progress(images: int) -> None:
         nonlocal done, said
-        done += images * distributed.world()
+        done += images * distributed.world_size()
         if distributed.rank() == 0 and time.monotonic() - said > SAY_EVERY:
             said = time.monotonic()
             log.info("Describing the training photos: %s of %s ...", f"{min(done, total):,}", f"{total:,}")

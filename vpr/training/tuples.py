@@ -123,7 +123,7 @@ class TuplesDataModule(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Take over the descriptors that an interrupted refresh has left behind."""
-        distributed.on_first(self._take_over)
+        distributed.on_rank_zero(self._take_over)
 
     def _take_over(self) -> None:
         ours = self.refresh.folder
