@@ -16,8 +16,8 @@ from PIL import Image
 from benchmarks.index_recall import measure
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import CheckpointError, ConfigError, DataError
-from vpr.retrieval.index.codecs import PQ, Binary, from_plain
 from vpr.retrieval.index import storage
+from vpr.retrieval.index.codecs import PQ, Binary, from_plain
 from vpr.retrieval.index.place_index import Photos, PlaceIndex, path_describer
 from vpr.retrieval.index.storage import locked
 from vpr.types import Preprocess, Protocol
