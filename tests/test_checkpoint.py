@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra.utils import get_object
 from omegaconf import OmegaConf
 from torch import nn
 
 import vpr
 from vpr import checkpoint
 from vpr.errors import CheckpointError
+from vpr.evaluation.remeasure import evaluate_again
 from vpr.interop.mixvpr import convert
 from vpr.models import weights
 from vpr.models.describer import build_describer
@@ -248,3 +250,42 @@ def test_the_digest_follows_what_decides_the_descriptors(describer):
     assert first != digest_of(describer, {**CONFIG, "agg": {**CONFIG["agg"], "eps": 1e-3}})
     other = build_describer(CONFIG["backbone"], CONFIG["agg"], CONFIG["image"])
     assert first != digest_of(other, CONFIG)
+
+
+# What stood as `_target_` in conf/ before the modules moved: stored configs name these for ever.
+OLD_TARGETS = (Path(__file__).parent / "old_targets.txt").read_text().split()
+
+
+@pytest.mark.parametrize("target", OLD_TARGETS)
+def test_a_name_in_an_old_config_is_found_where_the_thing_is_now(target: str) -> None:
+    new = checkpoint.moved(target)
+    assert callable(get_object(new)), new
+    assert checkpoint.moved(new) == new
+
+
+@pytest.mark.parametrize(("old", "new"), checkpoint.MOVED.items())
+def test_what_has_moved_is_not_in_both_places(old: str, new: str) -> None:
+    assert get_object(new) is not None
+    with pytest.raises(ImportError):
+        get_object(old)
+
+
+def test_names_in_stored_configs_follow_at_any_depth() -> None:
+    stored = {"_target_": "vpr.config.sweep.Sweep", "a": [{"_target_": "vpr.data.weak.read", "b": "vpr.data.weak"}]}
+    assert checkpoint.with_moved_targets(stored) == {
+        "_target_": "vpr.cli.sweeps.multirun.Sweep",
+        "a": [{"_target_": "vpr.data.tuples.read", "b": "vpr.data.weak"}],
+    }
+    assert checkpoint.moved("vpr.data.weaker.read") == "vpr.data.weaker.read"
+
+
+def test_a_checkpoint_with_old_names_is_evaluated_again(tmp_path: Path, describer: nn.Module) -> None:
+    drawn = {"_target_": "vpr.data.toycity.dataset.test_set", "root": str(tmp_path), "database": 12, "queries": 4}
+    loss = {"_target_": "vpr.losses.mined.MinedLoss"}
+    packed = checkpoint.pack(describer, CONFIG | {"loss": loss, "dataset": {"eval": {"toycity": drawn}}})
+    torch.save(packed, tmp_path / "best.ckpt")
+    torch.save({"position": {}, "describer": packed}, tmp_path / "last.ckpt")
+    for name in ("best.ckpt", "last.ckpt"):
+        assert checkpoint.read(tmp_path / name)["config"]["loss"] == {"_target_": "vpr.losses.pairs.MinedLoss"}
+        (result,) = evaluate_again(tmp_path / name, "cpu").values()
+        assert (result.counts["database"], result.counts["queries"]) == (12, 4)

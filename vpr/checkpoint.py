@@ -27,6 +27,65 @@ FORMAT = 1
 KEYS = ("format", "config", "weights", "preprocess", "metrics", "versions")
 IMPORT_HINT = "Files that other projects published are converted by `python -m vpr.interop PATH out.ckpt`."
 
+# Dotted names that stand in `_target_`s of stored configs, and where the same thing is now; of several that fit, the
+# longest counts. Whoever moves or renames something that a configuration can name adds it here, for good.
+MOVED = {
+    "vpr.config": "vpr.cli",
+    "vpr.config.sweep": "vpr.cli.sweeps.multirun",
+    "vpr.data.candidates": "vpr.data.tuples",
+    "vpr.data.color_jitter": "vpr.data.augment",
+    "vpr.data.formats.frames": "vpr.data.formats.pairs",
+    "vpr.data.formats.ground_truth": "vpr.data.formats.pairs",
+    "vpr.data.formats.layout": "vpr.data.formats.folders",
+    "vpr.data.formats.mat": "vpr.data.formats.dbstruct",
+    "vpr.data.formats.msls_csv": "vpr.data.formats.msls",
+    "vpr.data.formats.place_csv": "vpr.data.formats.place_lists",
+    "vpr.data.formats.place_csv.read": "vpr.data.formats.place_lists.read_csv",
+    "vpr.data.formats.place_folder": "vpr.data.formats.place_lists",
+    "vpr.data.formats.place_folder.read": "vpr.data.formats.place_lists.read_folder",
+    "vpr.data.formats.rows": "vpr.data.formats.place_lists",
+    "vpr.data.formats.sides": "vpr.data.formats.folders",
+    "vpr.data.formats.walk": "vpr.data.formats.folders",
+    "vpr.data.grouping": "vpr.data.places",
+    "vpr.data.image_ops": "vpr.data.augment",
+    "vpr.data.positioned": "vpr.data.geotagged",
+    "vpr.data.positives": "vpr.data.retrieval_set",
+    "vpr.data.query_order": "vpr.data.tuple_sampler",
+    "vpr.data.randaugment": "vpr.data.augment",
+    "vpr.data.sampler": "vpr.data.places",
+    "vpr.data.toycity": "vpr.toycity",
+    "vpr.data.toycity.plan": "vpr.toycity.survey",
+    "vpr.data.toycity.specs": "vpr.toycity.spec",
+    "vpr.data.toycity.write": "vpr.toycity.writer",
+    "vpr.data.weak": "vpr.data.tuples",
+    "vpr.distill.cache": "vpr.distill.cached_teacher",
+    "vpr.engine": "vpr.training",
+    "vpr.engine.bad_images": "vpr.training.callbacks.bad_images",
+    "vpr.engine.datamodule": "vpr.training.places",
+    "vpr.engine.last": "vpr.training.callbacks.checkpointing",
+    "vpr.engine.nearby": "vpr.catalog.resolve",
+    "vpr.engine.photos": "vpr.catalog.photos",
+    "vpr.engine.recall": "vpr.training.callbacks.evaluation",
+    "vpr.engine.region_objective": "vpr.training.generations",
+    "vpr.engine.speed": "vpr.training.callbacks.throughput",
+    "vpr.engine.targets": "vpr.training.teacher_cache",
+    "vpr.engine.top": "vpr.training.callbacks.checkpointing",
+    "vpr.engine.training_photos": "vpr.catalog.photos",
+    "vpr.engine.tuples_data": "vpr.training.tuples",
+    "vpr.engine.tuples_mine": "vpr.training.tuple_mining",
+    "vpr.engine.tuples_refresh": "vpr.training.tuple_mining",
+    "vpr.engine.whitened": "vpr.training.teacher_whitening",
+    "vpr.losses.mined": "vpr.losses.pairs",
+    "vpr.losses.sare": "vpr.losses.tuples",
+    "vpr.losses.tuple_loss": "vpr.losses.tuples",
+    "vpr.models.build": "vpr.models.describer",
+    "vpr.models.similarity_map": "vpr.models.saliency",
+    "vpr.retrieval.index.PlaceIndex": "vpr.retrieval.index.place_index.PlaceIndex",
+    "vpr.retrieval.index_kinds": "vpr.retrieval.index.codecs",
+    "vpr.retrieval.reciprocal": "vpr.retrieval.kreciprocal",
+    "vpr.retrieval.rerank": "vpr.retrieval.kreciprocal",
+}
+
 
 def save(
     path: str | Path,
@@ -93,7 +152,11 @@ def is_ours(found: object) -> bool:
 
 
 def checked(found: Any, path: str | Path) -> dict[str, Any]:
-    """Return the content of a checkpoint that `read_any` returned; as `read`."""
+    """Return the content of a checkpoint that `read_any` returned, with what its config names where it is now.
+
+    Raises:
+        CheckpointError: as of `read`.
+    """
     content = found.get("describer", found) if isinstance(found, dict) else found
     if not is_ours(found):
         raise CheckpointError(f"{path} is not a checkpoint of this project: it is {_describe(found)}. {IMPORT_HINT}")
@@ -112,7 +175,30 @@ def checked(found: Any, path: str | Path) -> dict[str, Any]:
             _check_plain(content[key], key)
         except CheckpointError as error:
             raise CheckpointError(f"{path} is damaged: {error}") from None
-    return content
+    return {**content, "config": with_moved_targets(content["config"])}
+
+
+def with_moved_targets(node: Any) -> Any:
+    """Return a stored config in which each `_target_` names the place where the thing is now, by `MOVED`."""
+    if isinstance(node, dict):
+        return {key: moved(v) if key == "_target_" else with_moved_targets(v) for key, v in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(map(with_moved_targets, node))
+    return node
+
+
+def moved(target: Any) -> Any:
+    """Return the dotted name that a thing has now.
+
+    >>> moved("vpr.losses.mined.MinedLoss"), moved("vpr.losses.tuples.TupleLoss")
+    ('vpr.losses.pairs.MinedLoss', 'vpr.losses.tuples.TupleLoss')
+    """
+    parts = str(target).split(".")
+    for end in range(len(parts), 0, -1):
+        new = MOVED.get(".".join(parts[:end]))
+        if new:
+            return ".".join([new, *parts[end:]])
+    return target
 
 
 def read_any(path: str | Path) -> Any:

@@ -34,7 +34,8 @@ def save_teacher(path: Path, seed: int) -> Path:
         "backbone": {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none"},
         "agg": {"_target_": "vpr.models.aggregators.gem.GeM"},
     }
-    checkpoint.save(path, build_describer(**parts, image={"size": [64, 64]}), parts)
+    loss = {"_target_": "vpr.losses.mined.MinedLoss"}  # as a checkpoint names it that is older than the module's move
+    checkpoint.save(path, build_describer(**parts, image={"size": [64, 64]}), parts | {"loss": loss})
     return path
 
 

@@ -17,7 +17,7 @@ from vpr.retrieval.evaluate import Evaluation, evaluate
 from vpr.retrieval.extractor import describe_fn, pick_device
 
 # A checkpoint may come from anyone: only what was written to read data is called because it says so.
-READERS = ("vpr.data.", "vpr.types")
+READERS = ("vpr.data.formats", "vpr.data.cells", "vpr.toycity.dataset", "vpr.types.Protocol")
 
 
 def evaluate_again(path: Path, device: str = "auto") -> dict[str, Evaluation]:
@@ -56,12 +56,17 @@ def evaluate_again(path: Path, device: str = "auto") -> dict[str, Evaluation]:
 
 def _reads_data(target: object) -> bool:
     """Look where it was defined: what a module of ours has imported has a name there, too."""
-    if not str(target).startswith(READERS):
+    if not _is_reader(str(target)):
         return False
     try:
-        return str(getattr(get_object(str(target)), "__module__", "")).startswith(READERS)
+        reader = get_object(str(target))
+        return _is_reader(f"{reader.__module__}.{reader.__qualname__}")
     except Exception:  # there is no such thing, in one of many ways
         return False
+
+
+def _is_reader(name: str) -> bool:
+    return any(name == reader or name.startswith(f"{reader}.") for reader in READERS)
 
 
 def _targets(node: Any) -> Iterator[Any]:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from vpr.checkpoint import with_moved_targets
 from vpr.cli.sweeps.jobs import ending, read_job
 from vpr.errors import DataError
 from vpr.models.aggregators.projected import inner_node
@@ -111,6 +112,7 @@ def _below(folders: Iterable[Path], name: str) -> Iterator[Path]:
 def _read(path: Path) -> Run:
     try:
         summary = json.loads(path.read_text("utf-8"))
+        summary["config"] = with_moved_targets(summary["config"])  # older runs are compared with newer ones
         recalls = {protocol: dict(row["recalls"]) for protocol, row in summary["sets"].items()}
         hits = path.with_name("hits.npz")
         run = Run(path.parent, summary, recalls, dict(np.load(hits)) if hits.is_file() else {})
