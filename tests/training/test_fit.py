@@ -140,7 +140,7 @@ def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: 
     expected_score = fit(tiny(["evaluate_first=true"]), tmp_path / "straight")
     expected = list(losses)
     losses.clear()
-    measure = fit_module.Recall._measure
+    measure = fit_module.RecallEvaluation._measure
 
     def cut_off(self, trainer, module):
         if trainer.current_epoch == cut:
@@ -148,18 +148,18 @@ def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: 
         return measure(self, trainer, module)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module.Recall, "_measure", cut_off)
+        patch.setattr(fit_module.RecallEvaluation, "_measure", cut_off)
         with pytest.raises(KeyboardInterrupt):
             fit(tiny(["evaluate_first=true"]), tmp_path / "runs" / "tiny" / "first")
     assert losses == expected[: 3 * (cut + 1)]
     evaluated: list[int] = []
-    evaluate_epoch = fit_module.Recall._evaluate_epoch
+    evaluate_epoch = fit_module.RecallEvaluation._evaluate_epoch
 
     def recorded(self, trainer, module, epoch):
         evaluated.append(epoch)
         evaluate_epoch(self, trainer, module, epoch)
 
-    monkeypatch.setattr(fit_module.Recall, "_evaluate_epoch", recorded)
+    monkeypatch.setattr(fit_module.RecallEvaluation, "_evaluate_epoch", recorded)
     second = tmp_path / "runs" / "tiny" / "second"
     assert fit(tiny(["evaluate_first=true", "ckpt_path=last"]), second) == expected_score
     assert evaluated == list(range(cut, 3))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vpr.training import loggers
-from vpr.training.callbacks.evaluation import Measured
+from vpr.training.callbacks.evaluation import RecallSummary
 from vpr.training.loggers import COLUMNS, _rows, summary_metrics
 from vpr.training.run import fit
 
@@ -40,7 +40,7 @@ def test_names_are_such_that_wandb_can_sort_by_them():
 def test_captions_say_which_match_is_right(photos: Path):
     query, match = str(photos / "queries" / "00.jpg"), str(photos / "database" / "01.jpg")
     shots: list = [(query, "query", None), (match, "✗ 0.83", False)]
-    ((right, first, second, *empty, note),) = _rows(Measured("a@1f", {}, {}, torch.zeros(1), [("why", shots)]))
+    ((right, first, second, *empty, note),) = _rows(RecallSummary("a@1f", {}, {}, torch.zeros(1), [("why", shots)]))
     assert right is False and note == "why" and empty == [None, None, None]
     assert (first._caption, second._caption) == ("query", "✗ 0.83")
     assert (first.image.width, first.image.height) == (120, 120)  # square photos in the box of 160x120

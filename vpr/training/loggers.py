@@ -1,4 +1,4 @@
-"""Loggers of a run: W&B (offline unless logged in), TensorBoard, CSV."""
+"""Loggers of a run: W&B (offline unless logged in), TensorBoard, CSV; and the summary that W&B shows at its end."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from vpr.pages.thumbnails import thumbnail
-from vpr.training.callbacks.evaluation import Measured
+from vpr.training.callbacks.evaluation import RecallSummary
 
 log = logging.getLogger(__name__)
 
 LONGEST_TAG = 64  # characters; W&B refuses more
+COLUMNS = ["right", "query", "match 1", "match 2", "match 3", "match 4", "note"]
+COSTS = ("gmacs", "latency_ms", "latency_runs", "threads", "device", "descriptor_bytes")
 
 
 def csv(directory: str) -> Logger:
@@ -43,12 +45,12 @@ def wandb(
     """Return a W&B logger.
 
     Args:
-        group: runs that differ in their seed alone.
-        labels: what runs are told apart by; each becomes a tag, such as `teacher:vgg16`. The job type is `distil` where
+        group: name shared by the runs that differ in their seed alone.
+        labels: names that tell runs apart; each becomes a tag, such as `teacher:vgg16`. The job type is `distil` where
             there is a teacher, else `train`.
-        tags: more of them.
-        mode: `online`, `offline`, `disabled`, or `auto` = what WANDB_MODE says, else online if there is an API key,
-            else offline. It never prompts; an offline run can be sent later with `wandb sync`.
+        tags: more tags.
+        mode: `online`, `offline`, `disabled`, or `auto`: WANDB_MODE where it is set, else online if there is an API
+            key, else offline. It never prompts; an offline run can be sent later with `wandb sync`.
     """
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if _api_key() else "offline")
@@ -63,7 +65,7 @@ def wandb(
         "mode": mode,
         "group": group,
         "job_type": "distil" if labels and labels.get("teacher") else "train",
-        "tags": [f"{what}:{value}"[:LONGEST_TAG] for what, value in (labels or {}).items() if value] + list(tags),
+        "tags": [f"{kind}:{value}"[:LONGEST_TAG] for kind, value in (labels or {}).items() if value] + list(tags),
         "entity": entity,
         "dir": directory,
     }
@@ -77,23 +79,11 @@ def finish() -> None:
         package.finish()
 
 
-def _api_key() -> str | None:
-    import wandb as package
-
-    return package.api.api_key
-
-
-# FOLDED vpr/training/loggers.py: What a W&B run shows when it has ended: its summary, and tables of predictions.
-
-
-COLUMNS = ["right", "query", "match 1", "match 2", "match 3", "match 4", "note"]
-COSTS = ("gmacs", "latency_ms", "latency_runs", "threads", "device", "descriptor_bytes")
-
-
-def summarise_in_wandb(loggers: Iterable[Logger], summary: Mapping[str, Any], results: Iterable[Measured]) -> None:
+def summarise_in_wandb(loggers: Iterable[Logger], summary: Mapping[str, Any], results: Iterable[RecallSummary]) -> None:
     """Write the costs, the best recalls and a table of predictions for each set into each W&B logger there is."""
-    wandb = [logger for logger in loggers if isinstance(logger, WandbLogger)]
-    for logger in wandb:
+    for logger in loggers:
+        if not isinstance(logger, WandbLogger):
+            continue
         logger.experiment.summary.update(summary_metrics(summary))
         for result in results:
             logger.log_table(f"predictions/{result.protocol}", columns=COLUMNS, data=_rows(result))
@@ -113,7 +103,7 @@ def summary_metrics(summary: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def protocol_name(protocol: str) -> str:
-    """Return a protocol's id in signs that W&B can sort and filter by: letters, digits and underscores.
+    """Return a protocol's id in characters that W&B can sort and filter by: letters, digits and underscores.
 
     >>> protocol_name("tokyo247@25m-nms[q64x64]")
     'tokyo247_25m_nms_q64x64'
@@ -121,7 +111,13 @@ def protocol_name(protocol: str) -> str:
     return re.sub(r"[^A-Za-z0-9]+", "_", protocol).strip("_")
 
 
-def _rows(result: Measured) -> list[list[Any]]:
+def _api_key() -> str | None:
+    import wandb as package
+
+    return package.api.api_key
+
+
+def _rows(result: RecallSummary) -> list[list[Any]]:
     """One row a query; a match's caption says whether it is right and how similar it is."""
     from wandb import Image
 

@@ -22,9 +22,9 @@ from vpr.errors import CheckpointError, ConfigError
 from vpr.models.aggregators.projected import inner_node
 from vpr.training.build import make_describer
 from vpr.training.callbacks.bad_images import BadImages
-from vpr.training.callbacks.checkpointing import LastCheckpoint, TopCheckpoints
-from vpr.training.callbacks.evaluation import Recall
-from vpr.training.callbacks.throughput import Speed
+from vpr.training.callbacks.checkpointing import ResumeCheckpoint
+from vpr.training.callbacks.evaluation import RecallEvaluation
+from vpr.training.callbacks.throughput import Throughput
 from vpr.training.centroids import find_clusters
 from vpr.training.distillation import (
     check_same_distillation,
@@ -155,12 +155,13 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         seed=cfg.seed,
         channels_last=cfg.trainer.channels_last,
     )
-    top = TopCheckpoints(directory, cfg.trainer.save_top, cfg.trainer.monitor_k)
-    recall = Recall(
+    recall = RecallEvaluation(
         sets,
-        cfg.trainer.monitor,
-        top,
+        directory,
         save=lambda path, metrics: checkpoint.save(path, describer, config, metrics),
+        monitor=cfg.trainer.monitor,
+        k=cfg.trainer.monitor_k,
+        keep=cfg.trainer.save_top,
         every=cfg.trainer.eval_every,
         first=cfg.evaluate_first,
         patience=cfg.trainer.early_stop,
@@ -180,9 +181,9 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         batch_size=cfg.trainer.eval_batch_size,
         num_workers=workers,
     )
-    last = LastCheckpoint(directory, lambda: checkpoint.pack(describer, config), **cfg.trainer.checkpoint_every)
+    last = ResumeCheckpoint(directory, lambda: checkpoint.pack(describer, config), **cfg.trainer.checkpoint_every)
     loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
-    callbacks = [BadImages(f"dataset.{supervision.reads}.*"), targets, last, recall, Speed()]
+    callbacks = [BadImages(f"dataset.{supervision.reads}.*"), targets, last, recall, Throughput()]
     trainer = make_trainer(cfg.trainer, directory, callbacks, loggers, data.steps_per_epoch)
     try:
         for logger in trainer.loggers:
@@ -193,7 +194,7 @@ def fit(cfg: DictConfig, directory: Path) -> float | None:
         finish()
 
 
-def _run(trainer: pl.Trainer, module: Any, data: Any, resume: Path | None, last: LastCheckpoint) -> None:
+def _run(trainer: pl.Trainer, module: Any, data: Any, resume: Path | None, last: ResumeCheckpoint) -> None:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
     except SystemExit:

@@ -17,20 +17,20 @@ from rich.table import Table
 from vpr import checkpoint
 from vpr.models.costs import measure
 from vpr.retrieval.metrics import paired_interval
-from vpr.training.callbacks.evaluation import Measured, Recall
+from vpr.training.callbacks.evaluation import RecallEvaluation, RecallSummary
 from vpr.training.loggers import summarise_in_wandb
 
 log = logging.getLogger(__name__)
 
 
-def finish_run(trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any], began: float) -> float | None:
+def finish_run(trainer: pl.Trainer, recall: RecallEvaluation, config: Mapping[str, Any], began: float) -> float | None:
     """Write summary.json and hits.npz beside best.ckpt, and print a table; return the best monitored recall (0..1).
 
     summary.json: `config`, `digest` of best.ckpt, `seconds` since `began` (of time.monotonic), `epochs`, `monitor` (id
     of the protocol that decided), `sets` = {protocol id: recalls of the best epoch and counts}, and `costs`
     (vpr.models.costs). hits.npz: {protocol id: (Q,) bool}, whether the first neighbour of each counted query is right.
     """
-    folder, best = recall.top.directory, recall.top.best
+    folder, best = recall.best_checkpoints.directory, recall.best_checkpoints.best
     seconds = time.monotonic() - began
     if (folder / "best.ckpt").is_file():
         summary = _summary(folder, trainer, recall, config) | {"seconds": round(seconds, 1)}
@@ -43,13 +43,14 @@ def finish_run(trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any], b
     if best is None or not recall.best:
         log.info("Describer: %s", folder / "best.ckpt")
         return best.score if best else None
-    title = f"{config['name']}: best of {trainer.current_epoch} epochs by R@{recall.top.k} on {recall.monitor}"
+    by = f"R@{recall.best_checkpoints.k} on {recall.monitor}"
+    title = f"{config['name']}: best of {trainer.current_epoch} epochs by {by}"
     Console().print(_table(title, summary["sets"]))
     log.info("Best checkpoint: %s", best.path)
     return best.score
 
 
-def _summary(folder: Path, trainer: pl.Trainer, recall: Recall, config: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(folder: Path, trainer: pl.Trainer, recall: RecallEvaluation, config: Mapping[str, Any]) -> dict[str, Any]:
     content = checkpoint.read(folder / "best.ckpt")
     # Read again, not taken from the training: that may be compiled, or in another layout.
     costs = measure(checkpoint.unpack(content), trainer.strategy.root_device)
@@ -64,7 +65,7 @@ def _summary(folder: Path, trainer: pl.Trainer, recall: Recall, config: Mapping[
     }
 
 
-def summarise(after: Measured, before: Measured | None) -> dict[str, Any]:
+def summarise(after: RecallSummary, before: RecallSummary | None) -> dict[str, Any]:
     """Return the recalls of one set, and the gain in recall@1 where there is a measurement before training.
 
     The gain stands with a 95 % interval from a bootstrap over pairs: the same query before and after.

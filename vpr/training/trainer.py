@@ -1,4 +1,4 @@
-"""Lightning's Trainer from our settings."""
+"""Lightning's Trainer from the `trainer` node of a configuration."""
 
 from __future__ import annotations
 
@@ -13,34 +13,17 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf
-from pytorch_lightning.callbacks import Callback, RichProgressBar
+from pytorch_lightning.callbacks import Callback, Checkpoint, RichProgressBar
+from pytorch_lightning.callbacks import ProgressBar as AnyProgressBar
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
+from vpr.cli.schema import TrainerConfig
 from vpr.distributed import PATIENCE
+from vpr.training.callbacks.checkpointing import AtomicCheckpointIO
 
 log = logging.getLogger(__name__)
 
-# FOLDED vpr/training/trainer.py: A process that does not outlive the one that has started it.
-
-
-def end_with_parent(every: float = 1) -> None:
-    """End this process, with exit code 1, soon after its parent has ended; looked at `every` so many seconds.
-
-    For ranks that another rank has started: one that was killed cannot end them, and with NCCL they would wait for it
-    as long as `vpr.distributed.PATIENCE`.
-    """
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(every)
-        os._exit(1)  # sys.exit would end this thread alone
-
-    threading.Thread(target=watch, name="end_with_parent", daemon=True).start()
-
-
-# What Lightning warns about and this suite takes care of itself.
+# Warnings of Lightning about things that are taken care of here.
 HANDLED = (
     "You're resuming from a checkpoint that ended before the epoch ended",  # the sampler starts at the right batch
     "The `train_dataloader` does not have many workers",  # trainer.num_workers says it
@@ -61,14 +44,14 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
 
 
-def device_count(config: DictConfig) -> int:
+def device_count(config: TrainerConfig) -> int:
     """Return the number of devices that a run of this trainer configuration uses."""
     if config.devices in ("auto", -1):
         return max(1, torch.cuda.device_count()) if config.accelerator != "cpu" else 1
     return int(config.devices) if isinstance(config.devices, int | str) else len(config.devices)
 
 
-def strategy(config: DictConfig) -> str | Strategy:
+def strategy(config: TrainerConfig) -> str | Strategy:
     """Return Lightning's strategy; its ranks wait for one that works alone as long as those of evaluate.py do."""
     if config.strategy == "ddp" or (config.strategy == "auto" and device_count(config) > 1):
         return DDPStrategy(timeout=PATIENCE)
@@ -83,14 +66,15 @@ class ProgressBar(RichProgressBar):
 
 
 def make_trainer(
-    config: DictConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], steps_per_epoch: int
+    config: TrainerConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], steps_per_epoch: int
 ) -> pl.Trainer:
     """Return the Trainer of a run; a rank that Lightning or torchrun has started ends with it from here on.
 
     Args:
         config: the `trainer` node.
-        directory: the run's folder.
-        steps_per_epoch: something is logged at least once an epoch.
+        directory: folder of the run.
+        callbacks: in the order in which they are called; a progress bar is added on a terminal.
+        steps_per_epoch: number of steps; values are logged at least once an epoch.
     """
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         end_with_parent()
@@ -99,23 +83,42 @@ def make_trainer(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     torch.set_float32_matmul_precision(config.matmul_precision)
     several_gpus = config.accelerator != "cpu" and torch.cuda.is_available() and device_count(config) > 1
-    if sys.stderr.isatty():
-        callbacks = [*callbacks, ProgressBar()]
+    shows_progress = any(isinstance(callback, AnyProgressBar) for callback in callbacks)
+    if sys.stderr.isatty() and not shows_progress:
+        callbacks, shows_progress = [*callbacks, ProgressBar()], True
     options: dict[str, Any] = {
         "max_epochs": config.max_epochs,
         "accelerator": config.accelerator,
-        "devices": OmegaConf.to_container(config.devices) if OmegaConf.is_list(config.devices) else config.devices,
+        "devices": config.devices if isinstance(config.devices, int | str) else list(config.devices),
         "strategy": strategy(config),
         "precision": resolve_precision(config.precision, config.accelerator),
         "gradient_clip_val": config.gradient_clip_val,
         "sync_batchnorm": several_gpus if config.sync_batchnorm == "auto" else config.sync_batchnorm,
         "log_every_n_steps": min(config.log_every, steps_per_epoch),
-        "enable_progress_bar": sys.stderr.isatty(),
+        "enable_progress_bar": shows_progress,
         "enable_model_summary": False,
-        "enable_checkpointing": False,
+        # Lightning wants this said for a checkpoint callback of its own kind, and would add one where there is none.
+        "enable_checkpointing": any(isinstance(callback, Checkpoint) for callback in callbacks),
         "use_distributed_sampler": False,
         "num_sanity_val_steps": 0,
         "default_root_dir": str(directory),
+        **config.extra,
     }
-    extra: Any = OmegaConf.to_container(config.extra, resolve=True)
-    return pl.Trainer(**{**options, **extra}, callbacks=callbacks, logger=loggers)
+    plugins = [AtomicCheckpointIO(), *options.pop("plugins", [])]
+    return pl.Trainer(**options, callbacks=callbacks, logger=loggers, plugins=plugins)
+
+
+def end_with_parent(every: float = 1) -> None:
+    """End this process, with exit code 1, soon after its parent has ended; it looks `every` so many seconds.
+
+    For ranks that another rank has started: one that was killed cannot end them, and with NCCL they would wait for it
+    as long as `vpr.distributed.PATIENCE`.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every)
+        os._exit(1)  # sys.exit would end this thread alone
+
+    threading.Thread(target=watch, name="end_with_parent", daemon=True).start()

@@ -1,4 +1,4 @@
-"""Unreadable photos during training: reported, and too many of them end the run."""
+"""Unreadable images during training: reported, and too many of them end the run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ log = logging.getLogger(__name__)
 
 
 class BadImages(Callback):
-    """Warn of each photo that is skipped and log their number; DataError when they are more than 1 % of those seen.
+    """Warn of each image that is skipped and log their number.
 
     Args:
         where: as of `BadImageTally`.
+
+    Raises:
+        DataError: more than 1 % of the images seen cannot be read.
     """
 
     def __init__(self, where: str) -> None:
@@ -27,9 +30,9 @@ class BadImages(Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, module: pl.LightningModule, batch: PlaceBatch | TupleBatch, batch_idx: int
     ) -> None:
-        for sentence in batch.bad:
-            if sentence not in self.tally.bad:
-                log.warning("Skipped: %s", sentence)
+        for message in batch.bad:
+            if message not in self.tally.bad:
+                log.warning("Skipped: %s", message)
         self.tally.add(len(batch.labels), batch.bad)
         if self.tally.bad:
             module.log("data/bad_images", float(len(self.tally.bad)), batch_size=1)

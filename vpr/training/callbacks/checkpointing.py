@@ -1,4 +1,4 @@
-"""`last.ckpt`: where a run can be taken up again, at any batch."""
+"""Checkpoint callbacks: `last.ckpt`, from which a run is resumed at any batch, and the best describers of a run."""
 
 from __future__ import annotations
 
@@ -11,23 +11,29 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-# With several ranks the wish to stop must be agreed on, which costs a small collective: not at every batch.
+from vpr.files import atomic_write
+
+# With several ranks the request to stop must be agreed on, which costs a small collective: not at every batch.
 AGREE_EVERY = 10
 
 
-class LastCheckpoint(Callback):
+class ResumeCheckpoint(Callback):
     """Write `last.ckpt` every so many steps or minutes, at the end of each epoch, and when the run is interrupted.
 
     Ctrl-C (or SIGTERM) lets the running step finish, saves, and ends the run; a second Ctrl-C ends it at once.
 
     Args:
-        directory: where it goes.
+        directory: folder of the run.
         pack: returns the describer as `vpr.checkpoint` writes it, so that the file can be evaluated, too.
         steps: optimiser steps between two saves; None: no such limit.
         minutes: minutes between two saves; None: no such limit.
     """
+
+    state_key = "LastCheckpoint"  # its first name: under it checkpoints keep the state
 
     def __init__(
         self,
@@ -40,84 +46,84 @@ class LastCheckpoint(Callback):
         self.pack = pack
         self.steps = steps
         self.minutes = minutes
-        self._saved_at = time.monotonic()
         self.stop = False
         self.interrupted = False
-        self._before: dict[int, Any] = {}
+        self._saved_at = time.monotonic()
+        self._default_handlers: dict[int, Any] = {}
         self._stepping = False
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
         # Not at the start of an epoch: a run that is resumed in the middle of one never passes there.
         if not self._stepping and not self.stop:
-            self._listen(self._ask)
+            self._handle_signals(self._request_stop)
             self._stepping = True
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.stop = True
-        self._restore()
-
-    def _leave(self, number: int, frame: Any) -> None:
-        # Remembered, too: Python drops an exception in a destructor, and loader processes are ended by one.
-        self._ask(number, frame)
-        raise KeyboardInterrupt
-
-    def _listen(self, handler: Callable[[int, Any], Any]) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before.setdefault(number, signal.signal(number, handler))
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before, self._stepping = {}, False
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: pl.LightningModule, *args: Any) -> None:
         # The last batch of an epoch is left to `on_train_epoch_end`, which follows at once.
         if trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
             return
-        if self._agreed(trainer, self.stop):
+        if self._on_any_rank(trainer, self.stop):
             self._save_and_stop(trainer)
-        elif (self.steps and trainer.global_step % self.steps == 0) or self._agreed(trainer, self._minutes_are_over()):
+        elif (self.steps and trainer.global_step % self.steps == 0) or self._on_any_rank(trainer, self._time_is_up()):
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
-        if self._agreed(trainer, self.stop, always=True):
+        if self._on_any_rank(trainer, self.stop, always=True):
             self._save_and_stop(trainer)
         self._save(trainer)
         # Evaluation follows: it is cut off at once, and done again by the resumed run.
         if not self.stop:
-            self._listen(self._leave)
+            self._handle_signals(self._stop_at_once)
             self._stepping = False
 
     @contextmanager
     def paused(self, trainer: pl.Trainer) -> Iterator[None]:
-        """Save before something long between two steps, which Ctrl-C may cut off at once, and what it has brought."""
-        if self._agreed(trainer, self.stop, always=True):
+        """Save before and after a long pause between two steps, which Ctrl-C may cut off at once."""
+        if self._on_any_rank(trainer, self.stop, always=True):
             self._save_and_stop(trainer)
         self._save(trainer)
-        self._restore()
-        self._listen(self._leave)
+        self._restore_signals()
+        self._handle_signals(self._stop_at_once)
         yield
         self._save(trainer)
-
-    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
-        self._restore()
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint["describer"] = self.pack()
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
-        self._restore()
+        self._restore_signals()
         self.interrupted = isinstance(exception, KeyboardInterrupt)
 
-    def _minutes_are_over(self) -> bool:
+    def teardown(self, trainer: pl.Trainer, module: pl.LightningModule, stage: str) -> None:
+        self._restore_signals()
+
+    def _request_stop(self, number: int, frame: Any) -> None:
+        self.stop = True
+        self._restore_signals()
+
+    def _stop_at_once(self, number: int, frame: Any) -> None:
+        # Remembered, too: Python drops an exception in a destructor, and loader processes are ended by one.
+        self._request_stop(number, frame)
+        raise KeyboardInterrupt
+
+    def _handle_signals(self, handler: Callable[[int, Any], Any]) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._default_handlers.setdefault(number, signal.signal(number, handler))
+
+    def _restore_signals(self) -> None:
+        for number, handler in self._default_handlers.items():
+            signal.signal(number, handler)
+        self._default_handlers, self._stepping = {}, False
+
+    def _time_is_up(self) -> bool:
         return self.minutes is not None and time.monotonic() - self._saved_at > 60 * self.minutes
 
-    def _agreed(self, trainer: pl.Trainer, wish: bool, always: bool = False) -> bool:
+    def _on_any_rank(self, trainer: pl.Trainer, request: bool, always: bool = False) -> bool:
         if trainer.world_size == 1:
-            return wish
+            return request
         if not always and trainer.global_step % AGREE_EVERY:
             return False
-        return trainer.strategy.reduce_boolean_decision(wish, all=False)
+        return trainer.strategy.reduce_boolean_decision(request, all=False)
 
     def _save(self, trainer: pl.Trainer) -> None:
         if trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -130,45 +136,32 @@ class LastCheckpoint(Callback):
         raise KeyboardInterrupt
 
 
-# FOLDED vpr/training/callbacks/checkpointing.py: What is done between two training steps and takes long.
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoint files of Lightning, `last.ckpt` among them, written whole or not at all.
+
+    Lightning's own writer goes through TMPDIR, and copies over the old file where that is on another disk.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        with atomic_write(path) as temporary:
+            torch.save(checkpoint, temporary)
 
 
-@runtime_checkable
-class Pausing(Protocol):
-    """A callback that has something to do before training pauses, and after."""
-
-    def paused(self, trainer: pl.Trainer) -> AbstractContextManager[None]:
-        """Return what training pauses in."""
-
-
-@contextmanager
-def pause(trainer: pl.Trainer) -> Iterator[None]:
-    """Tell the callbacks that the next step will be a while: `with pause(trainer): ...`."""
-    with ExitStack() as stack:
-        for callback in trainer.callbacks:  # type: ignore[attr-defined]
-            if isinstance(callback, Pausing):
-                stack.enter_context(callback.paused(trainer))
-        yield
-
-
-# FOLDED vpr/training/callbacks/checkpointing.py: The best checkpoints of a run.
-
-
-class Kept(NamedTuple):
+class KeptCheckpoint(NamedTuple):
     """A describer on disk and its recall@k (0..1) under the monitored protocol."""
 
     score: float
     path: Path
 
 
-class TopCheckpoints:
+class BestCheckpoints:
     """Keep the describers with the highest score, and `best.ckpt`, a copy of the first of them.
 
-    All ranks keep the books, so that all know what is best; one of them writes.
+    All ranks keep the list, so that all know what is best; one of them writes.
 
     Args:
-        directory: where they go.
-        keep: how many; the earlier one wins a tie.
+        directory: folder of the run.
+        keep: number of describers; the earlier one wins a tie.
         k: of the recall@k that decides; it stands in the names.
     """
 
@@ -176,23 +169,28 @@ class TopCheckpoints:
         self.directory = directory
         self.keep = keep
         self.k = k
-        self.kept: list[Kept] = []
+        self.kept: list[KeptCheckpoint] = []
 
     @property
-    def best(self) -> Kept | None:
+    def path(self) -> Path:
+        """`best.ckpt`, where there is one."""
+        return self.directory / "best.ckpt"
+
+    @property
+    def best(self) -> KeptCheckpoint | None:
         """The checkpoint with the highest score, as `best.ckpt`."""
-        return Kept(self.kept[0].score, self.directory / "best.ckpt") if self.kept else None
+        return KeptCheckpoint(self.kept[0].score, self.path) if self.kept else None
 
     def offer(self, score: float, epoch: int, save: Callable[[Path], None] | None) -> bool:
         """Enter the describer of this epoch if it is among the best; return whether it is the very best.
 
         Args:
             score: recall@k (0..1), the same on all ranks.
-            save: writes the describer; None on ranks that only keep the books.
+            save: writes the describer; None on ranks that only keep the list.
         """
         path = self.directory / f"epoch{epoch:02d}_R{self.k}-{score:.4f}.ckpt"
         others = [kept for kept in self.kept if kept.path.name != path.name]
-        ranked = sorted([*others, Kept(score, path)], key=lambda kept: -kept.score)
+        ranked = sorted([*others, KeptCheckpoint(score, path)], key=lambda kept: -kept.score)
         self.kept, dropped = ranked[: self.keep], ranked[self.keep :]
         first = self.kept[0].path == path
         if save is not None:
@@ -208,10 +206,8 @@ class TopCheckpoints:
     def copy_best(self) -> None:
         """Write `best.ckpt`, a copy of the first of those kept, whole or not at all."""
         if self.kept:
-            partial = self.directory / "best.partial"
-            self.directory.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(self.kept[0].path, partial)
-            partial.replace(self.directory / "best.ckpt")
+            with atomic_write(self.path) as temporary:
+                shutil.copyfile(self.kept[0].path, temporary)
 
     def state_dict(self) -> list[dict[str, Any]]:
         """Return what a resumed run needs to know of the files kept so far."""
@@ -219,4 +215,24 @@ class TopCheckpoints:
 
     def load_state_dict(self, state: list[dict[str, Any]]) -> None:
         """Take over the files of the run that is resumed."""
-        self.kept = [Kept(entry["score"], Path(entry["path"])) for entry in state if Path(entry["path"]).is_file()]
+        self.kept = [
+            KeptCheckpoint(entry["score"], Path(entry["path"])) for entry in state if Path(entry["path"]).is_file()
+        ]
+
+
+@runtime_checkable
+class Pausing(Protocol):
+    """A callback that has something to do before training pauses, and after."""
+
+    def paused(self, trainer: pl.Trainer) -> AbstractContextManager[None]:
+        """Return the context in which training pauses."""
+
+
+@contextmanager
+def pause(trainer: pl.Trainer) -> Iterator[None]:
+    """Tell the callbacks of a long piece of work between two steps: `with pause(trainer): ...`."""
+    with ExitStack() as stack:
+        for callback in trainer.callbacks:  # type: ignore[attr-defined]
+            if isinstance(callback, Pausing):
+                stack.enter_context(callback.paused(trainer))
+        yield

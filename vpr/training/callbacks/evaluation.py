@@ -1,4 +1,4 @@
-"""Evaluation between epochs: the same function that evaluate.py calls, on all ranks."""
+"""Evaluation between epochs, by the function that evaluate.py calls, on all ranks; and its summary in checkpoints."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.report.matches import choose
 from vpr.retrieval.evaluate import Evaluation, evaluate
 from vpr.retrieval.extractor import describe_fn
-from vpr.training.callbacks.checkpointing import TopCheckpoints
+from vpr.training.callbacks.checkpointing import BestCheckpoints
 from vpr.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
 
-# FOLDED vpr/training/callbacks/evaluation.py: What a run remembers of an evaluation.
-
+# Sets of more images than this take minutes: the log says when one begins.
+MANY = 5000
+Save = Callable[[Path, dict[str, dict[str, float]]], None]
 
 # Misses, and as many hits, that a run keeps to show them when it ends.
 EXAMPLES = 6
 Shots = list[tuple[str, str, bool | None]]
 
 
-class Measured(NamedTuple):
+class RecallSummary(NamedTuple):
     """Recalls of one set (0..1) by name, and per counted query whether its first neighbour is right: (Q,) bool.
 
-    `examples` are a few queries and their first matches: a note and (path, caption, right) of each photo.
+    `examples` are a few queries and their first matches: a note and (path, caption, right) of each image.
     """
 
     protocol: str
@@ -41,7 +42,7 @@ class Measured(NamedTuple):
     examples: list[tuple[str, Shots]]
 
     @classmethod
-    def of(cls, result: Evaluation) -> Measured:
+    def of(cls, result: Evaluation) -> RecallSummary:
         """Take from an evaluation what training needs; its smallest k is 1."""
         first = torch.from_numpy(result.hits[result.counted, 0].copy())
         examples = [
@@ -52,29 +53,16 @@ class Measured(NamedTuple):
         return cls(result.protocol, result.counts, result.metrics(), first, examples)
 
 
-def to_state(measured: dict[str, Measured]) -> dict[str, dict[str, Any]]:
-    """Return plain containers and tensors, for a checkpoint."""
-    return {name: value._asdict() for name, value in measured.items()}
-
-
-def from_state(state: dict[str, dict[str, Any]]) -> dict[str, Measured]:
-    """Return what `to_state` was given."""
-    return {name: Measured(**value) for name, value in state.items()}
-
-
-# Sets of more images than this take minutes: the log says when one begins.
-MANY = 5000
-Save = Callable[[Path, dict[str, dict[str, float]]], None]
-
-
-class Recall(Callback):
+class RecallEvaluation(Callback):
     """Measure recall on every evaluation set, log it, keep the best describers, and stop early when asked to.
 
     Args:
         sets: name -> evaluation set.
-        monitor: the set whose recall@k decides; None is the first.
-        top: where the best describers are kept; its k is that one.
+        directory: folder of the run, where the best describers are kept.
         save: (path, {protocol id: metrics}) writes the describer.
+        monitor: the set whose recall@k decides; None is the first.
+        k: that k.
+        keep: number of describers that are kept, beside `best.ckpt`.
         every: epochs between two evaluations; the last epoch is always evaluated. 0 never evaluates.
         first: also evaluate before training.
         patience: stop after so many evaluations without a new best; None never stops.
@@ -82,12 +70,16 @@ class Recall(Callback):
         options: batch size, workers ... of `vpr.retrieval.evaluate.evaluate`.
     """
 
+    state_key = "Recall"  # its first name: under it checkpoints keep the state
+
     def __init__(
         self,
         sets: Mapping[str, RetrievalSet],
-        monitor: str | None,
-        top: TopCheckpoints,
+        directory: Path,
         save: Save,
+        monitor: str | None = None,
+        k: int = 1,
+        keep: int = 3,
         every: int = 1,
         first: bool = False,
         patience: int | None = None,
@@ -97,18 +89,18 @@ class Recall(Callback):
     ) -> None:
         self.sets = dict(sets) if every else {}
         self.monitor = monitor or next(iter(self.sets), None)
-        self.top, self.save = top, save
+        self.best_checkpoints, self.save = BestCheckpoints(directory, keep, k), save
         self.every, self.first, self.patience = every, first, patience
         self.precision, self.channels_last = precision, channels_last
         self.options = dict(options or {})
-        self.before: dict[str, Measured] = {}
-        self.best: dict[str, Measured] = {}
+        self.before: dict[str, RecallSummary] = {}
+        self.best: dict[str, RecallSummary] = {}
         self._evaluated_epoch = -1
         self._without_best = 0
 
     def on_fit_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
         if trainer.is_global_zero:
-            self.top.copy_best()  # of the run that is resumed
+            self.best_checkpoints.copy_best()  # of the run that is resumed
 
     def on_train_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
         if self.first and self.sets and module.resume_from == (0, 0) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -131,7 +123,7 @@ class Recall(Callback):
             self._evaluate_epoch(trainer, module, trainer.current_epoch)
         elif not self.sets and trainer.is_global_zero:
             # No evaluation says which epoch is best: keep the last one.
-            self.save(self.top.directory / "best.ckpt", {})
+            self.save(self.best_checkpoints.path, {})
             self._report(
                 trainer, {}, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics
             )
@@ -142,29 +134,30 @@ class Recall(Callback):
         return (epoch + 1) % self.every == 0 or epoch + 1 == trainer.max_epochs
 
     def _evaluate_epoch(self, trainer: pl.Trainer, module: TrainingModule, epoch: int) -> None:
-        found = self._measure(trainer, module)
+        summaries = self._measure(trainer, module)
         self._evaluated_epoch = epoch
         assert self.monitor is not None
-        metrics = {result.protocol: result.metrics for result in found.values()}
+        best, k = self.best_checkpoints, self.best_checkpoints.k
+        metrics = {summary.protocol: summary.metrics for summary in summaries.values()}
         save = (lambda path: self.save(path, metrics)) if trainer.is_global_zero else None
-        new_best = self.top.offer(found[self.monitor].metrics[f"R@{self.top.k}"], epoch, save)
+        new_best = best.offer(summaries[self.monitor].metrics[f"R@{k}"], epoch, save)
         trainer.strategy.barrier("checkpoint written")
-        self._report(trainer, found, f"epoch {epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics)
+        self._report(trainer, summaries, f"epoch {epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics)
         self._without_best = 0 if new_best else self._without_best + 1
         if new_best:
-            self.best = found
+            self.best = summaries
         if self.patience is not None and self._without_best >= self.patience:
             log.info(
                 "No better R@%d on %s in %d evaluations: training ends here.",
-                *(self.top.k, self.monitor, self._without_best),
+                *(k, self.monitor, self._without_best),
             )
             trainer.should_stop = True
 
-    def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, Measured]:
+    def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, RecallSummary]:
         describer = module.describer
         describer.eval()
         describe = describe_fn(describer, trainer.strategy.root_device, self.precision, self.channels_last)
-        found = {}
+        summaries = {}
         for name, retrieval_set in self.sets.items():
             images = len(retrieval_set.database) + len(retrieval_set.queries)
             if images > MANY and trainer.is_global_zero:
@@ -177,19 +170,23 @@ class Recall(Callback):
                 fixed_size=describer.fixed_size,
                 **self.options,
             )
-            found[name] = Measured.of(result)
+            summaries[name] = RecallSummary.of(result)
         describer.train()
-        return found
+        return summaries
 
     def _report(
-        self, trainer: pl.Trainer, found: dict[str, Measured], when: str, training: Mapping[str, Any] | None = None
+        self,
+        trainer: pl.Trainer,
+        summaries: dict[str, RecallSummary],
+        when: str,
+        training: Mapping[str, Any] | None = None,
     ) -> None:
         for logger in trainer.loggers:
-            for result in found.values():
-                values = {f"{result.protocol}/{name}": value for name, value in result.metrics.items()}
+            for summary in summaries.values():
+                values = {f"{summary.protocol}/{name}": value for name, value in summary.metrics.items()}
                 logger.log_metrics(values, step=trainer.global_step)
         if trainer.is_global_zero:
-            recalls = "  ".join(f"{r.protocol} R@1 {100 * r.metrics['R@1']:.1f}" for r in found.values())
+            recalls = "  ".join(f"{r.protocol} R@1 {100 * r.metrics['R@1']:.1f}" for r in summaries.values())
             numbers = training or {}
             loss = f"  loss {float(numbers['train/loss']):.3f}" if "train/loss" in numbers else ""
             speed = f"  {float(numbers['speed/images_per_s']):.0f} images/s" if "speed/images_per_s" in numbers else ""
@@ -200,7 +197,7 @@ class Recall(Callback):
         return {
             "evaluated_epoch": self._evaluated_epoch,
             "without_best": self._without_best,
-            "top": self.top.state_dict(),
+            "top": self.best_checkpoints.state_dict(),
             "before": to_state(self.before),
             "best": to_state(self.best),
         }
@@ -209,6 +206,16 @@ class Recall(Callback):
         """Take over from the run that is resumed."""
         self._evaluated_epoch = state_dict["evaluated_epoch"]
         self._without_best = state_dict["without_best"]
-        self.top.load_state_dict(state_dict["top"])
+        self.best_checkpoints.load_state_dict(state_dict["top"])
         self.before = from_state(state_dict["before"])
         self.best = from_state(state_dict["best"])
+
+
+def to_state(summaries: dict[str, RecallSummary]) -> dict[str, dict[str, Any]]:
+    """Return plain containers and tensors, for a checkpoint."""
+    return {name: summary._asdict() for name, summary in summaries.items()}
+
+
+def from_state(state: dict[str, dict[str, Any]]) -> dict[str, RecallSummary]:
+    """Return what `to_state` was given."""
+    return {name: RecallSummary(**value) for name, value in state.items()}

@@ -1,4 +1,4 @@
-"""How fast a run trains, and how much of it waits for data."""
+"""Throughput of training, and the share of it that waits for data."""
 
 from __future__ import annotations
 
@@ -14,26 +14,16 @@ from pytorch_lightning.callbacks import Callback
 from vpr.types import PlaceBatch
 
 
-class Speed(Callback):
+class Throughput(Callback):
     """Log images/s over all ranks, the share (0..1) of time that waits for the loader, and peak GPU memory in GiB."""
+
+    state_key = "Speed"  # its first name: under it checkpoints keep the state
 
     def __init__(self) -> None:
         self.images_per_second = 0.0
         self.data_wait = 0.0
-
-        self._restart()
-
-    def _restart(self) -> None:
-        self._images, self._waited, self._batches = 0, 0.0, 0
+        self._images, self._batches, self._waited = 0, 0, 0.0
         self._began = self._ended = time.perf_counter()
-
-    @contextmanager
-    def paused(self, trainer: pl.Trainer) -> Iterator[None]:
-        """Leave out the time that passes in here."""
-        began = time.perf_counter()
-        yield
-        passed = time.perf_counter() - began
-        self._began, self._ended = self._began + passed, self._ended + passed
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
         self._restart()
@@ -58,3 +48,15 @@ class Speed(Callback):
             module.log("speed/data_wait", self.data_wait, batch_size=1)
         if torch.cuda.is_available():
             module.log("speed/gpu_GiB", torch.cuda.max_memory_allocated() / 2**30, batch_size=1)
+
+    @contextmanager
+    def paused(self, trainer: pl.Trainer) -> Iterator[None]:
+        """Leave the time of a pause out."""
+        began = time.perf_counter()
+        yield
+        passed = time.perf_counter() - began
+        self._began, self._ended = self._began + passed, self._ended + passed
+
+    def _restart(self) -> None:
+        self._images, self._batches, self._waited = 0, 0, 0.0
+        self._began = self._ended = time.perf_counter()

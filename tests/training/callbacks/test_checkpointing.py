@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vpr.training.callbacks.checkpointing import TopCheckpoints
+from vpr.training.callbacks.checkpointing import BestCheckpoints
 
 
-def offer(top: TopCheckpoints, scores: list[float]) -> list[bool]:
+def offer(top: BestCheckpoints, scores: list[float]) -> list[bool]:
     return [top.offer(s, epoch, lambda path, s=s: path.write_text(str(s))) for epoch, s in enumerate(scores)]
 
 
 def test_the_best_three_stay_and_best_is_the_first_of_them(tmp_path: Path):
-    top = TopCheckpoints(tmp_path, keep=3)
+    top = BestCheckpoints(tmp_path, keep=3)
     assert offer(top, [0.2, 0.5, 0.1, 0.4, 0.3]) == [True, True, False, False, False]
     assert [kept.score for kept in top.kept] == [0.5, 0.4, 0.3]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -25,12 +25,12 @@ def test_the_best_three_stay_and_best_is_the_first_of_them(tmp_path: Path):
 
 
 def test_the_recall_that_decides_stands_in_the_names(tmp_path: Path):
-    offer(TopCheckpoints(tmp_path, keep=1, k=5), [0.25])
+    offer(BestCheckpoints(tmp_path, keep=1, k=5), [0.25])
     assert [path.name for path in tmp_path.glob("epoch*")] == ["epoch00_R5-0.2500.ckpt"]
 
 
 def test_the_earlier_epoch_wins_a_tie(tmp_path: Path):
-    top = TopCheckpoints(tmp_path, keep=1)
+    top = BestCheckpoints(tmp_path, keep=1)
     assert offer(top, [0.5, 0.5]) == [True, False]
     assert [path.name for path in tmp_path.glob("epoch*")] == ["epoch00_R1-0.5000.ckpt"]
 
@@ -38,10 +38,10 @@ def test_the_earlier_epoch_wins_a_tie(tmp_path: Path):
 def test_a_resumed_run_goes_on_from_the_files_that_are_still_there(tmp_path: Path):
     first, second = tmp_path / "first", tmp_path / "second"
     first.mkdir()
-    top = TopCheckpoints(first, keep=2)
+    top = BestCheckpoints(first, keep=2)
     offer(top, [0.7, 0.6])
     (first / "epoch01_R1-0.6000.ckpt").unlink()
-    resumed = TopCheckpoints(second, keep=2)
+    resumed = BestCheckpoints(second, keep=2)
     resumed.load_state_dict(top.state_dict())
     resumed.copy_best()
     assert [kept.score for kept in resumed.kept] == [0.7]
@@ -56,11 +56,11 @@ def test_a_resumed_run_goes_on_from_the_files_that_are_still_there(tmp_path: Pat
 
 
 def test_a_rank_that_does_not_write_knows_what_is_best(tmp_path: Path):
-    top = TopCheckpoints(tmp_path, keep=2)
+    top = BestCheckpoints(tmp_path, keep=2)
     assert [top.offer(score, epoch, None) for epoch, score in enumerate([0.3, 0.2, 0.4])] == [True, False, True]
     assert [kept.score for kept in top.kept] == [0.4, 0.3]
     assert not list(tmp_path.iterdir())
 
 
 def test_nothing_kept_is_no_best(tmp_path: Path):
-    assert TopCheckpoints(tmp_path).best is None
+    assert BestCheckpoints(tmp_path).best is None
