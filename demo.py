@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
     from vpr.demo.app import begin, table
     from vpr.demo.queries import new_files, stamps
     from vpr.errors import DataError
-    from vpr.pages.thumbnails import readable
+    from vpr.pages.render import readable
 
     start, console, query = time.perf_counter(), Console(), Path(cfg.query)
 

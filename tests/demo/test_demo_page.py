@@ -17,7 +17,9 @@ import simplejpeg
 from vpr.demo import page as article
 from vpr.demo.answers import Answer, Heat, Match, Position, Query
 from vpr.demo.page import page
+from vpr.demo.reliability_plot import Reliability
 from vpr.pages import thumbnails
+from vpr.pages.figures import Plot
 from vpr.retrieval.index.photo_table import Photos
 
 NAME = """sub/"it's" <b>&amp; süß\udcff.png"""
@@ -92,7 +94,8 @@ def answers(folder: Path, photos: Photos) -> list[Answer]:
 @pytest.fixture(scope="module")
 def html(answers: list[Answer], photos: Photos) -> str:
     facts = {"model": "a <b> & c", "database": "4 photos"}
-    return page(answers, photos, "Where & \udcff when", facts, "<svg id='curve'></svg>")
+    reliability = Reliability("<b>97 %</b>", (Plot("data:image/svg+xml;base64,", "a<b"),))
+    return page(answers, photos, "Where & \udcff when", facts, reliability)
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +106,14 @@ def read(html: str) -> Reader:
 def test_nothing_comes_from_elsewhere(html: str, read: Reader) -> None:
     for _, attributes in read.elements:
         for name in ("src", "href", "xlink:href", "srcset", "action", "data"):
-            assert re.match(r"data:image/jpeg;base64,|#\w+$", attributes.get(name, "#none")), attributes
+            assert re.match(r"data:image/(jpeg|svg.xml);base64,|#\w+$", attributes.get(name, "#none")), attributes
     assert not re.search(r"https?:|url\(|@import|fetch\(|<link|<iframe|<object", html)
     html.encode("utf-8")  # can be written
 
 
 def test_links_and_labels_lead_somewhere(read: Reader) -> None:
     ids = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
-    assert len(ids) == len(set(ids)) and {"q1", "q2", "q3", "q4", "curve", "city"} <= set(ids)
+    assert len(ids) == len(set(ids)) and {"q1", "q2", "q3", "q4", "city"} <= set(ids)
     for _, attributes in read.elements:
         for name in ("href", "aria-labelledby", "data-same"):
             assert attributes.get(name, ids[0]).removeprefix("#") in ids
@@ -134,6 +137,7 @@ def test_names_are_shown_as_they_are(read: Reader) -> None:
     assert read.text.count(SHOWN) == 3  # in the list, on the map, above the answer
     assert "a <b> & c" in read.text and "<four> is no photo." in read.text
     assert read.text.count("Where & ? when") == 2  # title and heading
+    assert "<b>97 %</b>" in read.text and "a<b" in [image["alt"] for image in read.all("img")]
 
 
 def test_what_is_said_of_an_answer(html: str, read: Reader) -> None:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vpr.demo.reliability_plot import reliability_html, write_png
+from vpr.demo.reliability_plot import draw_reliability, write_png
 from vpr.retrieval.calibration import Calibrated, Calibration, precision_recall
 
 
@@ -22,8 +22,11 @@ def known(right: np.ndarray, confidence: np.ndarray | None = None, precision: fl
     return Calibrated(calibration, "a<b&c@25m", confidence, right).asking(precision)
 
 
-def plots(html: str) -> list[str]:
-    return [base64.b64decode(found).decode() for found in re.findall(r'src="data:image/svg\+xml;base64,([^"]+)"', html)]
+def plots(calibrated: Calibrated) -> list[str]:
+    prefix = "data:image/svg+xml;base64,"
+    uris = [plot.uri for plot in draw_reliability(calibrated).plots]
+    assert all(uri.startswith(prefix) for uri in uris)
+    return [base64.b64decode(uri.removeprefix(prefix)).decode() for uri in uris]
 
 
 def points(svg: str, colour: str) -> np.ndarray:
@@ -39,10 +42,10 @@ def points(svg: str, colour: str) -> np.ndarray:
 def test_two_plots_that_need_no_other_file() -> None:
     right = np.arange(40) < 24
     right[20:22] = False  # from above: 20 of 20, 20 of 21, 20 of 22, 21 of 23, 22 of 24
-    html = reliability_html(known(right))
-    curve, bins = plots(html)
-    assert html.count("<img") == 2 and "a&lt;b&amp;c@25m" in html and "a<b" not in html
-    assert "40 queries" in html and "there 21, of which 20 are right" in html
+    drawn = draw_reliability(known(right))
+    curve, bins = plots(known(right))
+    assert [plot.alt.partition(":")[0] for plot in drawn.plots] == ["a<b&c@25m"] * 2
+    assert "40 queries" in drawn.message and "there 21, of which 20 are right" in drawn.message
     assert all(target.startswith("#") for target in re.findall(r'(?:href|src)="([^"]*)"', curve + bins))
     assert "R@100P 50.0 %" in curve and "expected calibration error" in bins
 
@@ -50,7 +53,7 @@ def test_two_plots_that_need_no_other_file() -> None:
 def test_the_curve_goes_through_the_points() -> None:
     right = np.random.default_rng(0).random(30) < 0.6
     found = known(right)
-    drawn = points(plots(reliability_html(found))[0], "#0969da")
+    drawn = points(plots(found)[0], "#0969da")
     curve = precision_recall(found.confidence, found.right)
     recall, precision = np.append(0, curve.recall), np.append(1, curve.precision)
     for pixels, values in ((drawn[:, 0], recall), (drawn[:, 1], precision)):
@@ -70,7 +73,7 @@ def test_the_curve_goes_through_the_points() -> None:
 )
 def test_odd_answers_are_drawn_too(right: np.ndarray, confidence: np.ndarray | None, tmp_path: Path) -> None:
     found = known(right, confidence)
-    for svg in plots(reliability_html(found)):
+    for svg in plots(found):
         assert "nan" not in svg.lower().replace("nanum", "")
     write_png(found, tmp_path / "new" / "reliability.png")
     picture = cv2.imread(str(tmp_path / "new" / "reliability.png"))

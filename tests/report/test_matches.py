@@ -76,7 +76,7 @@ def test_png_has_a_frame_of_the_right_colour_for_every_shot(result: Evaluation) 
 def test_column_without_examples(result: Evaluation) -> None:
     columns = {"Misses (0)": [], "Hits (5)": choose(result)["Hits (5)"]}
     assert "none" in [text.get_text() for text in matches.draw(result, columns).texts]
-    assert "<p class=soft>none</p>" in matches.page(result, columns)
+    assert '<p class="soft">none</p>' in matches.page(result, columns)
 
 
 def test_thumbnail_fits_its_box_or_is_grey(result: Evaluation, tmp_path: Path) -> None:

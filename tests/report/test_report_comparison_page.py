@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 from vpr.report.__main__ import main
-from vpr.report.plots import COLOURS, Marks
+from vpr.report.plots import COLOURS, PlotStyle
 from vpr.report.runs import find
 
 Write = Callable[..., Path]
@@ -102,11 +102,11 @@ def test_what_the_user_did_wrong_is_one_sentence(tmp_path: Path, capsys: pytest.
 
 def test_the_same_student_has_one_colour_and_the_same_teaching_one_mark(folder: Path) -> None:
     runs, _ = find([folder])
-    marks = Marks(runs)
+    style = PlotStyle(runs)
     by_name = {run.folder.name: run for run in runs}
     plain, taught, large = (by_name[name] for name in ("plain0", "kd 1", "large"))
-    assert marks.colour(plain) == marks.colour(taught) != marks.colour(large)
-    assert marks.line(plain) == "--" and marks.line(taught) == "-"
-    students, teachings = marks.legend()
+    assert style.colour(plain) == style.colour(taught) != style.colour(large)
+    assert style.line(plain) == "--" and style.line(taught) == "-"
+    students, teachings = style.legend()
     assert students == [(COLOURS[0], "<small>"), (COLOURS[1], "large")]
     assert teachings == [("○", "undistilled"), ("●", "large, similarity")]

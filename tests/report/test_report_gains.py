@@ -74,7 +74,7 @@ def test_settings_stand_apart_and_say_in_what(write_run: Write, tmp_path: Path) 
     write_run("kd", "small", [0, 1], teacher="large")
     soft = {"terms": {"similarity": {"temperature": 0.2}}, "teacher": {}, "teachers": []}
     write_run("kd_soft", "small", [0, 1, 2], teacher="large", more={"distillation": soft})
-    assert [(gain.what, round(gain.mean, 6)) for gain in found(tmp_path)] == [
+    assert [(gain.difference, round(gain.mean, 6)) for gain in found(tmp_path)] == [
         ("similarity.temperature=0.2", 0.2),
         ("similarity.temperature=0.05", 0.1),
     ]

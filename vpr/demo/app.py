@@ -26,7 +26,7 @@ from vpr.demo.outputs import replaced, write_matches, write_strips
 from vpr.demo.page import page
 from vpr.errors import DataError
 from vpr.evaluation.calibrate import calibration
-from vpr.pages.thumbnails import readable
+from vpr.pages.render import readable
 from vpr.retrieval.calibration import Calibration
 from vpr.retrieval.extractor import describe_fn, pick_device
 from vpr.retrieval.index.codecs import Exact
@@ -34,6 +34,8 @@ from vpr.retrieval.index.place_index import Change, DescribePaths, PlaceIndex, p
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
+
+    from vpr.demo.reliability_plot import Reliability
 
 # FOLDED vpr/demo/app.py: What a run of the demo says about itself: on the screen, on its page and in matches.json.
 
@@ -123,7 +125,7 @@ class Session:
     facts: Mapping[str, str]
     about: Mapping[str, Any]
     calibration: Calibration | None = None
-    reliability: str = ""
+    reliability: Reliability | None = None
     heat: Callable[[Path, Path], Heat] | None = None
     shown: int = 200
     newest_first: bool = False
@@ -229,7 +231,7 @@ def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
     describe_paths = path_describer(describe, describer.preprocess, cfg.batch_size, workers)
     model = checkpoint.digest(content)
     require_folder(cfg.database, DATABASE)  # before a calibration, which comes before hours of describing
-    known, reliability = None, ""
+    known, reliability = None, None
     if cfg.calibrate:
         known = calibration(
             cfg.calibrate,
@@ -255,10 +257,10 @@ def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
     )
     say(sentence(index, change))
     if known:
-        from vpr.demo.reliability_plot import reliability_html, write_png  # matplotlib, a second that others need not
+        from vpr.demo.reliability_plot import draw_reliability, write_png  # matplotlib, a second that others need not
 
         say(known.sentence())
-        reliability = reliability_html(known)
+        reliability = draw_reliability(known)
         write_png(known, Path(cfg.out) / "reliability.png")
     when = time.strftime("%Y-%m-%d %H:%M:%S")
     settings = {key: cfg[key] for key in SETTINGS} | {"device": str(device)}

@@ -1,4 +1,7 @@
-"""Maps without tiles: the places of the database as dots, and on them what was found."""
+"""Maps without tiles: the places of the database as dots, and on them the matches and the estimates of answers.
+
+The maps are numbers, in pixels from the left and from the top; vpr/pages/templates/map.html.j2 draws them.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,17 @@ import numpy as np
 
 from vpr.data.geo import from_earth, to_earth
 from vpr.demo.answers import Answer, Position
-from vpr.pages.thumbnails import plain
 from vpr.retrieval.index.photo_table import Photos
 
-# FOLDED vpr/demo/map.py: From degrees to metres on paper, and from there to a picture.
+MOST_DOTS = 5000
+FEW_DOTS = 300
+"""A map that shows fewer places shows them all; one that shows more shows those of the overview."""
+LEAST = 100.0
+"""Metres from left to right of a map, at least."""
+Drawing = dict[str, Any]
+"""Numbers and words by their name in the template."""
+TOUCH = 34, 20
+"""Labels closer than so many pixels, across and down, become one."""
 
 
 class Plane(NamedTuple):
@@ -96,92 +106,20 @@ def _projection(plane: Plane) -> Any:
     return Proj(proj="aeqd", lat_0=plane.lat, lon_0=plane.lon, ellps="WGS84")
 
 
-# FOLDED vpr/demo/map.py: The parts that maps are drawn of, as SVG; colours are in `page_style`.
+class Point(NamedTuple):
+    """Pixels from the left and from the top."""
+
+    x: float
+    y: float
 
 
-TOUCH = 34, 20
-"""Labels closer than so many pixels, across and down, become one."""
+class Label(NamedTuple):
+    """Ranks of matches in short (1–3,5), in a box of so many pixels around a point."""
 
-
-def dots(points: np.ndarray) -> str:
-    """Write (N, 2) points as the data of a path whose round ends are dots."""
-    return "".join(f"M{x:.10g} {y:.10g}h0" for x, y in points.round(1).tolist())
-
-
-def city(metres: np.ndarray) -> str:
-    """Define the places of the database: (N, 2) metres, once a page; `ground` shows them."""
-    return f'<defs><path id="city" d="{dots(metres * (1, -1))}"/></defs>'
-
-
-def ground_svg(view: View, places: np.ndarray | None = None) -> str:
-    """Draw the paper and the places on it: those of `city`, or these (N, 2) metres."""
-    paper = f'<rect class="paper" width="{view.width:g}" height="{view.height:g}"/>'
-    if places is not None:
-        return f'{paper}<path class="dots" d="{dots(view.at(places))}"/>'
-    x, y = view.at(np.zeros((1, 2)))[0]
-    scale = f"{view.scale:.6g}"
-    return f'{paper}<use class="dots" href="#city" transform="matrix({scale} 0 0 {scale} {x:.2f} {y:.2f})"/>'
-
-
-def bar(view: View, x: float, y: float) -> str:
-    """Draw the scale of a view; (x, y) is its left end."""
-    wide = view.bar * view.scale
-    return (
-        f'<path class="bar" d="M{x:g} {y - 5:g}v5h{wide:.1f}v-5"/>'
-        f'<text x="{x + wide + 6:.1f}" y="{y + 1:g}">{length(view.bar)}</text>'
-    )
-
-
-def north(x: float, y: float) -> str:
-    """Draw an arrow to the north, which is up."""
-    return f'<path class="north" d="M{x:g} {y - 14:g}l5 14l-5 -4l-5 4z"/><text x="{x + 8:g}" y="{y:g}">N</text>'
-
-
-def ring(x: float, y: float) -> str:
-    """Mark the estimate, around the label of a match that may be there."""
-    return "".join(f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="16"/>' for kind in ("halo", "ring"))
-
-
-def square(x: float, y: float) -> str:
-    """Mark where the photo itself says that it was taken, around the label of a match that may be there."""
-    path = f"M{x - 13:.1f} {y - 13:.1f}h26v26h-26z"
-    return "".join(f'<path class="{kind}" d="{path}"/>' for kind in ("halo", "own"))
-
-
-def labels(ranks: Sequence[int], pixels: np.ndarray) -> str:
-    """Write the ranks of matches, best first, at (N, 2) pixels; those that would cover each other in one label."""
-    groups: list[list[int]] = []
-    for row, pixel in enumerate(pixels):
-        near = [group for group in groups if (np.abs(pixels[group[0]] - pixel) < TOUCH).all()]
-        if near:
-            near[0].append(row)
-        else:
-            groups.append([row])
-    marks = []
-    for group in reversed(groups):  # the best on top
-        text, (x, y) = runs([ranks[row] for row in group]), pixels[group[0]]
-        wide = 12 + 7 * len(text)
-        marks.append(
-            f'<rect class="match" x="{x - wide / 2:.1f}" y="{y - 9:.1f}" width="{wide}" height="18" rx="9"/>'
-            f'<text class="rank" x="{x:.1f}" y="{y + 4:.1f}">{text}</text>'
-        )
-    return "".join(marks)
-
-
-def runs(numbers: Sequence[int]) -> str:
-    """Say ascending numbers in short: 1–3,5."""
-    parts: list[str] = []
-    for _, same in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
-        first, *rest = (number for _, number in same)
-        parts += [f"{first}–{rest[-1]}"] if len(rest) > 1 else map(str, [first, *rest])
-    return ",".join(parts)
-
-
-MOST_DOTS = 5000
-FEW_DOTS = 300
-"""A map that shows fewer places shows them all; one that shows more shows those of the overview."""
-LEAST = 100.0
-"""Metres from left to right of a map, at least."""
+    x: float
+    y: float
+    width: float
+    ranks: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -215,76 +153,115 @@ class City:
         """(N, 2) metres: at most `MOST_DOTS` of the places, evenly drawn from west to east."""
         return self.places[np.linspace(0, len(self.places) - 1, min(len(self.places), MOST_DOTS)).round().astype(int)]
 
-    def overview(self, answers: Sequence[Answer], width: float = 480, height: float = 300) -> str:
-        """Draw the whole city with the estimate of each answer, which leads to its article `#q1`, `#q2`, ..."""
+    def overview(self, answers: Sequence[Answer], width: float = 480, height: float = 300) -> Drawing:
+        """Lay out the whole city with the estimate of each answer, which leads to its article `#q1`, `#q2`, ..."""
         view = View.over(self.frame, width, height, 20, LEAST)
-        marks = []
+        estimates = []
         for number, answer in enumerate(answers, 1):
             if answer.position:
-                (x, y), own, line = self._pixel(view, answer.position), self.own(answer), ""
-                if own:
-                    start = self._pixel(view, own)
-                    line = f'<path class="own" d="M{start[0]:.1f} {start[1]:.1f}L{x:.1f} {y:.1f}"/>'
-                kind = "estimate unsure" if answer.accepted is False else "estimate"
-                circle = f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>'
-                title = f"<title>{plain(answer.query.name)}</title>"
-                marks.append(f'<a href="#q{number}" tabindex="-1">{line}{circle}{title}</a>')
-        words = f"Map of the database, {len(self.places):,} places, with the estimates of {len(marks):,} photos"
-        parts = [city(self.dots), ground_svg(view), *marks]
-        parts += [bar(view, 12, height - 10), north(width - 24, 24)]
-        return _svg(width, height, words, parts)
+                own, (x, y) = self.own(answer), self._pixel(view, answer.position)
+                estimates.append(
+                    {
+                        **{"number": number, "name": answer.query.name, "x": x, "y": y},
+                        **{"unsure": answer.accepted is False, "start": self._pixel(view, own) if own else None},
+                    }
+                )
+        count = len(self.places)
+        return {
+            "width": width,
+            "height": height,
+            "label": f"Map of the database, {count:,} places, with the estimates of {len(estimates):,} photos",
+            "city": path_data(self.dots * (1, -1)),
+            "ground": ground(view),
+            "estimates": estimates,
+            "bar": scale_bar(view, 12, height - 10),
+            "north": Point(width - 24, 24),
+        }
 
-    def around(self, answer: Answer, width: float = 360, height: float = 270) -> str:
-        """Draw what was found for one photo as large as fits, and below where in the city that is; "" if nowhere."""
+    def around(self, answer: Answer, width: float = 360, height: float = 270) -> Drawing | None:
+        """Lay out the matches of one photo as large as fits, and below where in the city they are; None if nowhere."""
         ranks = [rank for rank, match in enumerate(answer.matches, 1) if match.position]
         if not ranks:
-            return ""
+            return None
         own = self.own(answer)
         matches = self.plane.metres(np.array([match.position for match in answer.matches if match.position]))
         others = [self.plane.metres(np.array(place)) for place in (answer.position, own) if place]
         view = View.over(np.concatenate([matches, *others]), width, height, 32, LEAST)
-        marks, words = [], [f"Map of the matches {runs(ranks)}"]
-        if answer.position:
-            marks.append(ring(*self._pixel(view, answer.position)))
-            words.append("the estimate")
-        if own:
-            marks.append(square(*self._pixel(view, own)))
-            words.append("the photo's own position")
-        marks.append(labels(ranks, view.at(matches)))
+        subjects = [f"Map of the matches {short(ranks)}"]
+        subjects += ["the estimate"] if answer.position else []
+        subjects += ["the photo's own position"] if own else []
         low, high = view.corners
         near = self.places[((self.places > low) & (self.places < high)).all(axis=1)]
-        ground = ground_svg(view, near if len(near) < FEW_DOTS else None)
-        parts = [f'<svg width="{width:g}" height="{height:g}">{ground}{"".join(marks)}</svg>']
-        parts += [self._place(view, height + 8), bar(view, 112, height + 24), north(width - 24, height + 26)]
-        return _svg(width, height + 72, ", ".join(words), parts)
+        return {
+            "width": width,
+            "height": height + 72,
+            "label": ", ".join(subjects),
+            "ground": ground(view, near if len(near) < FEW_DOTS else None),
+            "estimate": self._pixel(view, answer.position) if answer.position else None,
+            "own": self._pixel(view, own) if own else None,
+            "labels": labels(ranks, view.at(matches)),
+            "place": self._place(view, height + 8),
+            "bar": scale_bar(view, 112, height + 24),
+            "north": Point(width - 24, height + 26),
+        }
 
     def own(self, answer: Answer) -> Position | None:
-        """Where the photo itself says that it was taken, unless that is far outside of the city."""
+        """Return the position that the photo itself gives, unless that is far outside of the city."""
         if not answer.query.position:
             return None
         (low, high), point = self.frame, self.plane.metres(np.array(answer.query.position))[0]
         reach = max(1000.0, float((high - low).max()))
         return answer.query.position if (point > low - reach).all() and (point < high + reach).all() else None
 
-    def _place(self, view: View, y: float) -> str:
-        """Draw the whole city small, and the frame of a view in it."""
+    def _place(self, view: View, y: float) -> Drawing:
+        """Lay out the whole city small, and the frame of a view in it."""
         city = View.over(self.frame, 96, 64, 6, LEAST)
         (left, bottom), (right, top) = city.at(view.corners).clip(1, (city.width - 1, city.height - 1))
-        here = f'x="{left:.1f}" y="{top:.1f}" width="{max(right - left, 3):.1f}" height="{max(bottom - top, 3):.1f}"'
-        return (
-            f'<svg class="place" y="{y:g}" width="96" height="64">{ground_svg(city)}<rect class="here" {here}/></svg>'
-        )
+        width, height = max(right - left, 3), max(bottom - top, 3)
+        frame = {"left": left, "top": top, "width": width, "height": height}
+        return {"y": y, "ground": ground(city), **{name: round(float(pixels), 1) for name, pixels in frame.items()}}
 
-    def _pixel(self, view: View, position: Position) -> tuple[float, float]:
+    def _pixel(self, view: View, position: Position) -> Point:
         x, y = view.at(self.plane.metres(np.array(position)))[0].tolist()
-        return x, y
+        return Point(round(x, 1), round(y, 1))
 
 
-def city_map(answers: Sequence[Answer], photos: Photos) -> str:
-    """Draw all places of a database and the estimates of all answers; "" where no photo has a position in degrees."""
-    city = City.of(photos)
-    return city.overview(answers) if city else ""
+def path_data(points: np.ndarray) -> str:
+    """Write (N, 2) points as the data of an SVG path whose round ends are dots."""
+    return "".join(f"M{x:.10g} {y:.10g}h0" for x, y in points.round(1).tolist())
 
 
-def _svg(width: float, height: float, words: str, parts: Sequence[str]) -> str:
-    return f'<svg class="map" viewBox="0 0 {width:g} {height:g}" role="img" aria-label="{words}">{"".join(parts)}</svg>'
+def ground(view: View, places: np.ndarray | None = None) -> Drawing:
+    """Lay out the places in a view: those of the overview, moved by `transform`, or these (N, 2) metres as `dots`."""
+    x, y = view.at(np.zeros((1, 2)))[0]
+    transform = f"matrix({view.scale:.6g} 0 0 {view.scale:.6g} {x:.2f} {y:.2f})"
+    dots = None if places is None else path_data(view.at(places))
+    return {"width": view.width, "height": view.height, "dots": dots, "transform": transform}
+
+
+def scale_bar(view: View, x: float, y: float) -> Drawing:
+    """Lay out the scale of a view; (x, y) is its left end."""
+    return {"x": x, "y": y, "width": round(view.bar * view.scale, 1), "label": length(view.bar)}
+
+
+def labels(ranks: Sequence[int], pixels: np.ndarray) -> list[Label]:
+    """Label matches, best first, at (N, 2) pixels; those that would cover each other share a label. Best label last."""
+    groups: list[list[int]] = []
+    for row, pixel in enumerate(pixels):
+        near = [group for group in groups if (np.abs(pixels[group[0]] - pixel) < TOUCH).all()]
+        if near:
+            near[0].append(row)
+        else:
+            groups.append([row])
+    texts = [short([ranks[row] for row in group]) for group in groups]
+    points = [pixels[group[0]].round(1).tolist() for group in groups]
+    return [Label(x, y, 12 + 7 * len(text), text) for text, (x, y) in zip(texts, points, strict=True)][::-1]
+
+
+def short(numbers: Sequence[int]) -> str:
+    """Say ascending numbers in short: 1–3,5."""
+    parts: list[str] = []
+    for _, same in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0]):
+        first, *rest = (number for _, number in same)
+        parts += [f"{first}–{rest[-1]}"] if len(rest) > 1 else map(str, [first, *rest])
+    return ",".join(parts)

@@ -18,7 +18,7 @@ import numpy as np
 import simplejpeg
 
 from vpr.demo.answers import Answer, Match, Position
-from vpr.pages.thumbnails import thumbnail
+from vpr.pages.thumbnails import boxed, thumbnail
 from vpr.retrieval.extractor import progress
 
 COLUMNS: tuple[str, ...] = ("query", "rank", "match", "similarity", "distance", "lat", "lon")
@@ -150,10 +150,7 @@ def file_name(query: str) -> str:
 
 def _cell(path: Path, caption: str) -> np.ndarray:
     """Centre a photo in a box, so that photos of all proportions stand in a straight row; the caption is below it."""
-    photo = thumbnail(path, HEIGHT, WIDTH)
-    top, left = (HEIGHT - photo.shape[0]) // 2, (WIDTH - photo.shape[1]) // 2
-    bottom, right = HEIGHT - photo.shape[0] - top, WIDTH - photo.shape[1] - left
-    cell = cv2.copyMakeBorder(photo, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(234, 238, 242))
+    cell = boxed(thumbnail(path, HEIGHT, WIDTH), HEIGHT, WIDTH)
     cell = cv2.copyMakeBorder(cell, 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=FRAME)
     cell = cv2.copyMakeBorder(cell, 0, CAPTION, 0, 0, cv2.BORDER_CONSTANT, value=PAPER)
     (wide, _), _ = cv2.getTextSize(caption, cv2.FONT_HERSHEY_SIMPLEX, 0.6, 1)

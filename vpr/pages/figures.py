@@ -1,12 +1,11 @@
-"""Pieces."""
+"""Plots of matplotlib as data URIs. Apart from the rest of the room, since matplotlib takes a second to import."""
 
 from __future__ import annotations
 
 import base64
 import io
 from collections.abc import Callable
-from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -19,18 +18,22 @@ STYLE: dict[str, Any] = {
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.labelcolor": "#1f2328"},
     **{"grid.color": "#e3e7eb", "xtick.color": "#57606a", "ytick.color": "#57606a", "axes.titlesize": 9},
 }
-
-
 SIZE = (4.6, 3.3)  # inches
 
 
-def svg(draw: Callable[[Axes], None], alternative: str, size: tuple[float, float] = SIZE, attributes: str = "") -> str:
-    """Return an `<img>` that holds what `draw` draws; `attributes` are HTML, size is in inches."""
+class Plot(NamedTuple):
+    """An image for a page: its data URI, and what it shows in words."""
+
+    uri: str
+    alt: str
+
+
+def svg(draw: Callable[[Axes], None], alt: str, size: tuple[float, float] = SIZE) -> Plot:
+    """Return what `draw` draws, as SVG; size in inches."""
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         draw(figure.add_subplot())
         text = io.BytesIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
-    source = base64.b64encode(text.getvalue()).decode()
-    return f'<img src="data:image/svg+xml;base64,{source}" alt="{escape(alternative, quote=True)}"{attributes}>'
+    return Plot(f"data:image/svg+xml;base64,{base64.b64encode(text.getvalue()).decode()}", alt)

@@ -1,38 +1,56 @@
-"""An HTML page that needs no other file: its frame, and pictures inside it."""
+"""Render a page from its template, with the stylesheet and the scripts inside, so that it needs no other file."""
 
 from __future__ import annotations
 
-import base64
-from html import escape
+import re
+from functools import lru_cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import simplejpeg
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+# No text: lone surrogates of undecodable file names, control characters (but tab and newline), and the characters that
+# turn the direction of all that comes after them.
+UNREADABLE = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]",
+)
 
 
-def jpeg_address(pixels: np.ndarray) -> str:
-    """Return an address for an `<img>` that holds uint8 RGB (h, w, 3) itself, as JPEG."""
-    content = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=80, colorsubsampling="420")
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+def readable(text: str) -> str:
+    """Put a question mark for each character of a file name that is no text, or would disturb the text around it."""
+    return UNREADABLE.sub("?", text)
 
 
-def html_page(title: str, style: str, body: str, script: str = "") -> str:
+def render(template: str, **data: Any) -> str:
     """Return a whole page.
 
     Args:
-        title: plain text.
-        style, body, script: CSS, HTML and JavaScript.
+        template: name of a file in `templates/`, without `.html.j2`: `matches`, `comparison` or `places`.
+        data: plain values and the callers' dataclasses. Any string may come from a user: it is made readable and
+            escaped, in text and in attributes. A name that the template asks for and that is missing is an error.
     """
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{escape(title)}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-{f"<script>{script}</script>" if script else ""}
-</body>
-</html>
-"""
+    return _environment().get_template(f"{template}.html.j2").render(**data)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    from jinja2 import Environment, PackageLoader, StrictUndefined  # for those who write pages alone
+
+    def static(name: str) -> str:
+        return (resources.files("vpr.pages") / "static" / name).read_text("utf-8")
+
+    def finalize(value: Any) -> Any:
+        return readable(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+    environment = Environment(
+        loader=PackageLoader("vpr.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.globals["static"] = static
+    return environment

@@ -1,4 +1,4 @@
-"""What distillation gained: each distilled run against an undistilled one of the same student, data and seed."""
+"""Gains of distillation: each distilled run against an undistilled one of the same student, data and seed."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ class Gain:
     """The gain of one setting on one protocol, over its seeds.
 
     Attributes:
-        what: in what the setting differs from others of the same student, teacher and term.
+        difference: of the setting from others of the same student, teacher and term, in words.
         teacher: recall@1 (0..1) of the teacher, where it is one of the runs.
     """
 
     protocol: str
-    what: str
+    difference: str
     seeds: tuple[SeedGain, ...]
     teacher: float | None
 
@@ -47,9 +47,9 @@ class Gain:
         """Any of the distilled runs, for what they share."""
         return self.seeds[0].distilled
 
-    def average(self, what: Literal["before", "after", "gain"]) -> float:
+    def average(self, number: Literal["before", "after", "gain"]) -> float:
         """Return the mean over the seeds."""
-        return float(np.mean([getattr(seed, what) for seed in self.seeds]))
+        return float(np.mean([getattr(seed, number) for seed in self.seeds]))
 
     @property
     def mean(self) -> float:
@@ -84,16 +84,17 @@ def gains(runs: Sequence[Run]) -> list[Gain]:
             if fitting:
                 best = max(fitting, key=lambda other: other.recalls[protocol]["R@1"])
                 settings[protocol, setting(run)].append(_between(best, run, protocol))
-    what = dict(zip(map(id, runs), differences(runs), strict=True))
-    teachers = {run.summary["digest"]: run.recalls for run in runs}
-    found = []
+    difference = dict(zip(map(id, runs), differences(runs), strict=True))
+    recalls_by_digest = {run.summary["digest"]: run.recalls for run in runs}
+    result = []
     for (protocol, _), seeds in settings.items():
         first = seeds[0].distilled
-        taught = [teachers.get(t["digest"], {}).get(protocol, {}) for t in first.config["distillation"]["teachers"]]
-        known = [recalls["R@1"] for recalls in taught if recalls]
+        digests = [teacher["digest"] for teacher in first.config["distillation"]["teachers"]]
+        recalls = [recalls_by_digest.get(digest, {}).get(protocol) for digest in digests]
+        teacher = max((values["R@1"] for values in recalls if values), default=None)
         ordered = tuple(sorted(seeds, key=lambda seed: seed.distilled.seed))
-        found.append(Gain(protocol, what[id(first)], ordered, max(known) if known else None))
-    return sorted(found, key=lambda gain: (gain.protocol, -gain.mean))
+        result.append(Gain(protocol, difference[id(first)], ordered, teacher))
+    return sorted(result, key=lambda gain: (gain.protocol, -gain.mean))
 
 
 def _between(plain: Run, distilled: Run, protocol: str) -> SeedGain:

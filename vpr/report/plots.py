@@ -1,4 +1,7 @@
-"""Plots of the page, as SVG that stands in an <img>."""
+"""Plots of the comparison page.
+
+The same student has one colour, and the same teaching one marker, in all plots of a page.
+"""
 
 from __future__ import annotations
 
@@ -9,61 +12,54 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from vpr.pages.figures import SIZE, svg
+from vpr.pages.figures import SIZE, Plot, svg
 from vpr.report.gains import Gain
 from vpr.report.runs import Curve, Run, setting
 
-# FOLDED vpr/report/plots.py: Colours and marks: the same student has one colour, and the same teaching one mark, in
-# all plots of a page.
-
-
 # Okabe and Ito 2008: told apart by colour-blind readers, too; the yellow is left out, which is faint on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-# matplotlib's marks, the signs that look like them, and line styles; the first is of undistilled runs.
-MARKS = (("o", "○"), ("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))
+# matplotlib's markers, the signs that look like them, and line styles; the first is of undistilled runs.
+MARKERS = (("o", "○"), ("o", "●"), ("s", "■"), ("^", "▲"), ("D", "◆"), ("v", "▼"), ("P", "✚"), ("X", "✖"))
 LINES = ("--", "-", "-.", ":")
 UNDISTILLED = "undistilled"
 
 
-class Marks:
-    """How each of these runs is drawn."""
+class PlotStyle:
+    """Colour, marker and line style of each of these runs."""
 
     def __init__(self, runs: Sequence[Run]) -> None:
         self.students = list(dict.fromkeys(run.student for run in sorted(runs, key=lambda run: run.student)))
-        taught = dict.fromkeys(teaching(run) for run in sorted(runs, key=teaching) if run.teacher)
-        self.teachings = [UNDISTILLED, *taught]
+        distilled = dict.fromkeys(teaching(run) for run in sorted(runs, key=teaching) if run.teacher)
+        self.teachings = [UNDISTILLED, *distilled]
 
     def colour(self, run: Run) -> str:
-        """Return its colour as #rrggbb."""
+        """Return #rrggbb."""
         return COLOURS[self.students.index(run.student) % len(COLOURS)]
 
-    def mark(self, run: Run) -> str:
-        """Return matplotlib's name of its mark."""
-        return MARKS[self._number(run)][0]
+    def marker(self, run: Run) -> str:
+        """Return matplotlib's name of the marker."""
+        return MARKERS[self._number(teaching(run))][0]
 
     def line(self, run: Run) -> str:
-        """Return matplotlib's name of its line style."""
-        return LINES[min(self._number(run), len(LINES) - 1)]
+        """Return matplotlib's name of the line style."""
+        return LINES[min(self._number(teaching(run)), len(LINES) - 1)]
 
     def legend(self) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
         """Return (colour, student) and (sign, teaching)."""
         students = [(COLOURS[n % len(COLOURS)], name) for n, name in enumerate(self.students)]
-        return students, [(MARKS[self._of(name)][1], name) for name in self.teachings]
+        return students, [(MARKERS[self._number(name)][1], name) for name in self.teachings]
 
-    def _number(self, run: Run) -> int:
-        return self._of(teaching(run))
-
-    def _of(self, name: str) -> int:
+    def _number(self, name: str) -> int:
         number = self.teachings.index(name)
-        return (number - 1) % (len(MARKS) - 1) + 1 if number else 0
+        return (number - 1) % (len(MARKERS) - 1) + 1 if number else 0
 
 
 def teaching(run: Run) -> str:
-    """Return who taught a run what."""
+    """Return a run's teacher and term, in words."""
     return f"{run.teacher}, {run.term}" if run.teacher else UNDISTILLED
 
 
-# What a recall is plotted against: title, and the number of a run.
+# Costs that a recall is plotted against: title, and the number of a run.
 COSTS: tuple[tuple[str, Callable[[Run], float]], ...] = (
     ("latency, ms an image", lambda run: run.costs["latency_ms"]),
     ("parameters, millions", lambda run: run.costs["parameters"] / 1e6),
@@ -72,7 +68,9 @@ COSTS: tuple[tuple[str, Callable[[Run], float]], ...] = (
 )
 
 
-def recall_against(cost: str, number: Callable[[Run], float], protocol: str, runs: Sequence[Run], marks: Marks) -> str:
+def recall_against(
+    cost: str, number: Callable[[Run], float], protocol: str, runs: Sequence[Run], style: PlotStyle
+) -> Plot:
     """Draw recall@1 of each run in percent, small, and the mean of each setting over its seeds, large."""
     measured = [run for run in runs if protocol in run.recalls]
     settings: dict[str, list[Run]] = {}
@@ -81,17 +79,17 @@ def recall_against(cost: str, number: Callable[[Run], float], protocol: str, run
 
     def draw(axes: Axes) -> None:
         for same in settings.values():
-            look: dict[str, Any] = {
-                "marker": marks.mark(same[0]),
-                "edgecolors": marks.colour(same[0]),
-                "facecolors": marks.colour(same[0]) if same[0].teacher else "white",
+            options: dict[str, Any] = {
+                "marker": style.marker(same[0]),
+                "edgecolors": style.colour(same[0]),
+                "facecolors": style.colour(same[0]) if same[0].teacher else "white",
                 "clip_on": False,
             }
             points = np.array([[number(run), 100 * run.recalls[protocol]["R@1"]] for run in same])
             if len(same) > 1:
-                axes.scatter(points[:, 0], points[:, 1], s=12, alpha=0.45, linewidths=0.8, zorder=3, **look)
+                axes.scatter(points[:, 0], points[:, 1], s=12, alpha=0.45, linewidths=0.8, zorder=3, **options)
             x, y = points.mean(axis=0)
-            axes.scatter(x, y, s=62, linewidths=1.6, zorder=4, **look)
+            axes.scatter(x, y, s=62, linewidths=1.6, zorder=4, **options)
         numbers = [number(run) for run in measured]
         _scale_x(axes, numbers)
         axes.set(xlabel=cost, ylabel="R@1, %")
@@ -100,40 +98,42 @@ def recall_against(cost: str, number: Callable[[Run], float], protocol: str, run
     return svg(draw, f"{protocol}: R@1 against {cost}")
 
 
-def gain_of_each_pair(protocol: str, found: Sequence[Gain], marks: Marks) -> str:
+def gain_of_each_pair(protocol: str, gains: Sequence[Gain], style: PlotStyle) -> Plot:
     """Draw the gain in points of recall@1: a dot a seed, a bar for the mean and a line for the standard deviation."""
 
-    height = 0.62 if any(gain.what for gain in found) else 0.5  # inches a row
+    height = 0.62 if any(gain.difference for gain in gains) else 0.5  # inches a row
 
     def draw(axes: Axes) -> None:
         axes.axvline(0, color="#57606a", linewidth=1)
-        for row, gain in enumerate(found):
-            colour = marks.colour(gain.run)
+        for row, gain in enumerate(gains):
+            colour = style.colour(gain.run)
             dots = [100 * seed.gain for seed in gain.seeds]
             axes.scatter(dots, [row] * len(dots), s=26, color=colour, alpha=0.75, linewidths=0, zorder=3, clip_on=False)
             axes.plot([100 * gain.mean] * 2, [row - 0.22, row + 0.22], color=colour, linewidth=2.6, zorder=4)
             if gain.deviation is not None:
                 ends = [100 * (gain.mean - gain.deviation), 100 * (gain.mean + gain.deviation)]
                 axes.plot(ends, [row, row], color=colour, linewidth=1.1)
-            name = "\n".join(_shortened(line) for line in (gain.run.label, gain.what) if line)
+            name = "\n".join(_shortened(line) for line in (gain.run.label, gain.difference) if line)
             text = axes.text(0, row - 0.3, name, transform=axes.get_yaxis_transform(), fontsize=8, zorder=5)
             text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # lines do not cross it
-        axes.set(xlabel="gain in R@1, points", yticks=[], ylim=(len(found) - 0.5, -0.85))
+        axes.set(xlabel="gain in R@1, points", yticks=[], ylim=(len(gains) - 0.5, -0.85))
         axes.margins(x=0.06)
         axes.spines["left"].set_visible(False)
         axes.grid(True, axis="x")
 
-    return svg(draw, f"{protocol}: gain of distillation in points of R@1", (SIZE[0], 0.75 + height * len(found)))
+    return svg(draw, f"{protocol}: gain of distillation in points of R@1", (SIZE[0], 0.75 + height * len(gains)))
 
 
-def curves(protocol: str, lines: Sequence[tuple[Run, Curve]], marks: Marks) -> str:
+def curves(protocol: str, lines: Sequence[tuple[Run, Curve]], style: PlotStyle) -> Plot:
     """Draw one line a run over its optimiser steps: recall@1 in percent, or the training loss without a protocol."""
 
     def draw(axes: Axes) -> None:
         for run, curve in lines:
             values = [100 * value if protocol else value for value in curve.values]
-            look: dict[str, Any] = {"marker": ".", "markersize": 4} if len(values) < 20 else {}
-            axes.plot(curve.steps, values, marks.line(run), color=marks.colour(run), linewidth=1.3, alpha=0.85, **look)
+            options: dict[str, Any] = {"marker": ".", "markersize": 4} if len(values) < 20 else {}
+            axes.plot(
+                curve.steps, values, style.line(run), color=style.colour(run), linewidth=1.3, alpha=0.85, **options
+            )
         axes.set(xlabel="optimiser steps", ylabel="R@1, %" if protocol else "training loss")
         axes.grid(True)
 
@@ -141,7 +141,7 @@ def curves(protocol: str, lines: Sequence[tuple[Run, Curve]], marks: Marks) -> s
 
 
 def _scale_x(axes: Axes, numbers: Sequence[float]) -> None:
-    """Numbers of more than one order of magnitude stand on a logarithmic axis; no axis is cut tightly."""
+    """Scale an axis logarithmically where numbers differ by more than an order of magnitude; leave room at its ends."""
     if min(numbers) > 0 and max(numbers) / min(numbers) > 8:
         axes.set_xscale("log")
         axes.set_xlim(min(numbers) / 1.4, max(numbers) * 1.4)
