@@ -57,3 +57,25 @@ def test_a_kill_inside_leaves_the_old_file(tmp_path: Path) -> None:
     run = subprocess.run([sys.executable, "-c", code, str(path)], cwd=Path(__file__).parents[1])
     assert run.returncode == -9
     assert path.read_text() == "old"
+
+
+def test_a_link_stays_and_what_it_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    link = tmp_path / "a.txt"
+    link.symlink_to(tmp_path / "other" / "b.txt")
+    write_text(link, "new")
+    assert link.is_symlink() and (tmp_path / "other" / "b.txt").read_text() == "new"
+
+
+def test_what_is_no_file_is_written_to(tmp_path: Path) -> None:
+    write_text("/dev/null", "x")
+    os.mkfifo(tmp_path / "pipe")
+    reader = subprocess.Popen(["cat", str(tmp_path / "pipe")], stdout=subprocess.PIPE, text=True)
+    write_text(tmp_path / "pipe", "through")
+    assert reader.communicate()[0] == "through"
+
+
+def test_long_names_leave_room_for_the_temporary_one(tmp_path: Path) -> None:
+    name = "ä" * 127  # 254 bytes, and a name may have 255
+    write_text(tmp_path / name, "x")
+    assert [path.name for path in tmp_path.iterdir()] == [name]

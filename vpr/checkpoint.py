@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import pickle
 import platform
 import re
@@ -20,6 +19,7 @@ from torch import Tensor, nn
 
 import vpr
 from vpr.errors import CheckpointError
+from vpr.files import atomic_write
 from vpr.models.describer import Describer, build_describer
 from vpr.types import Preprocess
 
@@ -124,16 +124,11 @@ def pack(
 
 def write(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write what `pack` returned, completely or not at all."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(dict(content), temporary)
-        os.replace(temporary, target)
+        with atomic_write(path) as temporary:
+            torch.save(dict(content), temporary)
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{target} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+        raise CheckpointError(f"{path} cannot be written: {error}") from error
 
 
 def read(path: str | Path) -> dict[str, Any]:

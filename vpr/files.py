@@ -1,11 +1,11 @@
-"""Files that are written whole or not at all."""
+"""Atomic writes: files that are replaced whole or not at all."""
 
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -18,39 +18,37 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     crash `path` is the old file or the new one. Where the block raises, the temporary file is removed and `path` stays
     as it was. A process that is killed leaves `.<name>.<random>.partial` behind, which no reader looks at.
 
+    A link stays a link: the file that it names is replaced. What is no file, such as /dev/stdout, is written as it is.
+
     Raises:
         OSError: the folder cannot be made or written to, or the disk is full.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".partial", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        yield Path(path)
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.partial")  # 40: names end at 255 bytes
     try:
-        temporary.chmod(0o666 & ~_umask())  # mkstemp's own mode is for its owner alone
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
-        _flush(temporary)
-        os.replace(temporary, path)
-        _flush(path.parent)
+        _flush(temporary, os.O_RDWR)
+        os.replace(temporary, target)
+        with suppress(OSError):  # not every file system can do that with a folder
+            _flush(target.parent, os.O_RDONLY)
     finally:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: str | Path, text: str) -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all; errors as of `atomic_write`."""
+def write_text(path: str | Path, text: str, errors: str = "strict") -> None:
+    """Write `text` as UTF-8 to `path`, whole or not at all; `errors` as of `open`, OSError as of `atomic_write`."""
     with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="")
+        temporary.write_text(text, encoding="utf-8", errors=errors, newline="")
 
 
-def _umask() -> int:
-    current = os.umask(0o022)
-    os.umask(current)
-    return current
-
-
-def _flush(path: Path) -> None:
+def _flush(path: Path, flags: int) -> None:
     """Wait until a file or folder is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
+    handle = os.open(path, flags)
     try:
         os.fsync(handle)
     finally:

@@ -70,8 +70,10 @@ def test_fewer_of_its_directions(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    path = tmp_path / "no folder"
+    path.touch()
     with pytest.raises(CheckpointError, match="a.h5 cannot be written"):
-        write_components(tmp_path / "none" / "a.h5", MADE, {})
+        write_components(path / "a.h5", MADE, {})
 
 
 def changed(name: str, value: np.ndarray | None) -> Callable[[Path], None]:

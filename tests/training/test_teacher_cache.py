@@ -267,7 +267,7 @@ def test_the_network_is_let_go(folder: Path):
 
 def test_a_run_waits_for_another_one(folder: Path, asked: list[int], monkeypatch, caplog: pytest.LogCaptureFixture):
     """Two builds at once, one of them held up: each photo is described once."""
-    monkeypatch.setattr(alone_module, "PATIENCE", 0.05)
+    monkeypatch.setattr(alone_module, "LOCK_PATIENCE", 0.05)
     begun, go_on = threading.Event(), threading.Event()
     real = CachedTeacher.describe
 

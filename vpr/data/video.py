@@ -18,6 +18,7 @@ from rich.progress import Progress
 
 from vpr.data.images import readable
 from vpr.errors import ConfigError, DataError
+from vpr.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +60,7 @@ def extract_frames(video: Path, folder: Path, every: float) -> list[tuple[float,
         names = _listed(folder, source)
         if names is None:
             names = _write(video, folder, every)
-            partial = folder / f"{LIST}.partial"
-            partial.write_text(json.dumps({**source, "frames": names}))
-            os.replace(partial, folder / LIST)
+            write_text(folder / LIST, json.dumps({**source, "frames": names}))
     except OSError as error:
         raise DataError(f"Frames of {video} cannot be kept in {folder} ({error.strerror or error}).") from error
     return [(float(name.removesuffix(".jpg")), folder / name) for name in names]

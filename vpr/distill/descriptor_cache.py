@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vpr.errors import DataError
+from vpr.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -116,9 +116,7 @@ class TargetFile:
         self._write_label(complete=False)
 
     def _write_label(self, **content: Any) -> None:
-        temporary = self.label.with_suffix(f".{os.getpid()}.tmp")
-        temporary.write_text(json.dumps({"identity": self.identity, **content}, indent=1) + "\n", encoding="utf-8")
-        os.replace(temporary, self.label)
+        write_text(self.label, json.dumps({"identity": self.identity, **content}, indent=1) + "\n")
 
     def _blocks(self) -> Iterator[np.ndarray]:
         values = self.attach("r")

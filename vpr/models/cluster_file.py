@@ -7,9 +7,7 @@ files are read, and they read ours.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ import h5py
 import numpy as np
 
 from vpr.errors import CheckpointError
+from vpr.files import atomic_write
 
 SETTINGS = "settings"
 
@@ -80,20 +79,13 @@ def _settings(file: h5py.File) -> dict[str, Any]:
 
 def write_clusters(path: str | Path, clusters: ClusterFile) -> None:
     """Write a cluster file, completely or not at all; CheckpointError where that is refused."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(temporary, "w") as file:
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
             file["descriptors"] = clusters.descriptors.astype(np.float32)
             file["centroids"] = clusters.centroids.astype(np.float32)
             file.attrs[SETTINGS] = json.dumps(clusters.settings, sort_keys=True)
-        os.replace(temporary, target)
     except OSError as error:
-        raise CheckpointError(f"{target} cannot be written: {error}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        raise CheckpointError(f"{path} cannot be written: {error}") from error
 
 
 def _check(source: Path, descriptors: np.ndarray, centroids: np.ndarray) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from vpr.errors import CheckpointError, ConfigError, DataError
+from vpr.files import write_text
 from vpr.retrieval.scoring import Evaluation
 from vpr.retrieval.search import Neighbours
 
@@ -349,15 +349,10 @@ def write(path: Path, found: Calibrated, facts: Mapping[str, Any]) -> None:
     content = {"format": FORMAT, **facts, "protocol": found.protocol, "calibration_error": found.error}
     content |= {"calibration": found.calibration.plain(), "confidence": found.confidence.tolist()}
     content |= {"right": found.right.astype(int).tolist()}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
+        write_text(path, json.dumps(content) + "\n")
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def facts(path: Path) -> dict[str, Any]:

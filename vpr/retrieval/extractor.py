@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from vpr import distributed
 from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.errors import ConfigError, DataError
+from vpr.files import write_text
 from vpr.types import Preprocess
 
 AUTOCAST = {"32": None, "32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
@@ -220,7 +221,7 @@ def seal(folder: Path, descriptors: np.ndarray, database: int, queries: int, mod
     """Write `schema.json`: the first `database` rows are the database's, the next `queries` rows the queries'."""
     schema = {"dim": descriptors.shape[1], "dtype": str(descriptors.dtype), "database": database, "queries": queries}
     text = json.dumps(schema | {"model": model}, indent=2)
-    (folder / "schema.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "schema.json", text + "\n")
 
 
 def compact(descriptors: np.ndarray, rows: np.ndarray, chunk: int = 4096) -> None:

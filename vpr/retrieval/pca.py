@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 from vpr import distributed
 from vpr.data.loading import BadImageTally
 from vpr.errors import CheckpointError, ConfigError, DataError
+from vpr.files import atomic_write
 from vpr.models.aggregators.projected import projected_node
 from vpr.retrieval import extractor
 from vpr.retrieval.extractor import Describe, extract, image_loader, image_progress, progress
@@ -157,18 +157,14 @@ def write_components(path: Path, components: Components, attributes: Mapping[str
     Raises:
         CheckpointError: the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     mean, directions, variances = (part.numpy() for part in components)
     try:
-        with h5py.File(temporary, "w") as file:
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
             file["U"], file["lams"], file["mu"] = directions, variances, mean[:, None]
             file["Utmu"] = directions.T @ mean[:, None]
             file.attrs.update(attributes)
-        os.replace(temporary, path)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def read_attributes(path: Path) -> dict[str, Any]:

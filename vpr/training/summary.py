@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from vpr import checkpoint
+from vpr.files import atomic_write, write_text
 from vpr.models.costs import measure
 from vpr.retrieval.metrics import paired_interval
 from vpr.training.callbacks.evaluation import RecallEvaluation, RecallSummary
@@ -34,11 +35,12 @@ def finish_run(trainer: pl.Trainer, recall: RecallEvaluation, config: Mapping[st
     seconds = time.monotonic() - began
     if (folder / "best.ckpt").is_file():
         summary = _summary(folder, trainer, recall, config) | {"seconds": round(seconds, 1)}
-        (folder / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
+        write_text(folder / "summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
         hits: dict[str, Any] = {result.protocol: result.hits.numpy() for result in recall.best.values()}
         (folder / "hits.npz").unlink(missing_ok=True)  # of another run in this folder
         if hits:
-            np.savez_compressed(folder / "hits.npz", **hits)
+            with atomic_write(folder / "hits.npz") as temporary, open(temporary, "wb") as file:
+                np.savez_compressed(file, **hits)
         summarise_in_wandb(trainer.loggers, summary, recall.best.values())
     if best is None or not recall.best:
         log.info("Describer: %s", folder / "best.ckpt")

@@ -23,6 +23,7 @@ from vpr.distill.cached_teacher import CachedTeacher
 from vpr.distill.descriptor_cache import BLOCK, TargetFile
 from vpr.distributed import exclusive_lock
 from vpr.errors import DataError
+from vpr.files import atomic_write
 from vpr.retrieval.extractor import extract, image_loader, image_progress
 from vpr.retrieval.pca import Whitening, fit
 
@@ -139,9 +140,8 @@ def load_whitening(path: Path) -> Whitening:
 
 
 def _save(whitening: Whitening, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
-    torch.save(whitening.state_dict(), temporary)
-    temporary.replace(path)
+    with atomic_write(path) as temporary:
+        torch.save(whitening.state_dict(), temporary)
 
 
 def _fitted(sample: TargetFile, dim: int, device: torch.device) -> Whitening:

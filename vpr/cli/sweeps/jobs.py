@@ -20,6 +20,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vpr.cli.sweeps.processes import run_in_own_group
+from vpr.files import write_text
 
 log = logging.getLogger(__name__)
 
@@ -48,8 +49,7 @@ class Job:
 
     def write(self, directory: Path) -> None:
         """Keep it in the run's folder."""
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / RECORD).write_text(json.dumps(asdict(self), indent=2) + "\n")
+        write_text(directory / RECORD, json.dumps(asdict(self), indent=2) + "\n")
 
 
 def read_job(directory: Path) -> Job | None:
@@ -158,8 +158,7 @@ def quoted(value: object) -> str:
 def keep_objective(value: object, directory: Path) -> None:
     """Keep what a run returned for Hydra's sweepers, which wait in another process."""
     if isinstance(value, int | float):
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / OBJECTIVE).write_text(f"{json.dumps(value)}\n")
+        write_text(directory / OBJECTIVE, f"{json.dumps(value)}\n")
 
 
 def _objective(directory: Path) -> Any:

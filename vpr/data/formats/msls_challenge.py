@@ -16,6 +16,7 @@ from vpr.data.formats import msls
 from vpr.data.formats.place_lists import read_rows
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError, VPRError
+from vpr.files import write_text
 from vpr.types import Protocol
 
 TEST = ("miami", "athens", "buenosaires", "stockholm", "bengaluru", "kampala")
@@ -79,7 +80,7 @@ def write(predictions: str | Path, out: str | Path, protocol: str | None = None)
         raise DataError(
             f"{predictions} has file names with blanks, which part the keys of MSLS (first: {broken[:80]})."
         )
-    Path(out).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    write_text(out, "\n".join(lines) + "\n")
     return len(lines)
 
 

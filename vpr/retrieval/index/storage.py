@@ -18,6 +18,7 @@ import faiss
 import numpy as np
 
 from vpr.errors import DataError, IndexDamaged
+from vpr.files import write_text
 from vpr.retrieval import extractor
 from vpr.retrieval.extractor import Describe, extract, image_loader, image_progress
 from vpr.retrieval.index.codecs import SAMPLE, from_plain
@@ -69,13 +70,7 @@ def commit(folder: Path, state: Path, schema: dict[str, Any]) -> None:
     for path in state.iterdir():
         with open(path, "rb+") as file:
             os.fsync(file.fileno())
-    temporary = folder / ".schema.json.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump({"format": FORMAT, "files": state.name} | schema, file, indent=2)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, folder / "schema.json")
+    write_text(folder / "schema.json", json.dumps({"format": FORMAT, "files": state.name} | schema, indent=2) + "\n")
     for path in folder.glob("state-*"):
         if path != state:
             shutil.rmtree(path, ignore_errors=True)  # whoever has it open still reads it
@@ -211,7 +206,7 @@ def _described(
         out = extractor.create(work, len(new), schema["dim"], schema["dtype"])
         for low in range(0, len(new), BLOCK):
             out[low : low + BLOCK] = np.nan  # not yet described
-        (work / "task.json").write_text(json.dumps(task), encoding="utf-8")
+        write_text(work / "task.json", json.dumps(task))
     rows = np.flatnonzero(np.isnan(out[:, 0]))
     if len(rows) < len(new):
         log.info("%s of %s photos had been described before an interruption.", len(new) - len(rows), len(new))
