@@ -14,7 +14,7 @@ from vpr.distill.terms.similarity import Similarity
 from vpr.errors import ConfigError
 from vpr.models.aggregators.projected import Projected
 from vpr.models.describer import Describer, build_describer
-from vpr.training.distillation import connect, keep_projection
+from vpr.training.distillation import Distillation
 from vpr.types import PlaceBatch
 
 SMALL, LARGE = Shape(16, None, "student"), Shape(256, None, "teacher")
@@ -43,8 +43,9 @@ def test_it_is_the_students_and_no_longer_the_terms(student: Describer, teacher:
     agg = {"_target_": "vpr.models.aggregators.gem.GeM"}
     before = {name: value.clone() for name, value in student.state_dict().items()}
     distiller = Distiller({"similarity": Similarity(), "descriptor": Descriptor(keep=True, project=True)}, [teacher()])
-    node = keep_projection(distiller, student, agg, seed=3)
-    connect(distiller, student, seed=3)
+    distillation = Distillation({}, distiller, seed=3)
+    node = distillation.keep_projection(student, agg)
+    distillation.connect(student)
     assert (node["agg"], node["dim"], student.dim) == (agg, 256, 256)
     assert not list(distiller.parameters())
     # What was there is as it was, and the rest follows from the seed.
@@ -57,8 +58,9 @@ def test_it_is_the_students_and_no_longer_the_terms(student: Describer, teacher:
 
 def test_the_term_teaches_it(student: Describer, teacher: Callable[..., Teacher], batch: PlaceBatch) -> None:
     distiller = Distiller({"descriptor": Descriptor(keep=True)}, [teacher()])
-    keep_projection(distiller, student, {}, seed=0)
-    connect(distiller, student, seed=0)
+    distillation = Distillation({}, distiller)
+    distillation.keep_projection(student, {})
+    distillation.connect(student)
     features = student.features(student.normalise(batch.images))
     descriptors = student.aggregator(features)
     values = distiller(features, descriptors, batch)
@@ -71,14 +73,15 @@ def test_the_term_teaches_it(student: Describer, teacher: Callable[..., Teacher]
 def test_no_such_term_changes_nothing(student: Describer, teacher: Callable[..., Teacher]) -> None:
     agg, aggregator = {"_target_": "x"}, student.aggregator
     for distiller in (Distiller(), Distiller({"descriptor": Descriptor()}, [teacher()])):
-        assert keep_projection(distiller, student, agg, seed=0) is agg and student.aggregator is aggregator
+        assert Distillation({}, distiller).keep_projection(student, agg) is agg and student.aggregator is aggregator
 
 
 def test_the_node_builds_the_student_again(teacher: Callable[..., Teacher]) -> None:
     backbone = {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none", "crop": [3, 4]}
     parts = {"backbone": backbone, "agg": {"_target_": "vpr.models.aggregators.gem.GeM"}, "image": {"size": [48, 48]}}
     student = build_describer(**parts)
-    node = keep_projection(Distiller({"d": Descriptor(keep=True)}, [teacher()]), student, parts["agg"], seed=0)
+    distiller = Distiller({"d": Descriptor(keep=True)}, [teacher()])
+    node = Distillation({}, distiller).keep_projection(student, parts["agg"])
     again = build_describer(**{**parts, "agg": node})
     assert again.state_dict().keys() == student.state_dict().keys()
     again.load_state_dict(student.state_dict())

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from vpr.checkpoint import write
-from vpr.cli.compose import compose
+from vpr.cli.compose import compose, plain
 from vpr.interop.mixvpr import convert
 from vpr.training.distillation import make_teachers
 
@@ -20,7 +20,8 @@ def test_with_the_published_outputs(
 ) -> None:
     write(tmp_path / "ours.ckpt", convert(published("mixvpr_kd_resnet18")))
     options = [f"distillation.teacher.ckpt={tmp_path}/ours.ckpt", "distillation.teacher.precision=32-true"]
-    (teacher,) = make_teachers(compose("train", ["distillation=similarity", *options]))
+    cfg = compose("train", ["distillation=similarity", *options])
+    (teacher,) = make_teachers(plain(cfg.distillation.teacher), plain(cfg.image), "cpu")
     assert teacher.preprocess.size == (320, 320)
     # The published images are normalised already.
     normalised = torch.from_numpy(np.load(shared / "golden" / "mixvpr_input_320.npz")["x"])

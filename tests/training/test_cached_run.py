@@ -10,19 +10,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback
 
 import vpr.training.run as fit_module
 from vpr import checkpoint
+from vpr.cli.compose import plain
 from vpr.data import retrieval_set
 from vpr.distill.cached_teacher import CachedTeacher
+from vpr.distill.distiller import Distiller
 from vpr.distill.teacher import Teacher
 from vpr.errors import ConfigError, DataError
 from vpr.models.describer import build_describer
-from vpr.training.distillation import make_distiller
 from vpr.training.module import TrainingModule
-from vpr.training.run import fit
+from vpr.training.run import fit, make_distillation
 
 Tiny = Callable[[Sequence[str]], DictConfig]
 
@@ -39,6 +40,12 @@ def ckpts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         }
         checkpoint.save(folder / f"{seed}.ckpt", build_describer(**parts, image={"size": [64, 64]}), parts)
     return [folder / "0.ckpt", folder / "1.ckpt"]
+
+
+def distiller(cfg: DictConfig) -> Distiller:
+    return make_distillation(
+        cfg.distillation, plain(cfg.image), OmegaConf.to_object(cfg.trainer), 0, 0, Path("nowhere")
+    ).distiller
 
 
 class Watch(Callback):
@@ -140,19 +147,19 @@ def test_an_interrupted_run_is_the_same_run(tiny: Tiny, tmp_path: Path, ckpts, w
 def test_terms_that_compare_maps_are_refused_before_anything_is_read(tiny: Tiny, term: str):
     options = [f"distillation=[similarity,{term}]", "distillation.cache=true", "distillation.teacher.ckpt=nowhere.ckpt"]
     with pytest.raises(ConfigError, match=f"descriptors alone, and {term} compares feature maps"):
-        make_distiller(tiny(options))
+        distiller(tiny(options))
 
 
 def test_wakd_of_descriptors_alone_is_served(tiny: Tiny, ckpts: list[Path]):
     options = ["distillation=wakd", "distillation.cache=true", f"distillation.teacher.ckpt={ckpts[0]}"]
-    (teacher,) = make_distiller(tiny([*options, "distillation.terms.wakd.maps=0"])).teachers
+    (teacher,) = distiller(tiny([*options, "distillation.terms.wakd.maps=0"])).teachers
     assert teacher.shape.dim == 512 and teacher.shape.channels is None
 
 
 def test_more_components_than_the_teacher_has(tiny: Tiny, ckpts: list[Path]):
     options = ["distillation=rkd", "distillation.cache=true", f"distillation.teacher.ckpt={ckpts[0]}"]
     with pytest.raises(ConfigError, match="cache_pca=513: .* have 512 numbers"):
-        make_distiller(tiny([*options, "distillation.cache_pca=513"]))
+        distiller(tiny([*options, "distillation.cache_pca=513"]))
 
 
 def test_a_photo_that_was_bad_when_described(tiny: Tiny, tmp_path: Path, photos: Path, ckpts, watched, monkeypatch):

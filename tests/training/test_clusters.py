@@ -8,7 +8,9 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,12 +21,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vpr import checkpoint
 from vpr.catalog.photos import training_photos
-from vpr.cli.compose import compose
+from vpr.cli.cluster_command import cluster_command, cluster_names
+from vpr.cli.compose import compose, plain
 from vpr.errors import CheckpointError, ConfigError, DataError
 from vpr.models.cluster_file import ClusterFile, read_clusters, write_clusters
-from vpr.models.describer import build_describer
+from vpr.models.describer import Describer, build_describer
 from vpr.training import clusters as cluster
-from vpr.training.build import make_describer
+from vpr.training.build import find_clusters, make_describer
 from vpr.training.clusters import make_clusters
 from vpr.training.run import fit
 
@@ -32,6 +35,13 @@ REPO = Path(__file__).parents[2]
 BACKBONE = ["backbone=resnet18", "backbone.weights=none", "backbone.crop=[3,4]"]
 NAME = "resnet18_tiny_4_desc_cen.hdf5"
 Clustering = Callable[[Sequence[str]], DictConfig]
+
+
+def started(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
+    """Return the describer of a run of train.py, and its nodes."""
+    agg, runs = plain(cfg.agg), Path(cfg.paths.runs)
+    clusters = find_clusters(agg, runs, partial(cluster_names, cfg), partial(cluster_command, cfg))
+    return make_describer(plain(cfg.backbone), agg, plain(cfg.image), clusters)
 
 
 @pytest.fixture
@@ -195,7 +205,7 @@ def test_training_says_what_to_type_finds_the_file_and_no_longer_needs_it(cluste
     assert not (tmp_path / "run").exists()
 
     path = make_clusters(clustering())
-    describer, parts = make_describer(cfg)
+    describer, parts = started(cfg)
     np.testing.assert_array_equal(describer.aggregator.centroids.detach(), read_clusters(path).centroids)
     fit(cfg, tmp_path / "run")
     path.unlink()
@@ -219,19 +229,19 @@ def test_a_run_goes_on_whatever_its_centres_came_from(clustering, tiny, tmp_path
 def test_clusters_of_other_features_are_refused(clustering, tiny, pretrained):
     one, two = pretrained(1), pretrained(2)
     path = make_clusters(clustering([f"backbone.weights={one}"]))
-    make_describer(tiny([*NETVLAD, f"backbone.weights={one}", "backbone.freeze=1"]))
+    started(tiny([*NETVLAD, f"backbone.weights={one}", "backbone.freeze=1"]))
     for other, says in (
         ([f"backbone.weights={two}"], f"backbone.weights={one}, now {two}"),
         ([f"backbone.weights={one}", "image.std=[1,1,1]"], "its settings are the same"),
     ):
         with pytest.raises(ConfigError, match="holds clusters of other features") as told:
-            make_describer(tiny([*NETVLAD, *other]))
+            started(tiny([*NETVLAD, *other]))
         assert says in str(told.value) and "overwrite=true" in str(told.value)
-        make_describer(tiny([*NETVLAD, *other, f"agg.centroids={path}"]))
+        started(tiny([*NETVLAD, *other, f"agg.centroids={path}"]))
 
 
 def test_random_centres_only_on_request(tiny):
-    make_describer(tiny([*NETVLAD, "agg.allow_random_init=true"]))
+    started(tiny([*NETVLAD, "agg.allow_random_init=true"]))
 
 
 @pytest.mark.slow

@@ -10,13 +10,13 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-import vpr.training.run as fit_module
 from vpr import checkpoint
+from vpr.cli.compose import plain
 from vpr.errors import CheckpointError, ConfigError
 from vpr.models.describer import build_describer
 from vpr.training.distillation import make_teachers
 from vpr.training.module import TrainingModule
-from vpr.training.run import fit
+from vpr.training.run import TrainingRun, fit
 
 TERMS = "distillation=[similarity,descriptor,feature,wakd]"
 PROJECTIONS = {
@@ -49,13 +49,13 @@ def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[TrainingModule]:
     """The modules that were trained."""
     seen: list[TrainingModule] = []
-    real = fit_module._run
+    real = TrainingRun.fit
 
-    def watched(trainer, module, *rest):
-        seen.append(module)
-        return real(trainer, module, *rest)
+    def watched(self):
+        seen.append(self.module)
+        return real(self)
 
-    monkeypatch.setattr(fit_module, "_run", watched)
+    monkeypatch.setattr(TrainingRun, "fit", watched)
     return seen
 
 
@@ -170,7 +170,7 @@ def test_a_network_with_the_weights_that_it_comes_with_teaches(tiny: Tiny):
             "distillation.teacher.size=[96,96]",
         ]
     )
-    (teacher,) = make_teachers(cfg)
+    (teacher,) = make_teachers(plain(cfg.distillation.teacher), plain(cfg.image), "cpu")
     assert teacher.name == "test_resnet.r160_in1k" and len(teacher.digest) == 64
     assert teacher.preprocess.size == (96, 96) and teacher.preprocess.mean == teacher.network.backbone.mean
     assert teacher(torch.zeros(2, 3, 48, 48, dtype=torch.uint8)).descriptors.shape == (2, teacher.shape.dim)

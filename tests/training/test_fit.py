@@ -20,7 +20,8 @@ from vpr.errors import CheckpointError, ConfigError, WeightsUnavailable
 from vpr.retrieval.evaluate import evaluate
 from vpr.retrieval.extractor import describe_fn
 from vpr.training.module import TrainingModule
-from vpr.training.run import find_checkpoint, fit
+from vpr.training.resume import Resume
+from vpr.training.run import fit
 
 
 @pytest.fixture
@@ -218,11 +219,11 @@ def test_short_runs_without_an_evaluation_set_log_and_say_their_loss(tiny, tmp_p
 
 
 def test_ckpt_path_must_exist(tmp_path: Path):
-    assert find_checkpoint(None, tmp_path) is None
+    assert Resume.find(None, tmp_path) is None
     with pytest.raises(ConfigError, match="no file nowhere.ckpt"):
-        find_checkpoint("nowhere.ckpt", tmp_path)
+        Resume.find("nowhere.ckpt", tmp_path)
     with pytest.raises(ConfigError, match="begin a new run"):
-        find_checkpoint("last", tmp_path)
+        Resume.find("last", tmp_path)
 
 
 def test_without_weights_a_real_run_stops_and_a_toy_run_records_it(tiny, tmp_path: Path, monkeypatch, caplog):

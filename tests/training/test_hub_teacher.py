@@ -10,7 +10,9 @@ import torch
 from omegaconf import DictConfig
 
 from vpr import checkpoint
+from vpr.cli.compose import plain
 from vpr.cli.rules import check_rules
+from vpr.distill.teacher import Teacher
 from vpr.errors import ConfigError
 from vpr.training.distillation import make_teachers
 from vpr.training.run import fit
@@ -48,6 +50,10 @@ def hub(repo: Path, args: str = "{side: 2}", output: str = "0") -> str:
     return f"distillation.teacher.hub={{repo: {repo}, model: coarse, size: [32,40], args: {args}, output: {output}}}"
 
 
+def teachers(cfg: DictConfig) -> list[Teacher]:
+    return make_teachers(plain(cfg.distillation.teacher), plain(cfg.image), "cpu")
+
+
 def test_a_run(tiny: Tiny, tmp_path: Path, repo: Path) -> None:
     cfg = tiny(["distillation=[similarity,descriptor]", hub(repo), "trainer.max_epochs=1"])
     check_rules(cfg)
@@ -62,7 +68,7 @@ def test_a_run(tiny: Tiny, tmp_path: Path, repo: Path) -> None:
 
 def test_what_decides_its_descriptors_decides_its_digest(tiny: Tiny, repo: Path) -> None:
     def digest(*options: str) -> str:
-        (teacher,) = make_teachers(tiny(["distillation=rkd", *options]))
+        (teacher,) = teachers(tiny(["distillation=rkd", *options]))
         return teacher.digest
 
     first = digest(hub(repo))
@@ -74,7 +80,7 @@ def test_what_decides_its_descriptors_decides_its_digest(tiny: Tiny, repo: Path)
 
 
 def test_its_size_and_outputs(tiny: Tiny, repo: Path) -> None:
-    (teacher,) = make_teachers(tiny(["distillation=rkd", hub(repo, "{side: 3}")]))
+    (teacher,) = teachers(tiny(["distillation=rkd", hub(repo, "{side: 3}")]))
     assert teacher.preprocess.size == (32, 40) and teacher.shape.dim == 27 and teacher.shape.channels is None
     found = teacher(torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)).descriptors
     torch.testing.assert_close(found.norm(dim=1), torch.ones(2))

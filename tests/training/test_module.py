@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vpr.training.run as fit_module
-from vpr.training.run import fit
+from vpr.training.run import TrainingRun, fit
 
 
 @pytest.fixture
@@ -18,15 +18,15 @@ def module(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def run(*overrides: str):
         seen = []
 
-        def watched(trainer, trained, *rest):
-            seen.append(trained)
-            return real(trainer, trained, *rest)
+        def watched(self):
+            seen.append(self.module)
+            return real(self)
 
-        monkeypatch.setattr(fit_module, "_run", watched)
+        monkeypatch.setattr(TrainingRun, "fit", watched)
         fit(tiny(["trainer.max_epochs=1", "schedule=constant", *overrides]), tmp_path)
         return seen[0]
 
-    real = fit_module._run
+    real = TrainingRun.fit
     return run
 
 

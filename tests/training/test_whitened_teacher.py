@@ -11,7 +11,6 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-import vpr.training.run as fit_module
 import vpr.training.teacher_whitening as whitened_module
 from vpr import checkpoint
 from vpr.cli.rules import check_rules
@@ -21,7 +20,7 @@ from vpr.evaluation.gallery import load_gallery
 from vpr.models.describer import build_describer
 from vpr.retrieval.pca import fit as fit_whitening
 from vpr.training.module import TrainingModule
-from vpr.training.run import fit
+from vpr.training.run import TrainingRun, fit
 from vpr.training.teacher_whitening import whitened
 
 Tiny = Callable[[Sequence[str]], DictConfig]
@@ -46,10 +45,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(monkeypatch: pytest.MonkeyPatch) -> list[TrainingModule]:
     """The modules that were trained."""
     seen: list[TrainingModule] = []
-    real = fit_module._run
-    monkeypatch.setattr(
-        fit_module, "_run", lambda trainer, module, *rest: (seen.append(module), real(trainer, module, *rest))
-    )
+    real = TrainingRun.fit
+    monkeypatch.setattr(TrainingRun, "fit", lambda self: (seen.append(self.module), real(self)))
     return seen
 
 

@@ -108,12 +108,12 @@ def _values(node: Any, key: str, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from _values(value, key, f"{prefix}{name}.")
 
 
-def training_places(dataset: DictConfig) -> list[Places]:
+def training_places(dataset: Mapping[str, Any]) -> list[Places]:
     """Return the training places of all sources of a `dataset` node."""
     return [read_entry(node, f"dataset.train.{name}") for name, node in (dataset.get("train") or {}).items()]
 
 
-def weak_sets(dataset: DictConfig) -> list[WeakSet]:
+def weak_sets(dataset: Mapping[str, Any]) -> list[WeakSet]:
     """Return the queries and galleries of all sources of a `dataset` node."""
     return [read_entry(node, f"dataset.weak.{name}") for name, node in (dataset.get("weak") or {}).items()]
 

@@ -1,14 +1,14 @@
-"""Local descriptors of training photos, and their centres: what `cluster.py` does.
+"""The cluster file of `cluster.py`: local descriptors of training images, and their k-means centres, for NetVLAD.
 
-As NetVLAD was published (Arandjelovic et al., CVPR 2016, appendix A): cells of the feature map, L2-normalised, some of
-each of some photos.
+As published (Arandjelovic et al., CVPR 2016, appendix A): L2-normalised cells of the feature map, some of each of some
+images.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,21 +17,100 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from omegaconf import DictConfig
+from torch.utils.data import DataLoader
 
 from vpr.catalog.photos import training_photos
 from vpr.cli.cluster_command import cluster_names, training_sets
 from vpr.cli.compose import plain
+from vpr.cli.schema import random_weights_ok
 from vpr.data.loading import loader_workers
 from vpr.errors import ConfigError, DataError
 from vpr.models.cluster_file import ClusterFile, cluster_path, read_clusters, write_clusters
 from vpr.models.describer import Describer
 from vpr.retrieval.extractor import image_loader, image_progress, pick_device, progress
-from vpr.training.build import describer_of
-from vpr.training.centroids import clusters_folder, features_digest
+from vpr.training.build import clusters_folder, features_digest, make_describer
 
 log = logging.getLogger(__name__)
 
-# FOLDED vpr/training/clusters.py: k-means centres of descriptors.
+WORST = 0.01  # share of images that may be unreadable
+
+
+def make_clusters(cfg: DictConfig) -> Path:
+    """Make the cluster file of a backbone and a data set, unless it is there already, and return its path.
+
+    Args:
+        cfg: a checked configuration of `cluster.py`.
+
+    Raises:
+        CheckpointError: a file of this name is there and damaged.
+        ConfigError: one is there that was made with other settings, and `overwrite` is false.
+        DataError: images cannot be read, or there are too few of them.
+    """
+    device = pick_device(cfg.device)
+    backbone, dataset = cluster_names(cfg)
+    path = cluster_path(clusters_folder(cfg.paths.runs), backbone, dataset, cfg.clusters)
+    photos = training_photos(training_sets(cfg), cfg, "dataset")
+    torch.manual_seed(cfg.seed)  # of random weights, where there are no others
+    nodes = (plain(cfg.backbone), {"_target_": "vpr.models.aggregators.avg.Avg"}, plain(cfg.image))
+    describer, parts = make_describer(*nodes, random_weights_ok=random_weights_ok(cfg.dataset))
+    describer = describer.to(device).eval()
+    settings = _plain_json(
+        {key: cfg[key] for key in ("seed", "clusters", "images", "descriptors_per_image", "iterations")}
+        | {"dataset": dataset, "photos": len(photos), "features": features_digest(describer)}
+        | {"size": describer.preprocess.size, "interpolation": describer.preprocess.interpolation}
+        | {"backbone": parts["backbone"]}
+    )
+    if path.is_file() and not cfg.overwrite:
+        _check_same(path, settings)
+        return path
+    chosen = np.random.default_rng(cfg.seed).permutation(len(photos))[: cfg.images]
+    paths = [photos[row] for row in chosen.tolist()]
+    loader = image_loader(paths, describer.preprocess, cfg.batch_size, loader_workers(cfg.num_workers))
+    with image_progress("local descriptors", len(paths)) as advance:
+        descriptors = local_descriptors(describer, loader, device, cfg.descriptors_per_image, cfg.seed, advance)
+    with progress("k-means", cfg.iterations) as advance:
+        centroids = kmeans(descriptors, cfg.clusters, cfg.iterations, cfg.seed, device.type == "cuda", advance)
+    write_clusters(path, ClusterFile(descriptors, centroids, settings))
+    log.info("%d centres of %s descriptors are in %s", len(centroids), f"{len(descriptors):,}", path)
+    return path
+
+
+def local_descriptors(
+    describer: Describer,
+    loader: DataLoader,
+    device: torch.device,
+    count: int,
+    seed: int,
+    progress: Callable[[int], object] | None = None,
+) -> np.ndarray:
+    """Return (n, C) float32 of unit norm: `count` random cells of each feature map, all of a map that has fewer.
+
+    The choice follows from the seed and the row of the image alone. `progress` is called with each number of images.
+
+    Raises:
+        DataError: more than 1 % of the images cannot be read.
+    """
+    parts: list[np.ndarray] = []
+    bad: list[str] = []
+    total = 0
+    with torch.inference_mode():
+        for images, indices, errors in loader:
+            cells = describer.features(describer.normalise(images.to(device))).map.flatten(2).float()
+            cells = F.normalize(cells, dim=1).transpose(1, 2).cpu()
+            for row, descriptors, error in zip(indices.tolist(), cells.numpy(), errors, strict=True):
+                order = np.random.default_rng((seed, row)).permutation(len(descriptors))
+                parts += [] if error else [descriptors[order[:count]]]
+            bad += [error for error in errors if error]
+            total += len(errors)
+            if progress:
+                progress(len(errors))
+    if len(bad) > max(1, WORST * total) or not parts:
+        raise DataError(
+            f"{len(bad):,} of {total:,} photos cannot be read (first: {bad[0]}). Extract the archive again."
+        )
+    if bad:
+        log.warning("%d of %d photos cannot be read and are left out (first: %s)", len(bad), total, bad[0])
+    return np.concatenate(parts)
 
 
 def kmeans(
@@ -78,86 +157,22 @@ def kmeans(
     return centres
 
 
-WORST = 0.01  # share of photos that may be unreadable
-
-
-def make_clusters(cfg: DictConfig) -> Path:
-    """Make the cluster file of a backbone and a dataset, unless it is there already, and return its path.
-
-    Raises:
-        CheckpointError: a file of this name is there and damaged.
-        ConfigError: one is there that was made with other settings, and `overwrite` is false.
-        DataError: photos cannot be read, or there are too few of them.
-    """
-    device = pick_device(cfg.device)
-    path = cluster_path(clusters_folder(cfg.paths.runs), *cluster_names(cfg), cfg.clusters)
-    photos = training_photos(training_sets(cfg), cfg, "dataset")
-    torch.manual_seed(cfg.seed)  # of random weights, where there are no others
-    parts = {"backbone": plain(cfg.backbone), "agg": {"_target_": "vpr.models.aggregators.avg.Avg"}}
-    parts["image"] = plain(cfg.image)
-    describer = describer_of(parts, cfg.dataset).to(device).eval()
-    settings = _settings(cfg, len(photos), describer, parts["backbone"])
-    if path.is_file() and not cfg.overwrite:
-        _check_same(path, settings)
-        return path
-    descriptors = local_descriptors(cfg, describer, photos, device)
-    with progress("k-means", cfg.iterations) as advance:
-        centroids = kmeans(descriptors, cfg.clusters, cfg.iterations, cfg.seed, device.type == "cuda", advance)
-    write_clusters(path, ClusterFile(descriptors, centroids, settings))
-    log.info("%d centres of %s descriptors are in %s", len(centroids), f"{len(descriptors):,}", path)
-    return path
-
-
-def local_descriptors(
-    cfg: DictConfig, describer: Describer, photos: Sequence[Path], device: torch.device
-) -> np.ndarray:
-    """Return (n, C) float32: `descriptors_per_image` random cells of each of `images` random photos, of unit norm.
-
-    Which ones follows from the seed alone. Where a map has fewer cells all of them are taken.
-    """
-    chosen = np.random.default_rng(cfg.seed).permutation(len(photos))[: cfg.images]
-    paths = [photos[row] for row in chosen.tolist()]
-    loader = image_loader(paths, describer.preprocess, cfg.batch_size, loader_workers(cfg.num_workers))
-    parts: list[np.ndarray] = []
-    bad: list[str] = []
-    with torch.inference_mode(), image_progress("local descriptors", len(paths)) as advance:
-        for images, indices, errors in loader:
-            cells = describer.features(describer.normalise(images.to(device))).map.flatten(2).float()
-            cells = F.normalize(cells, dim=1).transpose(1, 2).cpu()
-            for row, own, error in zip(indices.tolist(), cells.numpy(), errors, strict=True):
-                order = np.random.default_rng((cfg.seed, row)).permutation(len(own))
-                parts += [] if error else [own[order[: cfg.descriptors_per_image]]]
-            bad += [error for error in errors if error]
-            if advance:
-                advance(len(errors))
-    if len(bad) > max(1, WORST * len(paths)) or not parts:
-        raise DataError(
-            f"{len(bad):,} of {len(paths):,} photos cannot be read (first: {bad[0]}). Extract the archive again."
-        )
-    if bad:
-        log.warning("%d of %d photos cannot be read and are left out (first: %s)", len(bad), len(paths), bad[0])
-    return np.concatenate(parts)
-
-
-def _settings(cfg: DictConfig, photos: int, describer: Describer, backbone: dict[str, Any]) -> dict[str, Any]:
-    """Return what decides a cluster file, as it stands in one; `backbone` is only told."""
-    own = {key: cfg[key] for key in ("seed", "clusters", "images", "descriptors_per_image", "iterations")}
-    made = {"dataset": cluster_names(cfg)[1], "photos": photos, "features": features_digest(describer)}
-    image = {"size": describer.preprocess.size, "interpolation": describer.preprocess.interpolation}
-    return json.loads(json.dumps({**own, **made, **image, "backbone": backbone}))
+def _plain_json(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they come back from a cluster file: lists for tuples."""
+    return json.loads(json.dumps(settings))
 
 
 def _check_same(path: Path, settings: dict[str, Any]) -> None:
     """Make sure that the file that is there is the one that would be made, or one of another project; say so."""
-    theirs = read_clusters(path).settings
-    differ = [key for key in settings if key != "backbone" and theirs.get(key) != settings[key]]
-    if theirs and differ:
-        said = [f"{key}={_short(theirs.get(key))}, now {_short(settings[key])}" for key in differ]
+    stored = read_clusters(path).settings
+    differ = [key for key in settings if key != "backbone" and stored.get(key) != settings[key]]
+    if stored and differ:
+        said = [f"{key}={_short(stored.get(key))}, now {_short(settings[key])}" for key in differ]
         raise ConfigError(
             f"{path} was made with other settings ({'; '.join(said)}). Type overwrite=true to replace it, another "
             "paths.runs to keep both, or the settings that it was made with."
         )
-    log.info("%s is there already%s; overwrite=true makes it again.", path, "" if theirs else ", from elsewhere")
+    log.info("%s is there already%s; overwrite=true makes it again.", path, "" if stored else ", from elsewhere")
 
 
 def _short(value: object) -> str:

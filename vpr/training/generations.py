@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from vpr import checkpoint
@@ -24,7 +23,7 @@ from vpr.models.aggregators.projected import Projected
 from vpr.models.describer import Describer, feature_grid
 from vpr.models.regions import check_regions, regions
 from vpr.retrieval.kreciprocal import KReciprocal
-from vpr.training.supervision import Folders, TuplesSupervision
+from vpr.training.supervision import DataOptions, TuplesSupervision
 from vpr.training.tuples import TuplesDataModule
 from vpr.types import Features
 
@@ -199,10 +198,8 @@ class GenerationsSupervision(TuplesSupervision):
         if isinstance(objective, RegionsObjective):
             objective.connect(describer)
 
-    def data(
-        self, found: Candidates, transform: TrainTransform, cfg: DictConfig, workers: int, folders: Folders
-    ) -> TuplesDataModule:
-        data = super().data(found, transform, cfg, workers, folders)
+    def data(self, sources: Candidates, transform: TrainTransform, options: DataOptions) -> TuplesDataModule:
+        data = super().data(sources, transform, options)
         data.refresh.rerank = self.rerank if self.generation else None
         return data
 

@@ -4,203 +4,238 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
+from pytorch_lightning.callbacks import Callback
+from torch import nn
 
 from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets
+from vpr.cli.cluster_command import cluster_command, cluster_names
 from vpr.cli.compose import plain
+from vpr.cli.schema import TrainerConfig, random_weights_ok
 from vpr.data.loading import loader_workers
+from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.transforms import TrainTransform
 from vpr.distill.cached_teacher import CachedTeacher
-from vpr.errors import CheckpointError, ConfigError
-from vpr.models.aggregators.projected import inner_node
-from vpr.training.build import make_describer
+from vpr.distill.distiller import Distiller
+from vpr.models.describer import Describer
+from vpr.retrieval.extractor import pick_device
+from vpr.training.build import already_started, find_clusters, make_describer, prepare
 from vpr.training.callbacks.bad_images import BadImages
 from vpr.training.callbacks.checkpointing import ResumeCheckpoint
 from vpr.training.callbacks.evaluation import RecallEvaluation
 from vpr.training.callbacks.throughput import Throughput
-from vpr.training.centroids import find_clusters
-from vpr.training.distillation import (
-    check_same_distillation,
-    connect,
-    keep_projection,
-    make_distiller,
-    record,
-    whiten_teachers,
-)
+from vpr.training.distillation import Distillation
 from vpr.training.generations import without_path
 from vpr.training.loggers import finish
 from vpr.training.module import TrainingModule
+from vpr.training.resume import Resume
 from vpr.training.summary import finish_run
-from vpr.training.supervision import Folders
+from vpr.training.supervision import DataOptions, Supervision
 from vpr.training.teacher_cache import TeacherTargets
+from vpr.training.teacher_whitening import Whitener
 from vpr.training.trainer import device_count, make_trainer, resolve_precision
 
 log = logging.getLogger(__name__)
 
-# FOLDED vpr/training/run.py: Which checkpoint a run goes on from, and whether it is this run's.
-
-
-# What decides the order of the batches and the shapes of the weights.
-SAME = ("seed", "supervision", "batch", "image", "backbone", "agg")
-
-PLACES = {
-    "_target_": "vpr.training.supervision.PlacesSupervision",
-    "reads": "train",
-}  # of runs before there was a choice
-
-
-def find_checkpoint(ckpt_path: str | None, runs: Path) -> Path | None:
-    """Return the file to resume from; `last` is the newest last.ckpt among the runs of this name.
-
-    Raises:
-        ConfigError: there is none.
-    """
-    if ckpt_path is None:
-        return None
-    if ckpt_path != "last":
-        if not Path(ckpt_path).is_file():
-            raise ConfigError(f"ckpt_path: there is no file {ckpt_path}.")
-        return Path(ckpt_path)
-    found = sorted(runs.glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise ConfigError(f"ckpt_path=last: there is no {runs}/*/last.ckpt. Leave ckpt_path out to begin a new run.")
-    return found[-1]
-
-
-def check_same_run(cfg: DictConfig, path: Path) -> None:
-    """Make sure that a checkpoint belongs to a run with these settings.
-
-    Raises:
-        CheckpointError: the file is damaged, or no training checkpoint.
-        ConfigError: a setting differs that decides the batches or the network.
-    """
-    content = checkpoint.read_any(path)
-    if not isinstance(content, dict) or "position" not in content:
-        raise CheckpointError(f"{path} is no training checkpoint: only the last.ckpt of a run can be gone on from.")
-    now = plain(cfg)
-    now["supervision"] = without_path(now["supervision"])
-    stored = {"supervision": PLACES, **checkpoint.read(path)["config"]}
-    # Where weights came from no longer matters; a run that had none says so. Nor do the two differ by the projection
-    # that distillation has put behind the aggregator.
-    for config in (stored, now):
-        config["agg"] = {key: value for key, value in inner_node(config["agg"]).items() if key != "centroids"}
-        config["backbone"] = {key: value for key, value in config["backbone"].items() if key != "weights"}
-    for key in SAME:
-        if stored.get(key) != now[key]:
-            raise ConfigError(
-                f"ckpt_path={path} is of a run with {key}={stored.get(key)}, and this one has {now[key]}. "
-                "Repeat that run's settings (they stand in .hydra/overrides.yaml beside it), or leave ckpt_path out."
-            )
-
 
 def fit(cfg: DictConfig, directory: Path) -> float | None:
-    """Train as configured and return the best recall@k (0..1) of the monitored set, k as `trainer.monitor_k`.
+    """Train as configured; as `TrainingRun.from_config(cfg, directory).fit()`."""
+    return TrainingRun.from_config(cfg, directory).fit()
 
-    Args:
-        cfg: a checked configuration of `train.py`.
-        directory: the run's folder; gets `best.ckpt`, `last.ckpt`, the best few describers and the logs.
+
+@dataclass
+class TrainingRun:
+    """Parts of a run of `train.py`, ready to be trained.
+
+    Attributes:
+        directory: gets `best.ckpt`, `last.ckpt`, the best few describers and the logs.
+        nodes: the configuration, plain.
+        record: the configuration as a checkpoint keeps it: the parts as they were used, no folder of this machine.
+        trainer: settings of the node of that name.
+        module: describer, objective and distiller.
+        data: data module; its `dataset` holds the training images.
+        sets: evaluation sets by name.
+        reads: the part of the data set that is trained on: `train` or `weak`.
+        num_workers: processes of each rank that load images.
+        loggers: of Lightning.
+        resume: the training checkpoint that the run goes on from; None: it begins.
+        began: `time.monotonic()` when it did.
+        callbacks: of Lightning, in their order.
     """
-    began = time.monotonic()
-    resume = find_checkpoint(cfg.ckpt_path, Path(cfg.paths.runs) / cfg.name)
-    if resume:
-        check_same_run(cfg, resume)
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
-    # What is quick to make comes first: a wrong value ends the run before data and weights are read.
-    supervision = instantiate(cfg.supervision)
-    objective, distiller = supervision.objective(instantiate(cfg.loss)), make_distiller(cfg)
-    supervision.check(distiller)
-    if not resume:
-        find_clusters(cfg, plain(cfg.agg))
-    optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
-    found, sets = supervision.read(cfg.dataset), evaluation_sets(cfg.dataset)
-    describer, parts = make_describer(cfg, resumed=resume is not None)
-    whiten_teachers(cfg, distiller, describer, found.sources)
-    parts["agg"] = keep_projection(distiller, describer, parts["agg"], cfg.seed)
-    connect(distiller, describer, cfg.seed)
-    supervision.connect(objective, describer)
-    parts["distillation"] = record(cfg.distillation, distiller)
-    parts["supervision"] = without_path(plain(cfg.supervision))
-    if resume:
-        check_same_distillation(parts["distillation"], resume)
-    if not cfg.finetune.backbone_bn and parts["backbone"]["weights"] != "none":
-        describer.backbone.hold_batchnorm()
-    if cfg.finetune.bn_momentum is not None:
-        describer.backbone.set_batchnorm_momentum(cfg.finetune.bn_momentum)
-    if cfg.trainer.channels_last:
-        describer.to(memory_format=torch.channels_last)
-    if cfg.trainer.compile:
-        describer.backbone.compile()
-        describer.aggregator.compile()
-    # Where this machine keeps its files is no part of a checkpoint.
-    config = {key: value for key, value in plain(cfg).items() if key not in ("paths", "ckpt_path")} | parts
 
-    workers = loader_workers(cfg.trainer.num_workers, device_count(cfg.trainer))
-    bad = cfg.dataset.get("on_bad_image", "raise")
-    transform = TrainTransform(describer.preprocess, augment)
-    data = supervision.data(found, transform, cfg, workers, Folders(directory, resume and resume.parent))
-    module = TrainingModule(
-        describer,
-        objective,
-        distiller,
-        optimizer,
-        schedule,
-        backbone_lr=cfg.finetune.backbone_lr,
-        seed=cfg.seed,
-        channels_last=cfg.trainer.channels_last,
-    )
-    recall = RecallEvaluation(
-        sets,
-        directory,
-        save=lambda path, metrics: checkpoint.save(path, describer, config, metrics),
-        monitor=cfg.trainer.monitor,
-        k=cfg.trainer.monitor_k,
-        keep=cfg.trainer.save_top,
-        every=cfg.trainer.eval_every,
-        first=cfg.evaluate_first,
-        patience=cfg.trainer.early_stop,
-        precision=resolve_precision(cfg.trainer.precision, cfg.trainer.accelerator),
-        channels_last=cfg.trainer.channels_last,
-        options={
-            "batch_size": cfg.trainer.eval_batch_size,
-            "num_workers": workers,
-            "on_bad_image": bad,
-            "progress": False,
-        },
-    )
-    targets = TeacherTargets(
-        [teacher for teacher in distiller.teachers if isinstance(teacher, CachedTeacher)],
-        data.dataset,
-        Path(cfg.paths.runs) / "teacher_targets",
-        batch_size=cfg.trainer.eval_batch_size,
-        num_workers=workers,
-    )
-    last = ResumeCheckpoint(directory, lambda: checkpoint.pack(describer, config), **cfg.trainer.checkpoint_every)
-    loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
-    callbacks = [BadImages(f"dataset.{supervision.reads}.*"), targets, last, recall, Throughput()]
-    trainer = make_trainer(cfg.trainer, directory, callbacks, loggers, data.steps_per_epoch)
-    try:
-        for logger in trainer.loggers:
-            logger.log_hyperparams(config)
-        _run(trainer, module, data, resume, last)
-        return finish_run(trainer, recall, config, began) if trainer.is_global_zero else None
-    finally:
-        finish()
+    directory: Path
+    nodes: Mapping[str, Any]
+    record: dict[str, Any]
+    trainer: TrainerConfig
+    module: TrainingModule
+    data: Any
+    sets: Mapping[str, RetrievalSet]
+    reads: str
+    num_workers: int
+    loggers: list[Any]
+    resume: Resume | None
+    began: float
+    callbacks: list[Callback] = field(default_factory=list)
+
+    @classmethod
+    def from_config(cls, cfg: DictConfig, directory: Path) -> TrainingRun:
+        """Make the parts of a run, each of its own node of a checked configuration of `train.py`.
+
+        Raises:
+            ConfigError: parts do not fit each other, or a resumed run had other settings.
+            CheckpointError: the file of a teacher, or of the run that is resumed, is missing or damaged.
+            DataError: a data set cannot be read.
+            WeightsUnavailable: pretrained weights cannot be had.
+        """
+        began, nodes, runs = time.monotonic(), plain(cfg), Path(cfg.paths.runs)
+        nodes["supervision"] = without_path(nodes["supervision"])
+        resume = Resume.find(cfg.ckpt_path, runs / cfg.name)
+        if resume:
+            resume.check_settings(nodes)
+            nodes["agg"] = already_started(nodes["agg"])
+        pl.seed_everything(cfg.seed, workers=True, verbose=False)
+        settings: Any = {key: OmegaConf.to_object(cfg[key]) for key in ("trainer", "batch", "finetune")}
+        trainer: TrainerConfig = settings["trainer"]
+        workers = loader_workers(trainer.num_workers, device_count(trainer))
+        # What is quick to make comes first: a wrong value ends the run before data and weights are read.
+        supervision: Supervision = instantiate(cfg.supervision)
+        objective = supervision.objective(instantiate(cfg.loss))
+        distillation = make_distillation(
+            cfg.distillation, nodes["image"], trainer, cfg.seed, workers, runs / "teachers"
+        )
+        supervision.check(distillation.distiller)
+        clusters = find_clusters(nodes["agg"], runs, partial(cluster_names, cfg), partial(cluster_command, cfg))
+        optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
+
+        sources, sets = supervision.read(cfg.dataset), evaluation_sets(cfg.dataset)
+        describer, parts = make_describer(
+            nodes["backbone"], nodes["agg"], nodes["image"], clusters, random_weights_ok(cfg.dataset)
+        )
+        parts |= distillation.attach(describer, parts["agg"], sources.sources)
+        supervision.connect(objective, describer)
+        if resume:
+            resume.check_distillation(parts["distillation"])
+        prepare(describer, settings["finetune"], trainer, pretrained=parts["backbone"]["weights"] != "none")
+
+        resumed = resume and resume.path.parent
+        options = DataOptions(settings["batch"], cfg.seed, workers, trainer.eval_batch_size, directory, resumed)
+        data = supervision.data(sources, TrainTransform(describer.preprocess, augment), options)
+        optimization = optimizer, schedule, cfg.finetune.backbone_lr, cfg.seed, trainer.channels_last
+        module = TrainingModule(describer, objective, distillation.distiller, *optimization)
+        # Where this machine keeps its files is no part of a checkpoint.
+        record = {key: value for key, value in nodes.items() if key not in ("paths", "ckpt_path")} | parts
+        loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
+        run = cls(
+            directory, nodes, record, trainer, module, data, sets, supervision.reads, workers, loggers, resume, began
+        )
+        run.callbacks = make_callbacks(run)
+        return run
+
+    @property
+    def describer(self) -> Describer:
+        """The network that is trained, evaluated and saved."""
+        return self.module.describer
+
+    @property
+    def objective(self) -> nn.Module:
+        """The loss of a batch."""
+        return self.module.objective
+
+    @property
+    def distiller(self) -> Distiller:
+        """The terms of distillation, and the teachers."""
+        return self.module.distiller
+
+    def callback(self, kind: type[Any]) -> Any:
+        """Return the callback of a class."""
+        return next(callback for callback in self.callbacks if isinstance(callback, kind))
+
+    def fit(self) -> float | None:
+        """Train, and return the best recall@k (0..1) of the monitored set, k as `trainer.monitor_k`.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C has ended the run; its last.ckpt is written.
+        """
+        trainer = make_trainer(self.trainer, self.directory, self.callbacks, self.loggers, self.data.steps_per_epoch)
+        try:
+            for logger in trainer.loggers:
+                logger.log_hyperparams(self.record)
+            self._train(trainer)
+            return (
+                finish_run(trainer, self.callback(RecallEvaluation), self.record, self.began)
+                if trainer.is_global_zero
+                else None
+            )
+        finally:
+            finish()
+
+    def _train(self, trainer: pl.Trainer) -> None:
+        try:
+            path = self.resume and self.resume.path
+            trainer.fit(self.module, datamodule=self.data, ckpt_path=path, weights_only=True)
+        except SystemExit:
+            last = self.callback(ResumeCheckpoint)
+            if last.interrupted:
+                # Before the first step there is none; cached targets that were being made go on by themselves.
+                more = f" and: 'ckpt_path={last.path}'" if last.path.exists() else "."
+                log.info("Interrupted. Go on with the same command%s", more)
+                raise KeyboardInterrupt from None
+            raise
 
 
-def _run(trainer: pl.Trainer, module: Any, data: Any, resume: Path | None, last: ResumeCheckpoint) -> None:
-    try:
-        trainer.fit(module, datamodule=data, ckpt_path=resume, weights_only=True)
-    except SystemExit:
-        if last.interrupted:
-            # Before the first step there is none; cached targets that were being made go on by themselves.
-            more = f" and: 'ckpt_path={last.path}'" if last.path.exists() else "."
-            log.info("Interrupted. Go on with the same command%s", more)
-            raise KeyboardInterrupt from None
-        raise
+def make_distillation(
+    node: DictConfig, image: Mapping[str, Any], trainer: TrainerConfig, seed: int, workers: int, whitened: Path
+) -> Distillation:
+    """Make the distillation of a run of its node; copies of whitened teachers go to the folder `whitened`."""
+    terms = {name: instantiate(term, _convert_="all") for name, term in node.terms.items()}
+    whitener = None
+    if node.teacher.pca is not None:
+        device = pick_device("cpu" if trainer.accelerator == "cpu" else "auto")
+        whitener = Whitener(node.teacher.pca, whitened, device, trainer.eval_batch_size, workers)
+    return Distillation.from_node(plain(node), terms, image, trainer.accelerator, seed, whitener)
+
+
+def make_callbacks(run: TrainingRun) -> list[Callback]:
+    """Make the callbacks of a run, in the order in which they are called."""
+    trainer, batch_size, workers = run.trainer, run.trainer.eval_batch_size, run.num_workers
+    teachers = [teacher for teacher in run.distiller.teachers if isinstance(teacher, CachedTeacher)]
+    cache = Path(run.nodes["paths"]["runs"]) / "teacher_targets"
+    return [
+        BadImages(f"dataset.{run.reads}.*"),
+        TeacherTargets(teachers, run.data.dataset, cache, batch_size=batch_size, num_workers=workers),
+        ResumeCheckpoint(
+            run.directory,
+            lambda: checkpoint.pack(run.describer, run.record),
+            steps=trainer.checkpoint_every.steps,
+            minutes=trainer.checkpoint_every.minutes,
+        ),
+        RecallEvaluation(
+            run.sets,
+            run.directory,
+            save=lambda path, metrics: checkpoint.save(path, run.describer, run.record, metrics),
+            monitor=trainer.monitor,
+            k=trainer.monitor_k,
+            keep=trainer.save_top,
+            every=trainer.eval_every,
+            first=run.nodes["evaluate_first"],
+            patience=trainer.early_stop,
+            precision=resolve_precision(trainer.precision, trainer.accelerator),
+            channels_last=trainer.channels_last,
+            options={
+                "batch_size": batch_size,
+                "num_workers": workers,
+                "on_bad_image": run.nodes["dataset"].get("on_bad_image", "raise"),
+                "progress": False,
+            },
+        ),
+        Throughput(),
+    ]

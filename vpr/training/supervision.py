@@ -1,16 +1,16 @@
-"""What a run learns from: labelled places, or queries of which only the position is known."""
+"""Supervision of a run: labelled places, or tuples of images of which only the position is known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from omegaconf import DictConfig
 from torch import nn
 
 from vpr.catalog.resolve import training_places, weak_sets
+from vpr.cli.schema import BatchConfig
 from vpr.data.places import Places
 from vpr.data.transforms import TrainTransform
 from vpr.data.tuples import Candidates, TuplesDataset, join
@@ -24,28 +24,76 @@ from vpr.training.tuple_mining import Refresh
 from vpr.training.tuples import TuplesDataModule
 
 
+@dataclass(frozen=True)
+class DataOptions:
+    """Settings of a run that its data module needs.
+
+    Attributes:
+        batch: the `batch` node of the configuration: what a batch of places is made of.
+        seed: of order, choice of images and augmentation.
+        num_workers: loader processes of each rank.
+        eval_batch_size: images of a batch where descriptors are extracted.
+        folder: of the run.
+        resumed: folder of the run that is resumed; None where there is none.
+    """
+
+    batch: BatchConfig
+    seed: int
+    num_workers: int
+    eval_batch_size: int
+    folder: Path
+    resumed: Path | None = None
+
+
 class Labelled(NamedTuple):
     """Training places of all sources."""
 
     sources: Sequence[Places]
 
 
-class Folders(NamedTuple):
-    """The folder of a run, and that of the run which it resumes."""
+class Supervision:
+    """Kind of training data of a run (`conf/supervision/`): makes the data module and the objective.
 
-    own: Path
-    resumed: Path | None = None
+    The engine treats all kinds alike, and calls the methods in the order in which they stand here.
+
+    Attributes:
+        reads: the part of a data set that it learns from: `train` or `weak`.
+    """
+
+    reads: str
+
+    def objective(self, loss: nn.Module) -> nn.Module:
+        """Return the objective: (features, descriptors, batch) -> LossResult.
+
+        Raises:
+            ConfigError: the loss is of another kind.
+        """
+        raise NotImplementedError
+
+    def check(self, distiller: Distiller) -> None:
+        """Raise ConfigError for a term that needs more than this supervision knows of a batch."""
+
+    def read(self, dataset: Mapping[str, Any]) -> Any:
+        """Read the training data of the node `dataset`; its `sources` are the training images as places."""
+        raise NotImplementedError
+
+    def connect(self, objective: nn.Module, describer: Describer) -> None:
+        """Show the objective the network that is trained; before the first step."""
+
+    def data(self, sources: Any, transform: TrainTransform, options: DataOptions) -> Any:
+        """Return the data module of what `read` returned; it has a `dataset` and `steps_per_epoch`."""
+        raise NotImplementedError
 
 
-def _check_part(reads: str, part: str, what: str) -> None:
+def _check_part(reads: str, part: str, subject: str) -> None:
     if reads != part:
         raise ConfigError(
-            f"supervision.reads={reads}: {what} are in the part `{part}` of a data set. Leave supervision.reads out."
+            f"supervision.reads={reads}: {subject} are in the part `{part}` of a data set. Leave supervision.reads out."
         )
 
 
 @dataclass(frozen=True)
-class PlacesSupervision:
+class PlacesSupervision(Supervision):
     """Batches of labelled places, as the `batch` node says.
 
     Args:
@@ -63,42 +111,35 @@ class PlacesSupervision:
     def objective(self, loss: nn.Module) -> PlacesObjective:
         return PlacesObjective(loss)
 
-    def connect(self, objective: nn.Module, describer: Describer) -> None:
-        """Places need to know nothing of the network."""
-
-    def check(self, distiller: Distiller) -> None:
-        """Places have all that a term may ask for."""
-
-    def read(self, dataset: DictConfig) -> Labelled:
+    def read(self, dataset: Mapping[str, Any]) -> Labelled:
         return Labelled(training_places(dataset))
 
-    def data(
-        self, found: Labelled, transform: TrainTransform, cfg: DictConfig, workers: int, folders: Folders
-    ) -> PlacesDataModule:
+    def data(self, sources: Labelled, transform: TrainTransform, options: DataOptions) -> PlacesDataModule:
+        batch = options.batch
         return PlacesDataModule(
-            found.sources,
+            sources.sources,
             transform,
-            places_per_batch=cfg.batch.places,
-            images_per_place=cfg.batch.images_per_place,
-            choice=cfg.batch.choice,
-            shuffle=cfg.batch.shuffle,
-            drop_last=cfg.batch.drop_last,
-            seed=cfg.seed,
-            num_workers=workers,
+            places_per_batch=batch.places,
+            images_per_place=batch.images_per_place,
+            choice=batch.choice,
+            shuffle=batch.shuffle,
+            drop_last=batch.drop_last,
+            seed=options.seed,
+            num_workers=options.num_workers,
             min_size=transform.size,
         )
 
 
 @dataclass(frozen=True)
-class TuplesSupervision:
+class TuplesSupervision(Supervision):
     """Batches of a query, its positive and its negatives, mined with the network as it is (NetVLAD, CVPR 2016).
 
     Args:
         mining: how many images a tuple has, and where they are looked for.
         tuples: of a whole step, over all devices.
-        refresh_every: queries between two looks at the gallery.
-        refresh_gallery: photos of the gallery that are looked at, drawn anew each time; None: all.
-        reads: the part of a data set that holds queries and gallery: `weak`.
+        refresh_every: queries between two extractions of the database.
+        refresh_gallery: database images whose descriptors are extracted, drawn anew each time; None: all.
+        reads: the part of a data set that holds queries and database: `weak`.
 
     Raises:
         ConfigError: `reads` is another part.
@@ -116,9 +157,6 @@ class TuplesSupervision:
     def objective(self, loss: nn.Module) -> TuplesObjective:
         return TuplesObjective(loss)
 
-    def connect(self, objective: nn.Module, describer: Describer) -> None:
-        """Show the objective the network that is trained; before the first step."""
-
     def check(self, distiller: Distiller) -> None:
         """Raise ConfigError for a term that compares places."""
         names = [name for name, term in distiller.terms.items() if term.needs_places]
@@ -129,21 +167,19 @@ class TuplesSupervision:
                 "supervision=places."
             )
 
-    def read(self, dataset: DictConfig) -> Candidates:
+    def read(self, dataset: Mapping[str, Any]) -> Candidates:
         return join(weak_sets(dataset))
 
-    def data(
-        self, found: Candidates, transform: TrainTransform, cfg: DictConfig, workers: int, folders: Folders
-    ) -> TuplesDataModule:
-        dataset = TuplesDataset(found, self.mining.negatives, transform, cfg.seed, min_size=transform.size)
+    def data(self, sources: Candidates, transform: TrainTransform, options: DataOptions) -> TuplesDataModule:
+        dataset = TuplesDataset(sources, self.mining.negatives, transform, options.seed, min_size=transform.size)
         refresh = Refresh(
-            found,
+            sources,
             self.mining,
-            folders.own / "mining",
-            seed=cfg.seed,
+            options.folder / "mining",
+            seed=options.seed,
             gallery=self.refresh_gallery,
-            batch_size=cfg.trainer.eval_batch_size,
-            num_workers=workers,
+            batch_size=options.eval_batch_size,
+            num_workers=options.num_workers,
         )
-        behind = folders.resumed / "mining" if folders.resumed else None
-        return TuplesDataModule(dataset, refresh, self.tuples, self.refresh_every, workers, behind)
+        left_behind = options.resumed / "mining" if options.resumed else None
+        return TuplesDataModule(dataset, refresh, self.tuples, self.refresh_every, options.num_workers, left_behind)

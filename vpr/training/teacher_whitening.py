@@ -1,4 +1,4 @@
-"""Teachers whose descriptors are PCA-whitened: fitted once to the training photos, and kept as ordinary checkpoints."""
+"""PCA whitening of teachers' descriptors: fitted once to the training images, and kept as ordinary checkpoints."""
 
 from __future__ import annotations
 
@@ -24,53 +24,54 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Whitener:
-    """Makes whitened copies of teachers, or finds those that were made before.
+    """Makes PCA-whitened copies of teachers, or takes those that were made before.
 
     Args:
-        dim: length of their descriptors.
-        sources: training places, to whose photos whitening is fitted.
+        dim: dimensions of their descriptors; `student`: as many as the student's.
         folder: where the copies lie.
-        device: where the teachers describe.
+        device: where the teachers extract descriptors.
     """
 
-    dim: int
-    sources: Sequence[Places]
+    dim: int | str
     folder: Path
     device: torch.device
     batch_size: int = 32
     num_workers: int = 0
 
-    def __call__(self, teachers: Sequence[Teacher]) -> list[Teacher]:
+    def __call__(self, teachers: Sequence[Teacher], student: int, sources: Sequence[Places]) -> list[Teacher]:
         """Return the whitened copies of teachers that are describers with a `config`.
 
-        Raises:
-            ConfigError: the photos or the descriptors are too few for so many dimensions.
-        """
-        photos = Photos(self.sources)
-        digest = photos.digest()
-        return [self._whitened(teacher, photos, digest) for teacher in teachers]
+        Args:
+            student: dimensions of the student's descriptors.
+            sources: training places, to whose images whitening is fitted.
 
-    def _whitened(self, teacher: Teacher, photos: Photos, digest: str) -> Teacher:
+        Raises:
+            ConfigError: the images or the descriptors are too few for so many dimensions.
+        """
+        photos = Photos(sources)
+        digest = photos.digest()
+        dim = student if isinstance(self.dim, str) else self.dim
+        return [self._whitened(teacher, dim, photos, digest) for teacher in teachers]
+
+    def _whitened(self, teacher: Teacher, dim: int, photos: Photos, digest: str) -> Teacher:
         assert teacher.config is not None
-        identity = [teacher.digest, teacher.preprocess, str(teacher.dtype), self.dim, digest, SAMPLE]
+        identity = [teacher.digest, teacher.preprocess, str(teacher.dtype), dim, digest, SAMPLE]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
-        content = {**checkpoint.pack(teacher.network, teacher.config)}
-        path = self.folder / f"{model_name(content, teacher.name)}-pca{self.dim}-{key}.ckpt"
+        content = checkpoint.pack(teacher.network, teacher.config)
+        path = self.folder / f"{model_name(content, teacher.name)}-pca{dim}-{key}.ckpt"
         with exclusive_lock(path, f"Another run fits {path}: waiting for it."):
             if not path.is_file():
-                components = self._components(teacher, photos)
+                components = self._components(teacher, dim, photos)
                 with distributed.raise_on_all_ranks():
                     if components:
-                        checkpoint.write(path, whitened(content, from_components(components, self.dim)))
+                        checkpoint.write(path, whitened(content, from_components(components, dim)))
                         log.info("The PCA-whitened teacher is %s; with gallery_ckpt= it describes a database.", path)
         content = checkpoint.read(path)
         network = checkpoint.unpack(content, str(path))
-        size, shown = teacher.preprocess.size, str(path)
-        return Teacher(
-            network, shown, teacher.share, size, teacher.dtype, checkpoint.digest(content), content["config"]
-        )
+        size, digest = teacher.preprocess.size, checkpoint.digest(content)
+        return Teacher(network, str(path), teacher.share, size, teacher.dtype, digest, content["config"])
 
-    def _components(self, teacher: Teacher, photos: Photos) -> Components | None:
+    def _components(self, teacher: Teacher, dim: int, photos: Photos) -> Components | None:
         teacher.to(self.device)
         try:
             return components_of_photos(
@@ -78,7 +79,7 @@ class Whitener:
                 teacher.shape.dim,
                 teacher.preprocess,
                 sample(photos, SAMPLE, 0),
-                self.dim,
+                dim,
                 batch_size=self.batch_size,
                 num_workers=self.num_workers,
                 device=self.device,
