@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,57 +29,41 @@ def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
     from rich.console import Console
 
-    from vpr import checkpoint, report
+    from vpr import report
     from vpr.catalog.resolve import evaluation_sets
-    from vpr.checkpoint import model_name
     from vpr.cli.compose import plain
     from vpr.data.loading import loader_workers
     from vpr.evaluation.gallery import load_gallery
     from vpr.evaluation.pca import with_pca
     from vpr.models.costs import measure
     from vpr.report import matches
-    from vpr.retrieval.evaluate import evaluate
-    from vpr.retrieval.extractor import describe_fn
+    from vpr.retrieval.evaluate import EvalOptions, evaluate
+    from vpr.retrieval.extractor import Extractor
 
+    options = EvalOptions(
+        ks=list(cfg.ks),
+        batch_size=cfg.batch_size,
+        num_workers=loader_workers(cfg.num_workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
+        dtype=cfg.dtype,
+        on_bad_image=cfg.dataset.get("on_bad_image", "raise"),
+        seed=cfg.seed,
+    )
     rerank = instantiate(cfg.rerank) if cfg.rerank else None
     with process_group(cfg.device) as device:
-        content = checkpoint.read(cfg.ckpt)
+        extractor = Extractor.load(cfg.ckpt, device, cfg.precision)
         sets = evaluation_sets(cfg.dataset)  # all, before hours go into the first
-        content, sets = with_pca(cfg, content, sets, device)
-        describer = checkpoint.unpack(content, cfg.ckpt).to(device)
-        describe = describe_fn(describer, device, cfg.precision)
-        gallery = None
-        if cfg.gallery_ckpt:
-            gallery = load_gallery(cfg.gallery_ckpt, content, cfg.ckpt, describer.dim, device, cfg.precision)
+        extractor, sets = with_pca(cfg, extractor, sets)
+        gallery = load_gallery(cfg.gallery_ckpt, extractor, cfg.ckpt) if cfg.gallery_ckpt else None
         results = [
-            evaluate(
-                describe,
-                describer.dim,
-                describer.preprocess,
-                retrieval_set,
-                ks=list(cfg.ks),
-                batch_size=cfg.batch_size,
-                num_workers=loader_workers(cfg.num_workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
-                dtype=cfg.dtype,
-                on_bad_image=cfg.dataset.get("on_bad_image", "raise"),
-                fixed_size=describer.fixed_size,
-                seed=cfg.seed,
-                model=checkpoint.digest(content),
-                gallery=gallery,
-                rerank=rerank,
-                device=device,
-            )
+            evaluate(extractor, retrieval_set, gallery=gallery, rerank=rerank, options=options)
             for retrieval_set in sets.values()
         ]
     if int(os.environ.get("RANK", "0")) == 0:
         out, console = Path(cfg.out), Console()
-        queries = f"{model_name(content, cfg.ckpt)} {checkpoint.digest(content)[:12]}"
-        models = {"queries": queries, "database": f"{gallery.name} {gallery.model[:12]}" if gallery else queries}
-        measured = [found for result in results for found in (result, result.reranked) if found]
-        results = [replace(result, models=models) for result in measured]
+        results = [ranking for result in results for ranking in (result, result.reranked) if ranking]
         settings = {key: cfg[key] for key in ("ckpt", "gallery_ckpt", "batch_size", "precision", "dtype", "seed")}
         settings |= {"device": str(device), "ranks": RANKS, "pca": plain(cfg.pca), "rerank": plain(cfg.rerank) or None}
-        costs = measure(describer, device)
+        costs = measure(extractor.describer, device)
         report.write(results, out, settings, costs)
         for result in results:
             console.print(report.table(result))

@@ -40,8 +40,8 @@ from vpr.retrieval.calibration import (
     known_answers,
     precision_recall,
 )
-from vpr.retrieval.evaluate import Evaluation, evaluate
-from vpr.retrieval.extractor import describe_fn
+from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.search import Neighbours
 from vpr.toycity.dataset import test_set
 from vpr.types import Protocol
@@ -129,10 +129,8 @@ def sped(root: Path, count: int, ids: dict[str, int] | None = None) -> Retrieval
 
 
 def measure(describer: Describer, retrieval_set: RetrievalSet) -> Evaluation:
-    describe = describe_fn(describer, "cpu")
-    return evaluate(
-        describe, describer.dim, describer.preprocess, retrieval_set, ks=[1, WIDTH], num_workers=1, progress=False
-    )
+    options = EvalOptions(ks=[1, WIDTH], num_workers=1, progress=False)
+    return evaluate(Extractor(describer, "cpu"), retrieval_set, options=options)
 
 
 def rows(neighbours: Neighbours, chosen: np.ndarray) -> Neighbours:

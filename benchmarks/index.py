@@ -14,21 +14,24 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from benchmarks.index_recall import measure
-from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets
 from vpr.cli.compose import compose
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.errors import ConfigError
-from vpr.retrieval.extractor import describe_fn
+from vpr.errors import ConfigError, DataError
+from vpr.retrieval import metrics
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.index.codecs import PQ, Binary, Exact
-from vpr.retrieval.index.place_index import DescribePaths, Photos, PlaceIndex, path_describer
+from vpr.retrieval.index.place_index import Photos, PlaceIndex, path_extractor
+from vpr.retrieval.scoring import KS, check_ks
+from vpr.retrieval.search import Neighbours, reach, suppress
 from vpr.toycity.dataset import test_set
 
 KINDS = (Exact(), PQ(64), PQ(64, rotate=True), PQ(32), PQ(16), Binary(512), Binary(512, learned=False))
@@ -43,30 +46,29 @@ def main() -> None:
     options.add_argument("--database", type=int, default=2000)
     options.add_argument("--queries", type=int, default=1000)
     chosen = options.parse_args()
-    content = checkpoint.read(chosen.ckpt)
-    describer = checkpoint.unpack(content, chosen.ckpt)
-    describe_paths = path_describer(describe_fn(describer, "cpu"), describer.preprocess)
+    extractor = Extractor.load(chosen.ckpt, "cpu")
     if chosen.dataset:
         names = ",".join(chosen.dataset)
         cfg = compose("evaluate", ["ckpt=x", f"dataset=[{names}]", f"paths.data={chosen.data}"])
         sets = list(evaluation_sets(cfg.dataset).values())
     else:
         sets = [test_set(chosen.data / "toycity", 0, chosen.database, chosen.queries)]
-    kept = [compare(found, describe_paths, describer.dim, checkpoint.digest(content)) for found in sets]
+    kept = [compare(retrieval_set, extractor) for retrieval_set in sets]
     if not chosen.dataset and min(kept) < LEAST:
         sys.exit(f"pq64 keeps less than {LEAST:.0%} of the exact R@1")
 
 
-def compare(retrieval_set: RetrievalSet, describe_paths: DescribePaths, dim: int, model: str) -> float:
+def compare(retrieval_set: RetrievalSet, extractor: Extractor) -> float:
     """Print a line a kind; return the share of the exact R@1 that PQ at 64 bytes keeps."""
+    extract_paths, dim = path_extractor(extractor), extractor.dim
     queries = np.empty((len(retrieval_set.queries), dim), np.float32)
-    if bad := describe_paths(list(retrieval_set.queries), np.arange(len(queries)), queries):
+    if bad := extract_paths(list(retrieval_set.queries), np.arange(len(queries)), queries):
         sys.exit(next(iter(bad.values())))
     root = Path(os.path.commonpath([path.parent for path in retrieval_set.database]))
     photos = Photos.on_disk(root, [str(path.relative_to(root)) for path in retrieval_set.database])
     shares = {}
     with tempfile.TemporaryDirectory(prefix="vpr-") as folder:
-        index, _ = PlaceIndex.build(folder, photos, describe_paths, dim, model)
+        index, _ = PlaceIndex.build(folder, photos, extract_paths, dim, extractor.digest)
         print(f"{retrieval_set.protocol.id}: {len(index):,} photos, {len(queries):,} queries, {dim:,} numbers each")
         for kind in KINDS:
             try:
@@ -88,6 +90,87 @@ def compare(retrieval_set: RetrievalSet, describe_paths: DescribePaths, dim: int
                 flush=True,
             )
     return shares.get(PQ(64), 0.0)
+
+
+class IndexRecall(NamedTuple):
+    """Recalls {k: 0..1} of one index on one set.
+
+    Attributes:
+        protocol: id of the set's protocol.
+        kind: id of the index' kind, e.g. `pq64`.
+        bytes, exact_bytes: a photo, of what is searched.
+    """
+
+    protocol: str
+    kind: str
+    exact: dict[int, float]
+    compressed: dict[int, float]
+    bytes: int
+    exact_bytes: int
+
+    def kept(self, k: int) -> float:
+        """Share of the exact R@k that the compressed index has; 1 where the exact one is 0."""
+        return self.compressed[k] / self.exact[k] if self.exact[k] else 1.0
+
+    def sentences(self) -> str:
+        """One line a k: both recalls, what is kept, bytes a photo."""
+        return "\n".join(
+            f"{self.protocol}: R@{k} {100 * self.compressed[k]:.1f} of {self.kind} ({self.bytes:,} bytes a photo), "
+            f"{100 * exact:.1f} of the exact search ({self.exact_bytes:,} bytes): {100 * self.kept(k):.1f} % of it"
+            for k, exact in self.exact.items()
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """Return the recalls for schema.json."""
+        return {side: {f"R@{k}": value for k, value in getattr(self, side).items()} for side in ("exact", "compressed")}
+
+
+def measure(index: PlaceIndex, retrieval_set: RetrievalSet, queries: np.ndarray, ks: Sequence[int] = KS) -> IndexRecall:
+    """Measure both searches of an index on a set whose database it holds, and keep the recalls in its schema.json.
+
+    Args:
+        queries: (Q, D) descriptors of the set's queries.
+
+    Raises:
+        ConfigError: a k below 1.
+        DataError: other photos than the set's database, other numbers of queries, or none with a positive.
+    """
+    ks = check_ks(ks)
+    if len(queries) != len(retrieval_set.queries):
+        raise DataError(
+            f"{retrieval_set.protocol.id} has {len(retrieval_set.queries):,} queries, and {len(queries):,} descriptors "
+            "were given: give one for each, in the order of the set."
+        )
+    rows = _rows(index, retrieval_set)
+    counted = metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)
+
+    def recalls(exact: bool) -> dict[int, float]:
+        width = reach(max(ks), len(index), retrieval_set.panoramas)
+        similarities, indices = index.search(queries, width, exact)
+        found = Neighbours(similarities, np.where(indices < 0, -1, rows[indices]))
+        if retrieval_set.panoramas is not None:
+            found = suppress(found, retrieval_set.panoramas)
+        hit = metrics.hits(found.indices, retrieval_set.positives, ks)[counted]
+        return dict(zip(ks, metrics.recall(hit).tolist(), strict=True))
+
+    exact_bytes = index.dim * index.descriptors.dtype.itemsize
+    protocol = retrieval_set.protocol.id
+    found = IndexRecall(protocol, index.kind.id, recalls(True), recalls(False), index.bytes_per_photo, exact_bytes)
+    index.note(recall=index.schema.get("recall", {}) | {protocol: found.plain()})
+    return found
+
+
+def _rows(index: PlaceIndex, retrieval_set: RetrievalSet) -> np.ndarray:
+    """(N,) int64: the set's row of each photo of the index."""
+    rows = {path.absolute(): row for row, path in enumerate(retrieval_set.database)}
+    found = np.array([rows.get(path.absolute(), -1) for path in index.photos.paths])
+    if len(found) != len(rows) or (found < 0).any():
+        raise DataError(
+            f"The place index in {index.folder} holds {(found >= 0).sum():,} of the {len(rows):,} database images of "
+            f"{retrieval_set.protocol.id} and {(found < 0).sum():,} others. Its recall is measured "
+            "on the images of the set alone: build an index of them."
+        )
+    return found
 
 
 if __name__ == "__main__":

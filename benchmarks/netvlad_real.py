@@ -24,7 +24,7 @@ from vpr.data.formats import dbstruct
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.models.aggregators.netvlad import NetVLAD
 from vpr.models.describer import build_describer
-from vpr.retrieval.extractor import describe_fn, extract, image_loader
+from vpr.retrieval.extractor import Extractor, extract, image_loader
 from vpr.retrieval.metrics import paired_interval
 from vpr.retrieval.scoring import Evaluation, score
 from vpr.toycity.layouts.album import POSITION, Album, write_mat
@@ -102,7 +102,7 @@ def measure(
     describer.aggregator = SideBySide(aggregators.values())
     photos = list(dict.fromkeys(photo for found in sets for photo in (*found.database, *found.queries)))
     described = np.empty((len(photos), describer.dim), np.float16)
-    bad = extract(describe_fn(describer.eval(), "cpu"), image_loader(photos, describer.preprocess, 8, 1), described)
+    bad = extract(Extractor(describer.eval(), "cpu"), image_loader(photos, describer.preprocess, 8, 1), described)
     assert not bad, bad
     row = {photo: number for number, photo in enumerate(photos)}
     ends = np.cumsum([aggregator.dim for aggregator in aggregators.values()])[:-1]

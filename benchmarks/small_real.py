@@ -16,8 +16,8 @@ from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets
 from vpr.cli.compose import compose, plain
 from vpr.models.describer import build_describer
-from vpr.retrieval.evaluate import Evaluation, evaluate
-from vpr.retrieval.extractor import describe_fn
+from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.metrics import paired_interval
 from vpr.training.run import fit
 
@@ -35,11 +35,8 @@ def main() -> None:
     sets = evaluation_sets(cfg.dataset)
 
     def measure(describer) -> dict[str, Evaluation]:
-        describe = describe_fn(describer.eval(), "cpu")
-        return {
-            name: evaluate(describe, describer.dim, describer.preprocess, retrieval_set, num_workers=1, progress=False)
-            for name, retrieval_set in sets.items()
-        }
+        extractor, options = Extractor(describer.eval(), "cpu"), EvalOptions(num_workers=1, progress=False)
+        return {name: evaluate(extractor, retrieval_set, options=options) for name, retrieval_set in sets.items()}
 
     before = measure(build_describer(plain(cfg.backbone), GEM, plain(cfg.image)))
     print("| protocol | model | seed | R@1 | R@5 | R@10 | gain in R@1 [95 %] |\n|---|---|---|---|---|---|---|")

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
 
-from vpr.checkpoint import checked, is_ours, unpack
+from vpr.checkpoint import unpack
 from vpr.data.photos import Photo, PhotoDataset, as_list
 from vpr.data.retrieval_set import collate_images
 from vpr.errors import DataError
-from vpr.interop.published import read_foreign
-from vpr.interop.recognise import convert_found
 from vpr.models.describer import Describer
-from vpr.retrieval.extractor import describe_fn, extract, image_progress, pick_device
+from vpr.retrieval.extractor import Extractor, extract, image_progress, pick_device, read_content
 
 
 class PhotoDescriber(Describer):
@@ -49,7 +46,7 @@ class PhotoDescriber(Describer):
         loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=collate_images)
         descriptors = np.empty((len(dataset), self.dim), np.float32)
         with image_progress("describing", len(dataset), progress) as advance:
-            bad = extract(describe_fn(self, self.mean.device), loader, descriptors, advance)
+            bad = extract(Extractor(self, self.mean.device), loader, descriptors, advance)
         if bad:
             first = next(iter(bad.values()))
             raise DataError(
@@ -72,9 +69,3 @@ def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber:
     place = pick_device(device)
     made = unpack(read_content(path), str(path))
     return PhotoDescriber(made.backbone, made.aggregator, made.preprocess).eval().to(place)
-
-
-def read_content(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return what `vpr.checkpoint.read` returns, also of a file that another project published; errors as of `load`."""
-    found = read_foreign(str(path))
-    return checked(found, str(path)) if is_ours(found) else convert_found(found, str(path))

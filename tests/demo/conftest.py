@@ -40,7 +40,7 @@ def take(tmp_path: Path) -> Take:
 
 @dataclass
 class Colours:
-    """Describes a photo by the mean colours of its 6 x 6 parts, centred, as `place_index.DescribePaths`."""
+    """Describes a photo by the mean colours of its 6 x 6 parts, centred, as `place_index.ExtractPaths`."""
 
     dim: int = 108
     described: list[str] = field(default_factory=list)

@@ -16,8 +16,9 @@ import torch
 import vpr.evaluation.calibrate as calibrate_module
 from vpr.errors import CheckpointError, ConfigError, DataAbsent, DataError
 from vpr.evaluation.calibrate import calibration
-from vpr.models.describer import Describer, build_describer
+from vpr.models.describer import build_describer
 from vpr.retrieval.calibration import Calibrated, calibration_error
+from vpr.retrieval.extractor import Extractor
 
 PLACES, ALONE, MODEL = 16, 8, "0123456789abcdef" * 4
 FILE = "calibration_utm_folder_01234567.json"
@@ -31,9 +32,9 @@ PARTS = {
 
 
 @pytest.fixture(scope="module")
-def describer() -> Describer:
+def extractor() -> Extractor:
     torch.manual_seed(0)
-    return build_describer(**PARTS, image={"size": [32, 32]}).eval()
+    return Extractor(build_describer(**PARTS, image={"size": [32, 32]}).eval(), "cpu", digest=MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +55,14 @@ Calibrate = Callable[..., Calibrated]
 
 
 @pytest.fixture
-def calibrate(drawn: Path, tmp_path: Path, describer: Describer) -> Calibrate:
+def calibrate(drawn: Path, tmp_path: Path, extractor: Extractor) -> Calibrate:
     """Calibrate on a copy of `drawn` in tmp_path/set, keeping it in tmp_path/kept."""
     shutil.copytree(drawn, tmp_path / "set")
 
-    def call(name: str = "utm_folder", model: str = MODEL, **options: object) -> Calibrated:
+    def call(name: str = "utm_folder", digest: str = MODEL, **options: object) -> Calibrated:
         root = f"dataset.eval.utm_folder.root={tmp_path / 'set'}"
-        return calibration(name, tmp_path / "kept", describer, model, overrides=[root], batch_size=64, **options)  # type: ignore[arg-type]
+        model = Extractor(extractor.model, "cpu", digest=digest)
+        return calibration(name, tmp_path / "kept", model, overrides=[root], batch_size=64, **options)  # type: ignore[arg-type]
 
     return call
 
@@ -72,7 +74,7 @@ def evaluations(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     real = calibrate_module.evaluate
 
     def watched(*args, **options):  # type: ignore[no-untyped-def]
-        seen.append(args[3].protocol.id)
+        seen.append(args[1].protocol.id)
         return real(*args, **options)
 
     monkeypatch.setattr(calibrate_module, "evaluate", watched)
@@ -95,14 +97,14 @@ def test_fitted_once_and_kept_with_its_evidence(calibrate: Calibrate, tmp_path: 
     np.testing.assert_array_equal(again.confidence, found.confidence)
 
 
-def test_a_folder_of_own_photos_is_a_labelled_set(drawn: Path, tmp_path: Path, describer: Describer) -> None:
+def test_a_folder_of_own_photos_is_a_labelled_set(drawn: Path, tmp_path: Path, extractor: Extractor) -> None:
     own = shutil.copytree(drawn, tmp_path / "my photos, (new)=1")
     rows = ["path,lat,lon"]
     for folder in ("database", "queries"):
         for number, path in enumerate(sorted((own / folder).iterdir())):
             rows.append(f"{folder}/{path.name},{-33 - 0.001 * (number % PLACES)},179.9999")  # 111 m apart
     (own / "positions.csv").write_text("\n".join(rows))
-    found = calibration(str(own), tmp_path / "kept", describer, MODEL, batch_size=64)
+    found = calibration(str(own), tmp_path / "kept", extractor, batch_size=64)
     assert found.protocol == "own-photos@25m" and len(found.confidence) == PLACES + ALONE
     assert 0.5 < found.right.mean() <= PLACES / (PLACES + ALONE), "the last photos stand where they were not taken"
     assert (tmp_path / "kept" / "calibration_image_folder_01234567.json").is_file()
@@ -129,14 +131,14 @@ def test_other_numbers_are_another_fit(calibrate: Calibrate, tmp_path: Path, eva
     assert len(evaluations) == 3
 
 
-def test_a_file_is_enough_but_not_for_another_model(calibrate: Calibrate, tmp_path: Path, describer: Describer) -> None:
+def test_a_file_is_enough_but_not_for_another_model(calibrate: Calibrate, tmp_path: Path, extractor: Extractor) -> None:
     found, path = calibrate(), tmp_path / "kept" / FILE
     shutil.rmtree(tmp_path / "set")
-    assert calibration(str(path), tmp_path, describer, MODEL).calibration == found.calibration
+    assert calibration(str(path), tmp_path, extractor).calibration == found.calibration
     with pytest.raises(CheckpointError, match="for the model 0123456789ab, and this is ffffffffffff: .*=utm_folder"):
-        calibration(str(path), tmp_path, describer, "f" * 64)
+        calibration(str(path), tmp_path, Extractor(extractor.model, "cpu", digest="f" * 64))
     with pytest.raises(CheckpointError, match="for the model 0123456789ab"):  # the same 8 digits
-        calibrate(model=MODEL[:8] + "f" * 56)
+        calibrate(digest=MODEL[:8] + "f" * 56)
 
 
 def test_a_set_that_has_changed_is_described_again(
@@ -186,9 +188,9 @@ def test_too_few_queries(calibrate: Calibrate, tmp_path: Path) -> None:
         ("image_folder", "calibrate=image_folder: dataset.eval.image_folder.root is not given"),
     ],
 )
-def test_sets_that_cannot_be_calibrated_on(name: str, message: str, tmp_path: Path, describer: Describer) -> None:
+def test_sets_that_cannot_be_calibrated_on(name: str, message: str, tmp_path: Path, extractor: Extractor) -> None:
     with pytest.raises(ConfigError, match=message):
-        calibration(name, tmp_path, describer, MODEL)
+        calibration(name, tmp_path, extractor)
 
 
 def test_no_share(calibrate: Calibrate) -> None:

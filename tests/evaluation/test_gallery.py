@@ -18,6 +18,7 @@ from vpr.checkpoint import model_name
 from vpr.errors import CheckpointError, ConfigError
 from vpr.evaluation.gallery import load_gallery, shares_space
 from vpr.models.describer import build_describer
+from vpr.retrieval.extractor import Extractor
 from vpr.training.run import fit
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +59,7 @@ def test_the_projection_is_in_the_checkpoint(tiny: Tiny, tmp_path: Path, teacher
     torch.testing.assert_close(found.norm(dim=1), torch.ones(2))
     state = torch.load(student.parent / "last.ckpt", weights_only=True)["state_dict"]
     assert not [name for name in state if name.startswith("distiller.")]
-    assert shares_space(content, checkpoint.digest(checkpoint.read(teacher)))
+    assert shares_space(Extractor.load(student, "cpu"), Extractor.load(teacher, "cpu"))
 
 
 def test_a_run_that_keeps_goes_on_as_the_same_run(tiny: Tiny, tmp_path: Path, teacher: Path) -> None:
@@ -81,9 +82,7 @@ def test_other_lengths_are_named_with_the_way_out(tmp_path: Path, teacher: Path)
     checkpoint.save(tmp_path / "s.ckpt", build_describer(**parts, image={"size": [48, 48]}), parts)
     message = r"s.ckpt describes with 128 numbers and gallery_ckpt=.*best.ckpt with 512.*keep=true .*teacher.ckpt="
     with pytest.raises(CheckpointError, match=message):
-        load_gallery(
-            str(teacher), checkpoint.read(tmp_path / "s.ckpt"), str(tmp_path / "s.ckpt"), 128, torch.device("cpu")
-        )
+        load_gallery(str(teacher), Extractor.load(tmp_path / "s.ckpt", "cpu"), str(tmp_path / "s.ckpt"))
 
 
 @pytest.mark.parametrize(
@@ -102,9 +101,10 @@ def test_who_shares_a_space(teacher: Path, run: dict[str, object], shared: bool)
     content = checkpoint.read(teacher)
     term = {"_target_": "vpr.distill.terms.descriptor.Descriptor", **run} if run else {"_target_": "other"}
     record = {"terms": {"d": term}, "teachers": [{"digest": run.get("by", "mine")}], "cache_pca": run.get("pca")}
-    student = {**content, "config": {**content["config"], "distillation": record}}
-    assert shares_space(student, "mine") is shared
-    assert shares_space(student, checkpoint.digest(content))  # the model itself
+    content = {**content, "config": {**content["config"], "distillation": record}}
+    student = Extractor.of_checkpoint(content, "s.ckpt", torch.device("cpu"))
+    assert shares_space(student, Extractor(student.model, "cpu", digest="mine")) is shared
+    assert shares_space(student, Extractor.load(teacher, "cpu"))  # the model itself
 
 
 def test_names(teacher: Path) -> None:

@@ -24,11 +24,11 @@ from vpr.data.tuples import WeakSet
 from vpr.errors import CheckpointError, ConfigError, DataAbsent
 from vpr.evaluation.pca import with_pca
 from vpr.models.describer import build_describer
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.pca import read_attributes, read_components, write_components
 from vpr.types import Features
 
 Evaluate = Callable[[Sequence[str]], DictConfig]
-CPU = torch.device("cpu")
 PARTS = {
     "backbone": {
         "_target_": "vpr.models.backbones.resnet.ResNet",
@@ -60,7 +60,7 @@ def typed(photos: Path, ckpt: Path) -> Evaluate:
         with open_dict(cfg):
             cfg.dataset = OmegaConf.create(
                 {
-                    "train": {"tiny": {"_target_": f"{reader}.place_folder.read", "root": f"{photos}/train"}},
+                    "train": {"tiny": {"_target_": f"{reader}.place_lists.read_folder", "root": f"{photos}/train"}},
                     "eval": {
                         "tiny": {
                             "_target_": f"{reader}.pairs.read",
@@ -77,8 +77,10 @@ def typed(photos: Path, ckpt: Path) -> Evaluate:
 
 
 def run(cfg: DictConfig) -> tuple[dict, dict[str, RetrievalSet]]:
+    """Return the content of the checkpoint that the model with PCA would be, and its sets."""
     check_rules(cfg)
-    return with_pca(cfg, checkpoint.read(cfg.ckpt), evaluation_sets(cfg.dataset), CPU)
+    extractor, sets = with_pca(cfg, Extractor.load(cfg.ckpt, "cpu"), evaluation_sets(cfg.dataset))
+    return extractor.content(), sets
 
 
 def described(content: dict, paths: Sequence[Path]) -> torch.Tensor:
@@ -135,7 +137,7 @@ def fitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     real = pca_module.components_of_photos
 
     def watched(*args, **options):  # type: ignore[no-untyped-def]
-        dims.append(args[4])
+        dims.append(args[2])
         return real(*args, **options)
 
     monkeypatch.setattr(pca_module, "components_of_photos", watched)

@@ -16,7 +16,8 @@ from vpr import distributed
 from vpr.data.file_lists import FilePaths
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
-from vpr.retrieval.evaluate import Evaluation, evaluate
+from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
+from vpr.retrieval.extractor import Extractor
 from vpr.types import Preprocess, Protocol
 
 SMALL = Preprocess(size=(8, 8))
@@ -45,8 +46,21 @@ def draw_set(folder: Path, no_positives: str = "skip") -> RetrievalSet:
     return RetrievalSet(Protocol("drawn@0", PLACES, 10, no_positives), paths["database"], paths["queries"], positives)
 
 
-def run(drawn: RetrievalSet, function: Callable[[Tensor], Tensor] = describe, **options: object) -> Evaluation:
-    return evaluate(function, 12, SMALL, drawn, **{"ks": (1, 3), "batch_size": 4, "progress": False, **options})  # type: ignore[arg-type]
+def extractor(
+    function: Callable[[Tensor], Tensor], dim: int = 12, preprocess: Preprocess = SMALL, **options
+) -> Extractor:
+    """Of a model that is nothing but a function of uint8 images."""
+    model = torch.nn.Module().eval()
+    model.forward, model.normalise = function, lambda images: images
+    model.dim, model.preprocess, model.fixed_size = dim, preprocess, options.pop("fixed_size", False)
+    return Extractor(model, "cpu", **options)  # type: ignore[arg-type]
+
+
+def run(
+    drawn: RetrievalSet, function: Callable[[Tensor], Tensor] = describe, digest: str = "", **options
+) -> Evaluation:
+    own = EvalOptions(**{"ks": (1, 3), "batch_size": 4, "progress": False, **options})
+    return evaluate(extractor(function, digest=digest), drawn, options=own)
 
 
 def test_recall_against_a_written_out_search(tmp_path: Path) -> None:
@@ -89,7 +103,7 @@ def test_queries_without_positives_may_count_as_misses(tmp_path: Path) -> None:
 
 
 def test_descriptors_stay_in_the_working_folder(tmp_path: Path) -> None:
-    run(draw_set(tmp_path / "a"), workdir=tmp_path / "work", dtype="float32", model="abc")
+    run(draw_set(tmp_path / "a"), workdir=tmp_path / "work", dtype="float32", digest="abc")
     stored = np.load(tmp_path / "work/descriptors.npy")
     assert stored.dtype == np.float32 and np.allclose(np.linalg.norm(stored, axis=1), 1, atol=1e-5)
     schema = json.loads((tmp_path / "work/schema.json").read_text())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import torch
 
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval import pca as components_module
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.pca import components_of_photos, principal_components, sample
 from vpr.types import Preprocess
 
@@ -69,10 +71,18 @@ def test_a_sample_follows_from_its_seed() -> None:
     assert len(set(sample(photos, 10, 1))) == 10 and sample(photos, 200, 1) == photos
 
 
+def extractor(function: Callable[[torch.Tensor], torch.Tensor], dim: int, preprocess: Preprocess) -> Extractor:
+    """Of a model that is nothing but a function of uint8 images."""
+    model = torch.nn.Module().eval()
+    model.forward, model.normalise = function, lambda images: images
+    model.dim, model.preprocess = dim, preprocess
+    return Extractor(model, "cpu")  # type: ignore[arg-type]
+
+
 def test_too_few_photos_are_told_before_any_is_described() -> None:
     photos = [Path("none.jpg")] * 8
     with pytest.raises(ConfigError, match="PCA to 8 dimensions: 8 descriptors of 100 numbers give 7 at most"):
-        components_of_photos(lambda images: pytest.fail("described"), 100, Preprocess(), photos, 8)
+        components_of_photos(extractor(lambda images: pytest.fail("described"), 100, Preprocess()), photos, 8)
 
 
 def test_unreadable_photos_are_left_out_up_to_one_in_a_hundred(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,12 +100,13 @@ def test_unreadable_photos_are_left_out_up_to_one_in_a_hundred(tmp_path: Path, m
     def describe(images: torch.Tensor) -> torch.Tensor:
         return images.flatten(1)[:, :20].float() / 255
 
-    whole = components_of_photos(describe, 20, Preprocess((8, 8)), photos, 5, batch_size=5)
+    colours = extractor(describe, 20, Preprocess((8, 8)))
+    whole = components_of_photos(colours, photos, 5, batch_size=5)
     photos[3].write_bytes(b"")
-    part = components_of_photos(describe, 20, Preprocess((8, 8)), photos, 5, batch_size=5)
+    part = components_of_photos(colours, photos, 5, batch_size=5)
     assert whole and part and len(seen[0]) == 12
     np.testing.assert_array_equal(seen[1], np.delete(seen[0], 3, axis=0))
     for photo in photos[4:9]:
         photo.write_bytes(b"")
     with pytest.raises(DataError, match="6 of 12 training images cannot be read"):
-        components_of_photos(describe, 20, Preprocess((8, 8)), photos, 5)
+        components_of_photos(colours, photos, 5)

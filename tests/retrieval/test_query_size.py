@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataError
-from vpr.retrieval.evaluate import Evaluation, evaluate
+from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
+from vpr.retrieval.extractor import Extractor
 from vpr.types import Preprocess, Protocol
 
 PREPROCESS = Preprocess(size=(8, 12))
@@ -42,13 +44,26 @@ def draw_set(folder: Path, name: str = "tokyo@25m-nms", side: int | None = 16) -
     return RetrievalSet(Protocol(name, 5, 4), database, queries, rows, query_short_side=side)
 
 
-def run(drawn: RetrievalSet, seen: list[tuple[int, ...]] | None = None, **options: object) -> Evaluation:
+def extractor(
+    function: Callable[[Tensor], Tensor], dim: int = 12, preprocess: Preprocess = PREPROCESS, **options
+) -> Extractor:
+    """Of a model that is nothing but a function of uint8 images."""
+    model = torch.nn.Module().eval()
+    model.forward, model.normalise = function, lambda images: images
+    model.dim, model.preprocess, model.fixed_size = dim, preprocess, options.pop("fixed_size", False)
+    return Extractor(model, "cpu", **options)  # type: ignore[arg-type]
+
+
+def run(
+    drawn: RetrievalSet, seen: list[tuple[int, ...]] | None = None, fixed_size: bool = False, **options
+) -> Evaluation:
     def noting(images: Tensor) -> Tensor:
         if seen is not None:
             seen.append(tuple(images.shape))
         return describe(images)
 
-    return evaluate(noting, 12, PREPROCESS, drawn, **{"ks": (1, 2), "batch_size": 3, "progress": False, **options})  # type: ignore[arg-type]
+    own = EvalOptions(**{"ks": (1, 2), "batch_size": 3, "progress": False, **options})
+    return evaluate(extractor(noting, fixed_size=fixed_size), drawn, options=own)
 
 
 def test_queries_keep_their_shape_and_come_alone(tmp_path: Path) -> None:
@@ -81,7 +96,7 @@ def test_queries_come_before_the_database(tmp_path: Path) -> None:
         raise ValueError("another size")
 
     with pytest.raises(ValueError, match="another size"):
-        evaluate(picky, 12, PREPROCESS, draw_set(tmp_path / "a"), progress=False)
+        evaluate(extractor(picky), draw_set(tmp_path / "a"), options=EvalOptions(progress=False))
     assert seen == [(1, 3, 16, 24)]
 
 

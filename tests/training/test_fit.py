@@ -17,8 +17,8 @@ import vpr
 import vpr.training.run as fit_module
 from vpr import checkpoint
 from vpr.errors import CheckpointError, ConfigError, WeightsUnavailable
-from vpr.retrieval.evaluate import evaluate
-from vpr.retrieval.extractor import describe_fn
+from vpr.retrieval.evaluate import EvalOptions, evaluate
+from vpr.retrieval.extractor import Extractor
 from vpr.training.module import TrainingModule
 from vpr.training.resume import Resume
 from vpr.training.run import fit
@@ -51,7 +51,7 @@ def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
     # evaluate.py's function on the file gives the number that training gave.
     describer = vpr.load(str(tmp_path / "best.ckpt"))
     retrieval_set = fit_module.evaluation_sets(cfg.dataset)["tiny"]
-    again = evaluate(describe_fn(describer, "cpu"), describer.dim, describer.preprocess, retrieval_set, progress=False)
+    again = evaluate(Extractor(describer, "cpu"), retrieval_set, options=EvalOptions(progress=False))
     assert again.metrics()["R@5"] == score
     metrics = (tmp_path / "log" / "csv" / "metrics.csv").read_text()
     for column in ("train/loss", "train/mined", "train/lr", "speed/images_per_s", "tiny@0f/R@1"):

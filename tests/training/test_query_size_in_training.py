@@ -11,8 +11,8 @@ import pytest
 import vpr
 import vpr.training.run as fit_module
 from vpr import checkpoint
-from vpr.retrieval.evaluate import evaluate
-from vpr.retrieval.extractor import describe_fn
+from vpr.retrieval.evaluate import EvalOptions, evaluate
+from vpr.retrieval.extractor import Extractor
 from vpr.training.run import fit
 
 
@@ -27,11 +27,12 @@ def test_training_measures_as_evaluation_does(tiny, tmp_path: Path, monkeypatch,
     monkeypatch.setattr(fit_module, "evaluation_sets", lambda dataset: {"tiny": sided})
     seen = set()
 
-    def recorded(describer, *rest):
-        describe = describe_fn(describer, *rest)
-        return lambda images: (seen.add(tuple(images.shape[-2:])), describe(images))[1]
+    class Recorded(Extractor):
+        def __call__(self, images):
+            seen.add(tuple(images.shape[-2:]))
+            return super().__call__(images)
 
-    monkeypatch.setattr("vpr.training.callbacks.evaluation.describe_fn", recorded)
+    monkeypatch.setattr("vpr.training.callbacks.evaluation.Extractor", Recorded)
     with caplog.at_level(logging.INFO, logger="vpr"):
         score = fit(cfg, tmp_path)
     assert seen == sizes
@@ -39,12 +40,5 @@ def test_training_measures_as_evaluation_does(tiny, tmp_path: Path, monkeypatch,
     assert checkpoint.read(tmp_path / "best.ckpt")["metrics"].keys() == {id}
 
     describer = vpr.load(str(tmp_path / "best.ckpt"))
-    again = evaluate(
-        describe_fn(describer, "cpu"),
-        describer.dim,
-        describer.preprocess,
-        sided,
-        fixed_size=describer.fixed_size,
-        progress=False,
-    )
+    again = evaluate(Extractor(describer, "cpu"), sided, options=EvalOptions(progress=False))
     assert (again.protocol, again.metrics()["R@1"]) == (id, score)

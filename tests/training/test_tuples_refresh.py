@@ -16,6 +16,7 @@ from vpr.data.tuple_sampler import Chunk
 from vpr.data.tuples import Candidates, join, read
 from vpr.errors import DataError
 from vpr.models.describer import Describer, build_describer
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.kreciprocal import KReciprocal
 from vpr.retrieval.mining import Mining
 from vpr.training.tuple_mining import Refresh
@@ -44,7 +45,7 @@ def candidates(walk: Path, tmp_path: Path) -> Candidates:
 def refreshed(candidates: Candidates, describer: Describer, folder: Path, queries: list[int], **options) -> np.ndarray:
     mining = options.pop("mining", Mining(negatives=2, pool=10))
     refresh = Refresh(candidates, mining, folder, batch_size=5, **options)
-    return refresh(Chunk(0, 0, np.array(queries)), np.full((24, 2), -1), describer, torch.device("cpu"), "32-true")
+    return refresh(Chunk(0, 0, np.array(queries)), np.full((24, 2), -1), Extractor(describer, "cpu"))
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.errors import ConfigError
 from vpr.evaluation.gallery import load_gallery
 from vpr.models.describer import build_describer
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.pca import fit as fit_whitening
 from vpr.training.module import TrainingModule
 from vpr.training.run import TrainingRun, fit
@@ -81,9 +82,11 @@ def test_a_run_of_the_students_size(tiny: Tiny, tmp_path: Path, photos: Path, te
     assert found.shape == (48, 16)
     torch.testing.assert_close(found.square().mean(0), torch.full((16,), 1 / 16), atol=0.02, rtol=0)
     # Its record leads to that file, which serves as gallery without a warning.
-    student = checkpoint.read(tmp_path / "a" / "best.ckpt")
-    assert student["config"]["distillation"]["teachers"][0]["digest"] == checkpoint.digest(checkpoint.read(file))
-    made = load_gallery(str(file), student, "student.ckpt", 16, torch.device("cpu"))
+    student = Extractor.load(tmp_path / "a" / "best.ckpt", "cpu")
+    assert student.record is not None
+    (teacher_of_student,) = student.record["config"]["distillation"]["teachers"]
+    assert teacher_of_student["digest"] == checkpoint.digest(checkpoint.read(file))
+    made = load_gallery(str(file), student, "student.ckpt")
     assert made.name == "big-pca16" and made.preprocess.size == (64, 64)
 
 

@@ -18,7 +18,7 @@ from vpr.errors import DataError
 from vpr.retrieval import extractor
 from vpr.retrieval.calibration import WIDTH, Calibration
 from vpr.retrieval.extractor import progress
-from vpr.retrieval.index.place_index import DescribePaths, PlaceIndex
+from vpr.retrieval.index.place_index import ExtractPaths, PlaceIndex
 from vpr.retrieval.search import Neighbours
 
 
@@ -123,7 +123,7 @@ REFINED = 10  # of a compressed kind, so many times as many neighbours are compa
 def answer(
     index: PlaceIndex,
     queries: Sequence[Query],
-    describe_paths: DescribePaths,
+    extract_paths: ExtractPaths,
     k: int = 5,
     calibration: Calibration | None = None,
     show: bool = True,
@@ -132,7 +132,7 @@ def answer(
     """Answer each query with its `k` most similar photos, of which it is none itself; `show` a bar.
 
     Args:
-        describe_paths: of the model of the index, see `vpr.retrieval.index.place_index.path_describer`.
+        extract_paths: of the model of the index, see `vpr.retrieval.index.place_index.path_extractor`.
         compared: of a compressed kind, so many first queries are searched exactly, too, see `Answer.exact`.
 
     Returns:
@@ -143,7 +143,7 @@ def answer(
     answers: list[Answer] = []
     with extractor.working_folder() as folder:
         descriptors = extractor.create(folder, len(queries), index.dim, "float32")
-        bad = describe_paths([query.path for query in queries], np.arange(len(queries)), descriptors)
+        bad = extract_paths([query.path for query in queries], np.arange(len(queries)), descriptors)
         own = _own_rows(index, queries)
         with progress("searching", len(queries), show) as advance:
             for low in range(0, len(queries), BLOCK):

@@ -14,9 +14,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from vpr import checkpoint
-from vpr.api import read_content
-from vpr.checkpoint import model_name, versions
+from vpr.checkpoint import versions
 from vpr.data.formats.folders import require_folder
 from vpr.data.loading import loader_workers
 from vpr.demo.answers import Answer, Heat, Query, answer, with_heat
@@ -28,9 +26,9 @@ from vpr.errors import DataError
 from vpr.evaluation.calibrate import calibration
 from vpr.pages.render import readable
 from vpr.retrieval.calibration import Calibration
-from vpr.retrieval.extractor import describe_fn, pick_device
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.index.codecs import Exact
-from vpr.retrieval.index.place_index import Change, DescribePaths, PlaceIndex, path_describer
+from vpr.retrieval.index.place_index import Change, ExtractPaths, PlaceIndex, path_extractor
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -105,7 +103,7 @@ class Session:
     """All answers of a run so far, and where they are written.
 
     Attributes:
-        describe_paths: of the model of `index`.
+        extract_paths: of the model of `index`.
         k: matches a query.
         out: folder of what is written.
         title, facts, reliability: as for `vpr.demo.page.page`.
@@ -118,7 +116,7 @@ class Session:
     """
 
     index: PlaceIndex
-    describe_paths: DescribePaths
+    extract_paths: ExtractPaths
     k: int
     out: Path
     title: str
@@ -134,7 +132,7 @@ class Session:
 
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries; one that was asked before is answered anew, and is the newest."""
-        found = answer(self.index, queries, self.describe_paths, self.k, self.calibration, compared=self.compared)
+        found = answer(self.index, queries, self.extract_paths, self.k, self.calibration, compared=self.compared)
         if self.heat:
             free = slice(-self.shown, None) if self.newest_first else slice(max(0, self.shown - len(self.answers)))
             found[free] = with_heat(found[free], self.heat)
@@ -224,23 +222,18 @@ def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
     Raises:
         VPRError: as of `vpr.api.load`, `open_index` and `calibration`.
     """
-    device, workers = pick_device(cfg.device), loader_workers(cfg.num_workers)
-    content = read_content(cfg.ckpt)
-    describer = checkpoint.unpack(content, cfg.ckpt).to(device)
-    describe = describe_fn(describer, device, cfg.precision)
-    describe_paths = path_describer(describe, describer.preprocess, cfg.batch_size, workers)
-    model = checkpoint.digest(content)
+    workers = loader_workers(cfg.num_workers)
+    extractor = Extractor.load(cfg.ckpt, cfg.device, cfg.precision)
+    extract_paths = path_extractor(extractor, cfg.batch_size, workers)
     require_folder(cfg.database, DATABASE)  # before a calibration, which comes before hours of describing
     known, reliability = None, None
     if cfg.calibrate:
         known = calibration(
             cfg.calibrate,
             Path(cfg.paths.runs) / "calibrations",
-            describer,
-            model,
+            extractor,
             data=cfg.paths.data,
             precision=cfg.accept,
-            numbers=cfg.precision,
             batch_size=cfg.batch_size,
             num_workers=workers,
         )
@@ -248,9 +241,9 @@ def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
         cfg.index.folder or index_folder(cfg.database, cfg.paths.runs),
         cfg.database,
         cfg.positions,
-        describe_paths,
-        describer.dim,
-        model,
+        extract_paths,
+        extractor.dim,
+        extractor.digest,
         cfg.ckpt,
         kind,
         cfg.index.rebuild,
@@ -263,18 +256,18 @@ def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
         reliability = draw_reliability(known)
         write_png(known, Path(cfg.out) / "reliability.png")
     when = time.strftime("%Y-%m-%d %H:%M:%S")
-    settings = {key: cfg[key] for key in SETTINGS} | {"device": str(device)}
+    settings = {key: cfg[key] for key in SETTINGS} | {"device": str(extractor.device)}
     return Session(
         index,
-        describe_paths,
+        extract_paths,
         cfg.k,
         Path(cfg.out),
         f"Places of {Path(os.path.abspath(cfg.query)).name}",
-        facts(index, change, model_name(content, cfg.ckpt), when),
+        facts(index, change, extractor.name, when),
         plain(index, change, settings, when, known.calibration.plain() if known else None),
         known.calibration if known else None,
         reliability,
-        heat_maker(describer, device) if cfg.heat else None,
+        heat_maker(extractor.describer, extractor.device) if cfg.heat else None,
         cfg.page_queries,
         cfg.watch,
         0 if cfg.watch else COMPARED,  # not for each photo that comes

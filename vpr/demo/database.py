@@ -16,7 +16,7 @@ from vpr.data.formats.folders import natural, require_folder, walk_images
 from vpr.data.formats.image_folder import from_csv
 from vpr.errors import CheckpointError, DataError, IndexDamaged
 from vpr.retrieval.index.codecs import Exact
-from vpr.retrieval.index.place_index import Change, DescribePaths, Photos, PlaceIndex
+from vpr.retrieval.index.place_index import Change, ExtractPaths, Photos, PlaceIndex
 
 DATABASE = "the photos of the database, in sub-folders or not"
 
@@ -70,7 +70,7 @@ def open_index(
     folder: str | Path,
     database: str | Path,
     csv: str | Path | None,
-    describe_paths: DescribePaths,
+    extract_paths: ExtractPaths,
     dim: int,
     model: str,
     ckpt: str,
@@ -81,7 +81,7 @@ def open_index(
 
     Args:
         csv: as for `photos`.
-        describe_paths, dim, model, kind: as for `PlaceIndex.build`.
+        extract_paths, dim, model, kind: as for `PlaceIndex.build`.
         ckpt: the model's file, which the index remembers for whoever comes with another one.
         rebuild: describe all anew, in place of what is there.
 
@@ -96,10 +96,10 @@ def open_index(
     reread = index is None or index.schema.get("positions") != "exif"
     found = photos(database, csv, None if reread else index.photos)  # type: ignore[union-attr]
     if index is None:
-        index, change = PlaceIndex.build(folder, found, describe_paths, dim, model, kind)
+        index, change = PlaceIndex.build(folder, found, extract_paths, dim, model, kind)
     else:
         _check_same_photos(index, found)
-        change = index.update(found, describe_paths)
+        change = index.update(found, extract_paths)
         if index.kind != kind:
             index.recode(kind)
     _note(index, facts)

@@ -18,10 +18,9 @@ from vpr.cli.compose import data_sets, dataset_names
 from vpr.cli.hints import did_you_mean
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataAbsent
-from vpr.models.describer import Describer
 from vpr.retrieval.calibration import WIDTH, Calibrated, calibrated, facts, read, write
-from vpr.retrieval.evaluate import evaluate
-from vpr.retrieval.extractor import describe_fn
+from vpr.retrieval.evaluate import EvalOptions, evaluate
+from vpr.retrieval.extractor import Extractor
 
 log = logging.getLogger(__name__)
 
@@ -31,13 +30,11 @@ OWN, POSITIONS = "image_folder", "positions.csv"
 def calibration(
     name: str,
     folder: Path,
-    describer: Describer,
-    model: str,
+    extractor: Extractor,
     *,
     data: str = "data",
     overrides: Sequence[str] = (),
     precision: float = 0.95,
-    numbers: str = "32-true",
     batch_size: int = 32,
     num_workers: int = 0,
 ) -> Calibrated:
@@ -49,12 +46,10 @@ def calibration(
         name: of a set in conf/dataset; a folder of own photos as `image_folder` reads it, with positions in EXIF or in
             a positions.csv there; or the path of a `.json` that this function wrote.
         folder: where `calibration_<set>_<8 hex of the model>.json` is, or comes to be.
-        describer: on its device, in evaluation mode.
-        model: its digest (`vpr.checkpoint.digest`).
+        extractor: the model; the same one with another precision is calibrated anew.
         data: `paths.data`, below which most sets lie.
         overrides: of the set, as on a command line: `dataset.eval.image_folder.root=/my/photos`.
         precision: the share of accepted answers that should be right; another one than before needs no new fit.
-        numbers: `32-true`, `16-mixed` or `bf16-mixed`; others than before are another fit.
 
     Raises:
         ConfigError: no such set, several sets under this name, one without evaluation, or no share.
@@ -65,6 +60,7 @@ def calibration(
         raise ConfigError(
             f"{precision:g} is not a share of accepted answers that should be right: give one above 0 and at most 1."
         )
+    model = extractor.digest
     if name.endswith(".json"):
         return read(Path(name), model).asking(precision)
     if name not in dataset_names() and Path(name).is_dir():
@@ -78,19 +74,11 @@ def calibration(
             raise
         log.warning("%s The calibration that was made of it before is used.", absent)
         return read(path, model).asking(precision)
-    made_of = {"data": _digest(retrieval_set), "numbers": numbers}
+    made_of = {"data": _digest(retrieval_set), "numbers": extractor.precision}
     if path.is_file() and facts(path).items() >= made_of.items():
         return read(path, model).asking(precision)
-    result = evaluate(
-        describe_fn(describer, describer.mean.device, numbers),
-        describer.dim,
-        describer.preprocess,
-        retrieval_set,
-        ks=[1, WIDTH],
-        batch_size=batch_size,
-        num_workers=num_workers,
-        fixed_size=describer.fixed_size,
-    )
+    options = EvalOptions(ks=[1, WIDTH], batch_size=batch_size, num_workers=num_workers)
+    result = evaluate(extractor, retrieval_set, options=options)
     found = calibrated(result, precision)
     write(path, found, {"model": model, "dataset": name, **made_of, "counts": result.counts})
     log.info("The calibration is kept in %s", path)

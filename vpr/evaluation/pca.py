@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from hydra.errors import HydraException
 from omegaconf import DictConfig
 
@@ -19,7 +18,7 @@ from vpr.cli.app import first_of_ours
 from vpr.data.loading import loader_workers
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataAbsent
-from vpr.retrieval.extractor import describe_fn
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.pca import (
     Components,
     components_of_photos,
@@ -34,20 +33,19 @@ from vpr.retrieval.pca import (
 
 log = logging.getLogger(__name__)
 
-Content = dict[str, Any]
 Sets = Mapping[str, RetrievalSet]
 Origin = dict[str, Any]  # what a file of components says in its attributes
 
 
-def with_pca(cfg: DictConfig, content: Content, sets: Sets, device: torch.device) -> tuple[Content, Sets]:
+def with_pca(cfg: DictConfig, extractor: Extractor, sets: Sets) -> tuple[Extractor, Sets]:
     """Put PCA behind the model of a checkpoint as `pca` asks for it, and say so in the ids: `...@25m[whitened-4096]`.
 
     Args:
         cfg: a checked configuration of `evaluate.py`.
-        content: of the checkpoint `cfg.ckpt`.
+        extractor: the model of the checkpoint `cfg.ckpt`.
 
     Returns:
-        The content of a checkpoint whose describer ends in that layer, and the sets; both as they are without `pca`.
+        The extractor of a model that ends in that layer, and the sets; both as they are without `pca`.
 
     Raises:
         ConfigError: the training set is unknown or too small, or a file of components is of another model.
@@ -56,17 +54,18 @@ def with_pca(cfg: DictConfig, content: Content, sets: Sets, device: torch.device
     """
     pca = cfg.pca
     if pca.dim is None and pca.file is None:
-        return content, sets
-    components, origin = _given(cfg, content) if pca.file else _fitted(cfg, content, device)
+        return extractor, sets
+    components, origin = _given(cfg, extractor) if pca.file else _fitted(cfg, extractor)
     dim = pca.dim or components.directions.shape[1]
-    made = whitened(content, from_components(components, dim, pca.whiten))
+    made = whitened(extractor.content(), from_components(components, dim, pca.whiten))
     made["config"]["pca"] = {**origin, "dim": dim, "whiten": pca.whiten}
     with distributed.raise_on_all_ranks():
         if pca.save and distributed.rank() == 0:
             checkpoint.write(pca.save, made)
             log.info("%s describes with %s numbers.", pca.save, f"{dim:,}")
     suffix = f"[{'whitened' if pca.whiten else 'pca'}-{dim}]"
-    return made, {name: _with_suffix(retrieval_set, suffix) for name, retrieval_set in sets.items()}
+    made_extractor = Extractor.of_checkpoint(made, cfg.ckpt, extractor.device, extractor.precision)
+    return made_extractor, {name: _with_suffix(retrieval_set, suffix) for name, retrieval_set in sets.items()}
 
 
 def _with_suffix(retrieval_set: RetrievalSet, suffix: str) -> RetrievalSet:
@@ -74,11 +73,11 @@ def _with_suffix(retrieval_set: RetrievalSet, suffix: str) -> RetrievalSet:
     return replace(retrieval_set, protocol=protocol)
 
 
-def _given(cfg: DictConfig, content: Content) -> tuple[Components, Origin]:
+def _given(cfg: DictConfig, extractor: Extractor) -> tuple[Components, Origin]:
     """Read the file that the user names, which others may have made."""
     path = Path(cfg.pca.file)
     components, origin = read_components(path), read_attributes(path)
-    model, own, width = origin.get("model"), checkpoint.digest(content), checkpoint.unpack(content, cfg.ckpt).dim
+    model, own, width = origin.get("model"), extractor.digest, extractor.dim
     if len(components.mean) != width or model not in (None, own):
         raise ConfigError(
             f"pca.file={path} is of another model than ckpt={cfg.ckpt}: of {model[:12] if model else 'an unknown one'} "
@@ -95,16 +94,16 @@ def _given(cfg: DictConfig, content: Content) -> tuple[Components, Origin]:
     return components, origin
 
 
-def _fitted(cfg: DictConfig, content: Content, device: torch.device) -> tuple[Components, Origin]:
+def _fitted(cfg: DictConfig, extractor: Extractor) -> tuple[Components, Origin]:
     """Read the file beside the checkpoint if it is the right one, and else fit and write it."""
-    pca, path, model = cfg.pca, pca_path(cfg.ckpt), checkpoint.digest(content)
+    pca, path, model = cfg.pca, pca_path(cfg.ckpt), extractor.digest
     found = read_attributes(path) if path.exists() else {}
     if path.exists() and "model" not in found:
         raise ConfigError(
             f"{path} does not say of which model it is, and was not used. Type pca.file={path} if it is that of "
             f"{cfg.ckpt}; else move it away, and another one is fitted."
         )
-    names = _training_sets(cfg, content)
+    names = _training_sets(cfg, extractor)
     try:
         photos = training_photos(names, cfg, "pca.dataset")
     except (DataAbsent, HydraException) as error:
@@ -119,13 +118,19 @@ def _fitted(cfg: DictConfig, content: Content, device: torch.device) -> tuple[Co
         if found and distributed.rank() == 0:
             why = f"was fitted with other {', '.join(other)}" if other else f"has {found['components']} components"
             log.warning("%s %s: it is replaced.", path, why)
-        _fit(cfg, content, photos, path, origin, device)
+        _fit(cfg, extractor, photos, path, origin)
     return read_components(path), origin
 
 
-def _training_sets(cfg: DictConfig, content: Content) -> list[str]:
+def _training_sets(cfg: DictConfig, extractor: Extractor) -> list[str]:
     given = cfg.pca.dataset
-    names = trained_on(content) if given is None else [given] if isinstance(given, str) else list(given)
+    names = (
+        trained_on(extractor.record or {"config": {}})
+        if given is None
+        else [given]
+        if isinstance(given, str)
+        else list(given)
+    )
     if not names:
         raise ConfigError(
             f"pca.dim={cfg.pca.dim}: {cfg.ckpt} does not say on what it was trained. Name the training set to whose "
@@ -134,23 +139,19 @@ def _training_sets(cfg: DictConfig, content: Content) -> list[str]:
     return names
 
 
-def _fit(cfg: DictConfig, content: Content, photos: Photos, path: Path, origin: Origin, device: torch.device) -> None:
+def _fit(cfg: DictConfig, extractor: Extractor, photos: Photos, path: Path, origin: Origin) -> None:
     """Fit components to a sample of the photos, and write them: once, by the first rank."""
     dim, chosen = cfg.pca.dim, sample(photos, cfg.pca.samples, cfg.pca.seed)
     if not os.access(path.absolute().parent, os.W_OK):  # before an hour goes into descriptors
         raise ConfigError(f"{path} cannot be written. Copy {cfg.ckpt} to a folder of your own.")
-    describer = checkpoint.unpack(content, cfg.ckpt).to(device)
     if distributed.rank() == 0:
         log.info("PCA to %d is fitted to %d of %d photos of %s.", dim, len(chosen), len(photos), origin["dataset"])
     components = components_of_photos(
-        describe_fn(describer, device, cfg.precision),
-        describer.dim,
-        describer.preprocess,
+        extractor,
         chosen,
         dim,
         batch_size=cfg.batch_size,
         num_workers=loader_workers(cfg.num_workers, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))),
-        device=device,
         title=f"PCA: {origin['dataset']}",
     )
     with distributed.raise_on_all_ranks():

@@ -13,8 +13,8 @@ from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets
 from vpr.data.loading import loader_workers
 from vpr.errors import CheckpointError
-from vpr.retrieval.evaluate import Evaluation, evaluate
-from vpr.retrieval.extractor import describe_fn, pick_device
+from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
+from vpr.retrieval.extractor import Extractor, pick_device
 
 # A checkpoint may come from anyone: only what was written to read data is called because it says so.
 READERS = ("vpr.data.formats", "vpr.data.cells", "vpr.toycity.dataset", "vpr.types.Protocol")
@@ -28,7 +28,7 @@ def evaluate_again(path: Path, device: str = "auto") -> dict[str, Evaluation]:
         DataError: a set is not there any more.
     """
     content = checkpoint.read(path)
-    describer = checkpoint.unpack(content, str(path)).to(pick_device(device))
+    extractor = Extractor.of_checkpoint(content, str(path), pick_device(device))
     config = content["config"]
     dataset = config.get("dataset") or {}
     if not dataset.get("eval"):
@@ -36,21 +36,11 @@ def evaluate_again(path: Path, device: str = "auto") -> dict[str, Evaluation]:
     for target in _targets(dataset["eval"]):
         if not _reads_data(target):
             raise CheckpointError(f"{path}: {target} in its data sets is no reader of vpr.data; nothing was called.")
-    describe = describe_fn(describer, pick_device(device))
-    results = [
-        evaluate(
-            describe,
-            describer.dim,
-            describer.preprocess,
-            retrieval_set,
-            batch_size=32,
-            num_workers=loader_workers(-1, 1),
-            on_bad_image=dataset.get("on_bad_image", "raise"),
-            fixed_size=describer.fixed_size,
-            progress=False,
-        )
-        for retrieval_set in evaluation_sets(OmegaConf.create(dataset)).values()
-    ]
+    options = EvalOptions(
+        num_workers=loader_workers(-1, 1), on_bad_image=dataset.get("on_bad_image", "raise"), progress=False
+    )
+    sets = evaluation_sets(OmegaConf.create(dataset)).values()
+    results = [evaluate(extractor, retrieval_set, options=options) for retrieval_set in sets]
     return {result.protocol: result for result in results}
 
 

@@ -1,14 +1,15 @@
-"""The callable that extraction calls: uint8 images in, descriptors out."""
+"""Extraction: uint8 images in, descriptors out, into arrays that several ranks fill together."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -17,46 +18,149 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from vpr import distributed
+from vpr import checkpoint, distributed
 from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.errors import ConfigError, DataError
 from vpr.files import write_text
+from vpr.interop.published import read_foreign
+from vpr.interop.recognise import convert_found
+from vpr.models.describer import Describer
 from vpr.types import Preprocess
 
 AUTOCAST = {"32": None, "32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
-
-Describe = Callable[[Tensor], Tensor]
-
-
-class DescriberLike(Protocol):
-    """What `describe_fn` needs of a model, which lies on its device already."""
-
-    def normalise(self, images: Tensor) -> Tensor: ...
-
-    def __call__(self, images: Tensor) -> Tensor: ...
+DTYPES = ("float16", "float32")  # of descriptors on disk
 
 
-def describe_fn(
-    describer: DescriberLike, device: torch.device | str, precision: str = "32-true", channels_last: bool = False
-) -> Describe:
-    """Make `describe(images: (B, 3, H, W) uint8, anywhere) -> (B, D) float32 on device` of a describer in eval mode.
+class Model(Protocol):
+    """Network that an extractor runs: a `Describer`, or what acts as one.
 
-    `precision` takes Lightning's names: 32-true, 16-mixed, bf16-mixed; ConfigError for another one.
+    Attributes:
+        dim: dimensions of a descriptor.
+        preprocess: size and interpolation of its images; `normalise` does the rest.
+        fixed_size: images of other sizes than `preprocess.size` cannot be described.
     """
-    if str(precision) not in AUTOCAST:
-        raise ConfigError(f"precision={precision} cannot be used to describe images; choose {', '.join(AUTOCAST)}.")
-    device, dtype = torch.device(device), AUTOCAST[str(precision)]
-    layout = torch.channels_last if channels_last else torch.contiguous_format
 
-    def describe(images: Tensor) -> Tensor:
-        if getattr(describer, "training", False):
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def preprocess(self) -> Preprocess: ...
+
+    @property
+    def fixed_size(self) -> bool: ...
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Turn uint8 images (B, 3, H, W) into the floats that the network takes."""
+        ...
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return descriptors (B, dim) of unit norm."""
+        ...
+
+
+class Extractor:
+    """Model in use: uint8 images (B, 3, H, W), wherever they are, in; descriptors (B, dim) float32 on its device out.
+
+    Args:
+        model: on `device`, in evaluation mode whenever the extractor is called.
+        device: where the model computes.
+        precision: 32-true, 16-mixed or bf16-mixed, as Lightning names them.
+        channels_last: memory layout of the images.
+        name: short, for protocol ids and results: letters, digits and `._+-`.
+        digest: of the model (`vpr.checkpoint.digest`), for caches and indices; empty where it is not known.
+        record: entries of the model's checkpoint but the weights; None for a model that comes from no checkpoint.
+
+    Raises:
+        ConfigError: an unknown precision.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        device: torch.device | str,
+        precision: str = "32-true",
+        channels_last: bool = False,
+        name: str = "",
+        digest: str = "",
+        record: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.precision = str(precision)
+        if self.precision not in AUTOCAST:
+            choices = ", ".join(AUTOCAST)
+            raise ConfigError(f"precision={precision} cannot be used to describe images; choose {choices}.")
+        self.model, self.device, self.channels_last = model, torch.device(device), channels_last
+        self.name, self.digest, self.record = name, digest, record
+
+    @classmethod
+    def load(
+        cls, path: str | PathLike[str], device: str | torch.device = "auto", precision: str = "32-true"
+    ) -> Extractor:
+        """Open a checkpoint, or a file that another project published.
+
+        Raises:
+            CheckpointError: the file is missing, damaged or from elsewhere. Nothing in it is executed.
+            ConfigError: there is no such device, or an unknown precision.
+        """
+        place = pick_device(str(device))
+        return cls.of_checkpoint(read_content(path), str(path), place, precision)
+
+    @classmethod
+    def of_checkpoint(
+        cls, content: Mapping[str, Any], path: str, device: torch.device, precision: str = "32-true"
+    ) -> Extractor:
+        """Make an extractor of what `vpr.checkpoint.read` returned; `path` is for its name and for messages."""
+        model = checkpoint.unpack(content, path).to(device)
+        name, digest = checkpoint.model_name(content, path), checkpoint.digest(content)
+        record = {key: value for key, value in content.items() if key != "weights"}
+        return cls(model, device, precision, name=name, digest=digest, record=record)
+
+    def content(self) -> dict[str, Any]:
+        """Return the content of a checkpoint of its model, weights on the CPU, as `vpr.checkpoint.read` does."""
+        assert self.record is not None
+        weights = {name: value.detach().cpu() for name, value in self.describer.state_dict().items()}
+        return {**self.record, "weights": weights}
+
+    @property
+    def describer(self) -> Describer:
+        """The network, for what needs its parameters or gradients; TypeError where the model is none of ours."""
+        if not isinstance(self.model, Describer):
+            raise TypeError(f"{type(self.model).__name__} is no Describer")
+        return self.model
+
+    @property
+    def dim(self) -> int:
+        """Dimensions of a descriptor."""
+        return self.model.dim
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """Size and interpolation of the images that it takes."""
+        return self.model.preprocess
+
+    @property
+    def fixed_size(self) -> bool:
+        """Whether images of other sizes than `preprocess.size` cannot be described."""
+        return self.model.fixed_size
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return descriptors; RuntimeError where the model is in training mode."""
+        if getattr(self.model, "training", False):
             raise RuntimeError("the describer is in training mode: call .eval() first")
-        context = torch.autocast(device.type, dtype) if dtype else nullcontext()
-        with torch.inference_mode(), context:
-            batch = describer.normalise(images.to(device, non_blocking=True)).contiguous(memory_format=layout)
-            return describer(batch).float()
+        dtype = AUTOCAST[self.precision]
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        with torch.inference_mode(), torch.autocast(self.device.type, dtype) if dtype else nullcontext():
+            batch = self.model.normalise(images.to(self.device, non_blocking=True)).contiguous(memory_format=layout)
+            return self.model(batch).float()
 
-    return describe
+
+def read_content(path: str | PathLike[str]) -> dict[str, Any]:
+    """Return what `vpr.checkpoint.read` returns, also of a file that another project published.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or from elsewhere. Nothing in it is executed.
+    """
+    found = read_foreign(str(path))
+    return checkpoint.checked(found, str(path)) if checkpoint.is_ours(found) else convert_found(found, str(path))
 
 
 def pick_device(name: str) -> torch.device:
@@ -69,10 +173,6 @@ def pick_device(name: str) -> torch.device:
         return torch.device(name)
     except RuntimeError:
         raise ConfigError(f"device={name} is not a device; choose auto, cpu or cuda.") from None
-
-
-# FOLDED vpr/retrieval/extractor.py: Describe the images of a loader into an array, by index; several ranks fill one
-# file together.
 
 
 def image_loader(
@@ -89,8 +189,8 @@ def image_loader(
     same company, and to the same last bit, as by one process; no row is padded or repeated. There are no more workers
     than batches, and none for a single one.
     """
-    wanted = list(range(len(paths))) if rows is None else rows.tolist()
-    batches = [wanted[start : start + batch_size] for start in range(0, len(wanted), batch_size)]
+    numbers = list(range(len(paths))) if rows is None else rows.tolist()
+    batches = [numbers[start : start + batch_size] for start in range(0, len(numbers), batch_size)]
     mine = batches[distributed.rank() :: distributed.world_size()]
     return DataLoader(
         ImageDataset(paths, preprocess, short_side),
@@ -102,48 +202,51 @@ def image_loader(
 
 
 def extract(
-    describe: Describe,
+    extractor: Callable[[Tensor], Tensor],
     loader: Iterable[tuple[Tensor, Tensor, Sequence[str]]],
     out: np.ndarray,
     progress: Callable[[int], object] | None = None,
 ) -> dict[int, str]:
-    """Write `out[index] = describe(image)` for the loader's (images uint8, indices, errors); return {index: error}.
+    """Write `out[index] = extractor(image)` for the loader's (images uint8, indices, errors); return {index: error}.
 
-    `describe: (B, 3, H, W) uint8 -> (B, D)`; `out`: (N, D) array or memmap, float16 or float32. Images with an
-    error are not described. The errors of all ranks are returned to all ranks, after all have written. `progress` is
-    called with the number of images after each batch. DataError where a descriptor is NaN or infinite.
+    Ranks write disjoint rows. The errors of all ranks are returned to all ranks, after all have written.
+
+    Args:
+        extractor: (B, 3, H, W) uint8 -> (B, D). Images with an error are not given to it.
+        out: (N, D) array or memmap, float16 or float32.
+        progress: called with the number of images after each batch.
+
+    Raises:
+        DataError: a descriptor is NaN or infinite.
     """
     bad: dict[int, str] = {}
-    broken: list[int] = []
+    not_finite: list[int] = []
     with distributed.raise_on_all_ranks():
         for images, indices, errors in loader:
             good = torch.tensor([not error for error in errors])
             bad |= {int(row): error for row, error in zip(indices, errors, strict=True) if error}
             if good.any():
                 rows = indices[good].numpy()
-                described = describe(images if good.all() else images[good])
-                broken += rows[~torch.isfinite(described).all(dim=1).cpu().numpy()].tolist()
+                described = extractor(images if good.all() else images[good])
+                not_finite += rows[~torch.isfinite(described).all(dim=1).cpu().numpy()].tolist()
                 out[rows] = described.float().cpu().numpy()
             if progress:
                 progress(len(errors))
         if isinstance(out, np.memmap) and distributed.world_size() > 1:
             out.flush()  # other machines see only what has reached the shared disk
-    told = distributed.gather_objects((bad, broken))
-    _check_finite(sorted(row for _, rows in told for row in rows), len(out), loader)
-    return dict(sorted(item for errors, _ in told for item in errors.items()))
+    of_ranks = distributed.gather_objects((bad, not_finite))
+    _check_finite(sorted(row for _, rows in of_ranks for row in rows), len(out), loader)
+    return dict(sorted(item for errors, _ in of_ranks for item in errors.items()))
 
 
-def _check_finite(broken: Sequence[int], total: int, loader: object) -> None:
-    if broken:
+def _check_finite(not_finite: Sequence[int], total: int, loader: object) -> None:
+    if not_finite:
         paths = getattr(getattr(loader, "dataset", None), "paths", None)
-        first = f"row {broken[0]}" if paths is None else str(paths[broken[0]])
+        first = f"row {not_finite[0]}" if paths is None else str(paths[not_finite[0]])
         raise DataError(
-            f"{len(broken):,} of {total:,} descriptors are NaN or infinite (first: {first}). The weights have "
+            f"{len(not_finite):,} of {total:,} descriptors are NaN or infinite (first: {first}). The weights have "
             "diverged, or 16-bit arithmetic overflows: try precision=32-true, and look at the loss of their training."
         )
-
-
-# FOLDED vpr/retrieval/extractor.py: The bar that moves while one waits.
 
 
 @contextmanager
@@ -167,13 +270,6 @@ def progress(title: str, total: int, show: bool = True) -> Iterator[Callable[[in
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title.replace("[", r"\["), total=total)
         yield lambda steps: bar.advance(task, steps)
-
-
-# FOLDED vpr/retrieval/extractor.py: Descriptors on disk: one mapped file that is filled by index, and a small JSON
-# that says what lies in it.
-
-
-DTYPES = ("float16", "float32")
 
 
 @contextmanager

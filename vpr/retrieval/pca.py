@@ -18,9 +18,8 @@ from vpr.data.loading import BadImageTally
 from vpr.errors import CheckpointError, ConfigError, DataError
 from vpr.files import atomic_write
 from vpr.models.aggregators.projected import projected_node
-from vpr.retrieval import extractor
-from vpr.retrieval.extractor import Describe, extract, image_loader, image_progress, progress
-from vpr.types import Preprocess
+from vpr.retrieval import extractor as files
+from vpr.retrieval.extractor import Extractor, extract, image_loader, image_progress, progress
 
 log = logging.getLogger(__name__)
 
@@ -227,15 +226,12 @@ def sample(photos: Sequence[Path], count: int, seed: int) -> list[Path]:
 
 
 def components_of_photos(
-    describe: Describe,
-    width: int,
-    preprocess: Preprocess,
+    extractor: Extractor,
     photos: Sequence[Path],
     dim: int,
     *,
     batch_size: int = 32,
     num_workers: int = 0,
-    device: torch.device | str = "cpu",
     title: str = "PCA",
 ) -> Components | None:
     """Describe photos into a temporary file and return `dim` principal components; None on all ranks but the first.
@@ -243,23 +239,22 @@ def components_of_photos(
     Unreadable photos are left out, as in training.
 
     Args:
-        describe: (B, 3, H, W) uint8 -> (B, width).
-        device: where the matrices are decomposed.
+        extractor: describes them; the matrices are decomposed on its device.
         title: of the bar.
 
     Raises:
         ConfigError: so many photos, or descriptors of this width, cannot have so many components.
         DataError: more than 1 % of the photos cannot be read, a descriptor is NaN, or the disk is too small.
     """
-    check_dim(dim, len(photos), width)  # before an hour goes into descriptors
-    with extractor.working_folder() as folder:
+    check_dim(dim, len(photos), extractor.dim)  # before an hour goes into descriptors
+    with files.working_folder() as folder:
         with distributed.raise_on_all_ranks():
             if distributed.rank() == 0:
-                extractor.create(folder, len(photos), width, "float32")
-        descriptors = extractor.attach(folder)
-        loader = image_loader(photos, preprocess, batch_size, num_workers)
+                files.create(folder, len(photos), extractor.dim, "float32")
+        descriptors = files.attach(folder)
+        loader = image_loader(photos, extractor.preprocess, batch_size, num_workers)
         with image_progress(title, len(photos)) as advance:
-            bad = extract(describe, loader, descriptors, advance)
+            bad = extract(extractor, loader, descriptors, advance)
         good = np.setdiff1d(np.arange(len(photos)), list(bad))
         tally = BadImageTally("the data set's folder", minimum=0)  # all of them have been seen
         tally.add(len(good), list(bad.values()))
@@ -267,8 +262,8 @@ def components_of_photos(
         with distributed.raise_on_all_ranks():
             if distributed.rank() == 0:
                 if bad:
-                    extractor.compact(descriptors, good)
-                found = principal_components(descriptors[: len(good)], dim, device=device, show=True)
+                    files.compact(descriptors, good)
+                found = principal_components(descriptors[: len(good)], dim, device=extractor.device, show=True)
         return found
 
 

@@ -27,6 +27,7 @@ from vpr.data.transforms import TrainTransform
 from vpr.distill.cached_teacher import CachedTeacher
 from vpr.distill.distiller import Distiller
 from vpr.models.describer import Describer
+from vpr.retrieval.evaluate import EvalOptions
 from vpr.retrieval.extractor import pick_device
 from vpr.training.build import already_started, find_clusters, make_describer, prepare
 from vpr.training.callbacks.bad_images import BadImages
@@ -230,12 +231,12 @@ def make_callbacks(run: TrainingRun) -> list[Callback]:
             patience=trainer.early_stop,
             precision=resolve_precision(trainer.precision, trainer.accelerator),
             channels_last=trainer.channels_last,
-            options={
-                "batch_size": batch_size,
-                "num_workers": workers,
-                "on_bad_image": run.nodes["dataset"].get("on_bad_image", "raise"),
-                "progress": False,
-            },
+            options=EvalOptions(
+                batch_size=batch_size,
+                num_workers=workers,
+                on_bad_image=run.nodes["dataset"].get("on_bad_image", "raise"),
+                progress=False,
+            ),
         ),
         Throughput(),
     ]

@@ -17,6 +17,8 @@ from vpr.checkpoint import model_name
 from vpr.data.places import Places
 from vpr.distill.teacher import Teacher
 from vpr.distributed import exclusive_lock
+from vpr.models.describer import Describer
+from vpr.retrieval.extractor import AUTOCAST, Extractor
 from vpr.retrieval.pca import SAMPLE, Components, components_of_photos, from_components, sample, whitened
 
 log = logging.getLogger(__name__)
@@ -72,17 +74,18 @@ class Whitener:
         return Teacher(network, str(path), teacher.share, size, teacher.dtype, digest, content["config"])
 
     def _components(self, teacher: Teacher, dim: int, photos: Photos) -> Components | None:
-        teacher.to(self.device)
+        network = teacher.network
+        assert isinstance(network, Describer)
+        # At the teacher's image size, which need not be that of its checkpoint.
+        describer = Describer(network.backbone, network.aggregator, teacher.preprocess).to(self.device).eval()
+        precision = next(name for name, dtype in AUTOCAST.items() if dtype == teacher.dtype)
         try:
             return components_of_photos(
-                lambda images: teacher(images.to(self.device)).descriptors,
-                teacher.shape.dim,
-                teacher.preprocess,
+                Extractor(describer, self.device, precision),
                 sample(photos, SAMPLE, 0),
                 dim,
                 batch_size=self.batch_size,
                 num_workers=self.num_workers,
-                device=self.device,
                 title=f"{Path(teacher.name).name}: PCA",
             )
         finally:

@@ -21,8 +21,7 @@ from vpr.data.tuple_sampler import Chunk
 from vpr.data.tuples import Candidates
 from vpr.distill.descriptor_cache import TargetFile
 from vpr.errors import DataError
-from vpr.models.describer import Describer
-from vpr.retrieval.extractor import describe_fn, extract, image_loader
+from vpr.retrieval.extractor import Extractor, extract, image_loader
 from vpr.retrieval.kreciprocal import KReciprocal, jaccard
 from vpr.retrieval.mining import Mined, Mining, mine
 
@@ -161,10 +160,7 @@ class Refresh:
         self,
         chunk: Chunk,
         earlier: np.ndarray,
-        describer: Describer,
-        device: torch.device,
-        precision: str,
-        channels_last: bool = False,
+        extractor: Extractor,
         leave_out: Collection[int] = (),
     ) -> np.ndarray:
         """Return the tuples (n, size) of the chunk's queries, as numbers of photos; -1 for lacking difficult positives.
@@ -180,11 +176,13 @@ class Refresh:
         began = time.monotonic()
         rows = self._offered(chunk, earlier)
         photos = np.concatenate([chunk.queries, self._others(chunk, rows), self.candidates.queries + rows])
-        file = self._file(photos, describer, precision)
-        bad = self._describe(file, photos, describer, device, precision, channels_last)
+        file = self._file(photos, extractor)
+        bad = self._describe(file, photos, extractor)
         bad |= {row for row, photo in enumerate(photos) if photo in leave_out} if leave_out else set()
         described = Described(file.attach("r"), rows, np.array(sorted(bad), np.int64))
-        tuples = mine_chunk(chunk, described, self.candidates, self.mining, earlier, self.seed, device, self.rerank)
+        tuples = mine_chunk(
+            chunk, described, self.candidates, self.mining, earlier, self.seed, extractor.device, self.rerank
+        )
         del described
         distributed.gather_objects(None)  # no rank reads it any more
         distributed.on_rank_zero(file.delete)
@@ -214,35 +212,27 @@ class Refresh:
             return np.empty(0, np.int64)
         return np.setdiff1d(np.arange(self.candidates.queries), chunk.queries)
 
-    def _file(self, photos: np.ndarray, describer: Describer, precision: str) -> TargetFile:
+    def _file(self, photos: np.ndarray, extractor: Extractor) -> TargetFile:
+        describer = extractor.describer
         if distributed.world_size() > 1:
             for buffer in describer.buffers():  # as before each step: BatchNorm's statistics are rank 0's
                 dist.broadcast(buffer, 0)
         identity = {
             "weights": checkpoint.digest(checkpoint.pack(describer, {"backbone": {}, "agg": {}})),
             "photos": hashlib.sha256(photos.tobytes()).hexdigest(),
-            "precision": precision,
+            "precision": extractor.precision,
         }
         shorter = "set supervision.refresh_gallery=5000"
         return TargetFile(self.folder, "descriptors", identity, len(photos), describer.dim, "The descriptors", shorter)
 
-    def _describe(
-        self,
-        file: TargetFile,
-        photos: np.ndarray,
-        describer: Describer,
-        device: torch.device,
-        precision: str,
-        channels_last: bool,
-    ) -> set[int]:
+    def _describe(self, file: TargetFile, photos: np.ndarray, extractor: Extractor) -> set[int]:
         """Fill the file; return the rows of photos that cannot be read."""
         if not distributed.on_rank_zero(file.begin):
             missing = distributed.on_rank_zero(lambda: self._unfinished(file.missing(), len(photos)))
             numbered = Photos(self.candidates.sources)
             paths = [numbered[photo] for photo in photos.tolist()]
-            describe = describe_fn(describer, device, precision, channels_last)
-            loader = image_loader(paths, describer.preprocess, self.batch_size, self.num_workers, rows=missing)
-            found = extract(describe, loader, file.attach(), _said(len(missing)))
+            loader = image_loader(paths, extractor.preprocess, self.batch_size, self.num_workers, rows=missing)
+            found = extract(extractor, loader, file.attach(), _said(len(missing)))
             self._check(found, len(photos))
             distributed.on_rank_zero(lambda: file.seal(found))
         return set(distributed.on_rank_zero(file.bad))

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from vpr import distributed
 from vpr.data.tuple_sampler import Chunk, QueryOrder
 from vpr.data.tuples import TupleBatch, TupleDraw, TuplesDataset, collate_tuples
+from vpr.retrieval.extractor import Extractor
 from vpr.training.callbacks.checkpointing import pause
 from vpr.training.module import Position
 from vpr.training.places import leave_signals_to_the_trainer
@@ -145,16 +146,11 @@ class TuplesDataModule(pl.LightningDataModule):
                 if trainer.is_global_zero:
                     chunks = self._order(Position()).chunks
                     log.info("Epoch %d, part %d of %d: mining ...", chunk.epoch + 1, chunk.number + 1, chunks)
-                module.describer.eval()
-                found = self.refresh(
-                    chunk,
-                    self.earlier,
-                    module.describer,
-                    trainer.strategy.root_device,
-                    trainer.precision,
-                    module.memory_format == torch.channels_last,
-                    self.dataset.leave_out,
+                channels_last = module.memory_format == torch.channels_last
+                extractor = Extractor(
+                    module.describer.eval(), trainer.strategy.root_device, trainer.precision, channels_last
                 )
+                found = self.refresh(chunk, self.earlier, extractor, self.dataset.leave_out)
                 module.describer.train()
                 self.mined = (chunk.epoch, chunk.number, found)
         return self.mined[2]

@@ -20,8 +20,8 @@ from vpr.data.geo import from_earth, to_utm
 from vpr.data.images import decode
 from vpr.data.retrieval_set import ImageDataset, RetrievalSet
 from vpr.models.describer import build_describer
-from vpr.retrieval.evaluate import Evaluation, evaluate
-from vpr.retrieval.extractor import describe_fn
+from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
+from vpr.retrieval.extractor import Extractor
 from vpr.toycity.layouts.album import POSITION, Album
 from vpr.types import Preprocess, Protocol
 
@@ -76,7 +76,11 @@ def describe(images: Tensor) -> Tensor:
 
 
 def measure(found: RetrievalSet) -> Evaluation:
-    return evaluate(describe, 144, SMALL, found, ks=KS, dtype="float32", progress=False)
+    model = torch.nn.Module().eval()
+    model.forward, model.normalise = describe, lambda images: images
+    model.dim, model.preprocess, model.fixed_size = 144, SMALL, False
+    extractor = Extractor(model, "cpu")  # type: ignore[arg-type]
+    return evaluate(extractor, found, options=EvalOptions(ks=KS, dtype="float32", progress=False))
 
 
 class ByHand(NamedTuple):
@@ -199,9 +203,7 @@ def test_a_model_has_the_same_recall_everywhere(toycity) -> None:
     recalls = {}
     for layout, (dataset, folder, settings) in ALL.items():
         found = toycity.read(dataset, folder, **settings)
-        result = evaluate(
-            describe_fn(describer, "cpu"), describer.dim, describer.preprocess, found, ks=KS, progress=False
-        )
+        result = evaluate(Extractor(describer, "cpu"), found, options=EvalOptions(ks=KS, progress=False))
         recalls[layout] = tuple(result.recalls.values())
     assert len(set(recalls.values())) == 1, recalls
     assert 0 < recalls["EXIF"][0] < 1

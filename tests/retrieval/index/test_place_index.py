@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from benchmarks.index_recall import measure
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import CheckpointError, ConfigError, DataError
+from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.index import storage
 from vpr.retrieval.index.codecs import PQ, Binary, from_plain
-from vpr.retrieval.index.place_index import Photos, PlaceIndex, path_describer
+from vpr.retrieval.index.place_index import Photos, PlaceIndex, path_extractor
 from vpr.retrieval.index.storage import locked
 from vpr.types import Preprocess, Protocol
+
+ROOT = Path(__file__).parents[3]
 
 
 class Teller:
@@ -221,7 +225,10 @@ def test_photos_are_described_through_the_loader(tmp_path: Path) -> None:
     for level in (10, 200):
         Image.new("RGB", (6, 4), (level, 0, 0)).save(tmp_path / f"{level}.png")
     (tmp_path / "bad.png").write_bytes(b"nothing")
-    seen = path_describer(lambda images: images.float().mean((2, 3)), Preprocess(size=(2, 2)), 2, show=False)
+    model = torch.nn.Module().eval()
+    model.forward, model.normalise = lambda images: images.float().mean((2, 3)), lambda images: images
+    model.preprocess = Preprocess(size=(2, 2))
+    seen = path_extractor(Extractor(model, "cpu"), 2, show=False)  # type: ignore[arg-type]
     photos = Photos.on_disk(tmp_path, ["10.png", "200.png", "bad.png"])
     index, change = PlaceIndex.build(tmp_path / "index", photos, seen, 3, "m")
     assert list(change.bad) == ["bad.png"] and "bad.png" in change.bad["bad.png"]
@@ -259,6 +266,15 @@ def test_codes_follow_the_photos(kind: PQ | Binary, tmp_path: Path) -> None:
     assert index.codes is None and index.bytes_per_photo == 16
 
 
+def benchmark_of_indices() -> ModuleType:
+    """Load benchmarks/index.py, which is a script and no part of a package."""
+    spec = importlib.util.spec_from_file_location("index_benchmark", ROOT / "benchmarks" / "index.py")
+    assert spec and spec.loader
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    return benchmark
+
+
 def test_recall_of_codes_beside_the_exact_one(tmp_path: Path) -> None:
     """16 photos a quarter; 4 bits hold 16 centroids, so that of 64 photos four share a code, and a query of the third
     of the four finds the first of them: right by itself exactly, wrong in three of four cases by its code."""
@@ -269,6 +285,7 @@ def test_recall_of_codes_beside_the_exact_one(tmp_path: Path) -> None:
     truth = RetrievalSet(
         Protocol("circle@0m"), index.photos.paths[::-1], index.photos.paths, [np.array([63 - n]) for n in range(64)]
     )
+    measure = benchmark_of_indices().measure
     found = measure(index, truth, queries, (1, 64))
     first = index.search(queries, 1).indices[:, 0]
     assert found.exact == {1: 1.0, 64: 1.0} and found.compressed[64] == 1.0

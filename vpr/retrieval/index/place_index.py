@@ -15,18 +15,18 @@ from vpr.retrieval.index.codecs import Exact, from_plain, to_plain
 from vpr.retrieval.index.photo_table import Photos
 from vpr.retrieval.index.storage import (
     Change,
-    DescribePaths,
+    ExtractPaths,
     State,
     commit,
     locked,
-    path_describer,
+    path_extractor,
     read_schema,
     update,
     write,
 )
 from vpr.retrieval.search import Neighbours, search
 
-__all__ = ["Change", "DescribePaths", "Photos", "PlaceIndex", "path_describer"]
+__all__ = ["Change", "ExtractPaths", "Photos", "PlaceIndex", "path_extractor"]
 
 
 class PlaceIndex:
@@ -60,7 +60,7 @@ class PlaceIndex:
         cls,
         folder: str | Path,
         photos: Photos,
-        describe_paths: DescribePaths,
+        extract_paths: ExtractPaths,
         dim: int,
         model: str,
         kind: Exact | None = None,
@@ -69,7 +69,7 @@ class PlaceIndex:
         """Describe photos into a new index, in place of one that `folder` may hold.
 
         Args:
-            describe_paths: see `path_describer`.
+            extract_paths: see `path_extractor`.
             dim: numbers of a descriptor.
             model: digest of the model (`vpr.checkpoint.digest`).
             kind: how descriptors are searched; None: exact.
@@ -91,7 +91,7 @@ class PlaceIndex:
                     read_schema(folder)  # a schema.json of something else is not written over
                 except IndexDamaged:
                     (folder / "schema.json").unlink()
-            change = update(folder, schema, nothing, photos, describe_paths)
+            change = update(folder, schema, nothing, photos, extract_paths)
         return cls(folder), change
 
     @classmethod
@@ -151,7 +151,7 @@ class PlaceIndex:
         order = np.lexsort((indices, -similarities), axis=1)
         return Neighbours(np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1))
 
-    def update(self, photos: Photos, describe_paths: DescribePaths) -> Change:
+    def update(self, photos: Photos, extract_paths: ExtractPaths) -> Change:
         """Make the index hold exactly these photos; only those that are new, or whose file has changed, are described.
 
         Unreadable ones are left out, and tried again the next time. Codes stay as they were learned; `recode` learns
@@ -160,9 +160,9 @@ class PlaceIndex:
         Raises:
             DataError: nothing would be left, NaN descriptors, too small a disk, another process is writing.
         """
-        return self._become(lambda held: photos, describe_paths)
+        return self._become(lambda held: photos, extract_paths)
 
-    def add(self, photos: Photos, describe_paths: DescribePaths) -> Change:
+    def add(self, photos: Photos, extract_paths: ExtractPaths) -> Change:
         """Add photos, described only where they are new or changed; all others stay. Errors as of `update`."""
         if photos.root != self.photos.root or photos.unit != self.photos.unit:
             raise DataError(
@@ -174,7 +174,7 @@ class PlaceIndex:
         def joined(held: Photos) -> Photos:
             return held.take([row for row, file in enumerate(held.files) if file not in named]).followed_by(photos)
 
-        return self._become(joined, describe_paths)
+        return self._become(joined, extract_paths)
 
     def remove(self, files: Collection[str]) -> Change:
         """Take photos out by their names; DataError where one is not in the index, or none would be left."""
@@ -205,11 +205,11 @@ class PlaceIndex:
                 commit(self.folder, self.folder / now["files"], now | facts)
         self._load()
 
-    def _become(self, wanted: Callable[[Photos], Photos], describe_paths: DescribePaths) -> Change:
+    def _become(self, wanted: Callable[[Photos], Photos], extract_paths: ExtractPaths) -> Change:
         """Hold the photos `wanted` of those that are held now, which another process may have changed since `open`."""
         with locked(self.folder):
             self._load()
-            change = update(self.folder, self.schema, self._state, wanted(self.photos), describe_paths)
+            change = update(self.folder, self.schema, self._state, wanted(self.photos), extract_paths)
         self._load()
         return change
 

@@ -19,11 +19,10 @@ import numpy as np
 
 from vpr.errors import DataError, IndexDamaged
 from vpr.files import write_text
-from vpr.retrieval import extractor
-from vpr.retrieval.extractor import Describe, extract, image_loader, image_progress
+from vpr.retrieval import extractor as files
+from vpr.retrieval.extractor import Extractor, extract, image_loader, image_progress
 from vpr.retrieval.index.codecs import SAMPLE, from_plain
 from vpr.retrieval.index.photo_table import Photos
-from vpr.types import Preprocess
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +91,7 @@ def locked(folder: Path) -> Iterator[None]:
 # kept.
 
 
-DescribePaths = Callable[[Sequence[Path], np.ndarray, np.ndarray], dict[int, str]]
+ExtractPaths = Callable[[Sequence[Path], np.ndarray, np.ndarray], dict[int, str]]
 """`(paths, rows (n,) int64, out (N, D))`: fill these rows of `out` with the descriptors of these of the N files, and
 return a sentence per unreadable one, by its row."""
 
@@ -124,26 +123,24 @@ class Change:
     bad: dict[str, str] = field(default_factory=dict)
 
 
-def path_describer(
-    describe: Describe, preprocess: Preprocess, batch_size: int = 32, num_workers: int = 0, show: bool = True
-) -> DescribePaths:
-    """Make what an index calls for its new photos of `describe: (B, 3, H, W) uint8 -> (B, D)`; `show` a bar."""
+def path_extractor(extractor: Extractor, batch_size: int = 32, num_workers: int = 0, show: bool = True) -> ExtractPaths:
+    """Make the function by which an index has its new images described by `extractor`; `show` a bar."""
 
-    def describe_paths(paths: Sequence[Path], rows: np.ndarray, out: np.ndarray) -> dict[int, str]:
-        loader = image_loader(paths, preprocess, batch_size, num_workers, rows=rows)
+    def extract_paths(paths: Sequence[Path], rows: np.ndarray, out: np.ndarray) -> dict[int, str]:
+        loader = image_loader(paths, extractor.preprocess, batch_size, num_workers, rows=rows)
         with image_progress("describing", len(rows), show) as advance:
-            return extract(describe, loader, out, advance)
+            return extract(extractor, loader, out, advance)
 
-    return describe_paths
+    return extract_paths
 
 
-def update(folder: Path, schema: dict[str, Any], old: State, photos: Photos, describe_paths: DescribePaths) -> Change:
+def update(folder: Path, schema: dict[str, Any], old: State, photos: Photos, extract_paths: ExtractPaths) -> Change:
     """Write the state that holds `photos`, if it is another one; of the old state come all that are unchanged."""
     row = photos.rows_in(old.photos)
     kept = np.flatnonzero(row >= 0)
     kept = kept[np.argsort(row[kept])]
     new = photos.take(np.flatnonzero(row < 0))
-    described, bad = _described(folder, schema, new, describe_paths)
+    described, bad = _described(folder, schema, new, extract_paths)
     good = np.setdiff1d(np.arange(len(new)), list(bad))
     whole = photos.take(kept).followed_by(new.take(good))
     if not len(whole):
@@ -171,7 +168,7 @@ def write(
     """Write and commit a state of these rows of these arrays; without `codes` they are learned, if the kind has any."""
     dim, kind = schema["dim"], from_plain(schema["kind"])
     with next_state(folder) as state:
-        descriptors = extractor.create(state, len(photos), dim, schema["dtype"])
+        descriptors = files.create(state, len(photos), dim, schema["dtype"])
         end = 0
         for array, rows in parts:
             for low in range(0, len(rows), BLOCK):
@@ -189,7 +186,7 @@ def write(
 
 
 def _described(
-    folder: Path, schema: dict[str, Any], new: Photos, describe_paths: DescribePaths
+    folder: Path, schema: dict[str, Any], new: Photos, extract_paths: ExtractPaths
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Describe new photos into `folder/unfinished`; go on there if the same was begun and interrupted."""
     if not len(new):
@@ -203,14 +200,14 @@ def _described(
         out = None
     if out is None:
         shutil.rmtree(work, ignore_errors=True)
-        out = extractor.create(work, len(new), schema["dim"], schema["dtype"])
+        out = files.create(work, len(new), schema["dim"], schema["dtype"])
         for low in range(0, len(new), BLOCK):
             out[low : low + BLOCK] = np.nan  # not yet described
         write_text(work / "task.json", json.dumps(task))
     rows = np.flatnonzero(np.isnan(out[:, 0]))
     if len(rows) < len(new):
         log.info("%s of %s photos had been described before an interruption.", len(new) - len(rows), len(new))
-    return out, describe_paths(new.paths, rows, out)
+    return out, extract_paths(new.paths, rows, out)
 
 
 def _follow(codes: faiss.Index, kept: np.ndarray, new: np.ndarray) -> faiss.Index:

@@ -13,8 +13,8 @@ from pytorch_lightning.callbacks import Callback
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.report.matches import choose
-from vpr.retrieval.evaluate import Evaluation, evaluate
-from vpr.retrieval.extractor import describe_fn
+from vpr.retrieval.evaluate import DEFAULTS, EvalOptions, Evaluation, evaluate
+from vpr.retrieval.extractor import Extractor
 from vpr.training.callbacks.checkpointing import BestCheckpoints
 from vpr.training.module import TrainingModule
 
@@ -66,8 +66,8 @@ class RecallEvaluation(Callback):
         every: epochs between two evaluations; the last epoch is always evaluated. 0 never evaluates.
         first: also evaluate before training.
         patience: stop after so many evaluations without a new best; None never stops.
-        precision: as `vpr.retrieval.extractor.describe_fn` takes it.
-        options: batch size, workers ... of `vpr.retrieval.evaluate.evaluate`.
+        precision: as `vpr.retrieval.extractor.Extractor` takes it.
+        options: of `vpr.retrieval.evaluate.evaluate`.
     """
 
     state_key = "Recall"  # its first name: under it checkpoints keep the state
@@ -85,14 +85,14 @@ class RecallEvaluation(Callback):
         patience: int | None = None,
         precision: str = "32-true",
         channels_last: bool = False,
-        options: Mapping[str, Any] | None = None,
+        options: EvalOptions = DEFAULTS,
     ) -> None:
         self.sets = dict(sets) if every else {}
         self.monitor = monitor or next(iter(self.sets), None)
         self.best_checkpoints, self.save = BestCheckpoints(directory, keep, k), save
         self.every, self.first, self.patience = every, first, patience
         self.precision, self.channels_last = precision, channels_last
-        self.options = dict(options or {})
+        self.options = options
         self.before: dict[str, RecallSummary] = {}
         self.best: dict[str, RecallSummary] = {}
         self._evaluated_epoch = -1
@@ -154,23 +154,14 @@ class RecallEvaluation(Callback):
             trainer.should_stop = True
 
     def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, RecallSummary]:
-        describer = module.describer
-        describer.eval()
-        describe = describe_fn(describer, trainer.strategy.root_device, self.precision, self.channels_last)
+        describer = module.describer.eval()
+        extractor = Extractor(describer, trainer.strategy.root_device, self.precision, self.channels_last)
         summaries = {}
         for name, retrieval_set in self.sets.items():
             images = len(retrieval_set.database) + len(retrieval_set.queries)
             if images > MANY and trainer.is_global_zero:
                 log.info("Describing the %s images of %s ...", f"{images:,}", retrieval_set.protocol.id)
-            result = evaluate(
-                describe,
-                describer.dim,
-                describer.preprocess,
-                retrieval_set,
-                fixed_size=describer.fixed_size,
-                **self.options,
-            )
-            summaries[name] = RecallSummary.of(result)
+            summaries[name] = RecallSummary.of(evaluate(extractor, retrieval_set, options=self.options))
         describer.train()
         return summaries
 
