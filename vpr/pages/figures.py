@@ -12,9 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-# Text stays text: it is small, and can be searched and read aloud.
+# Text stays text: it is small, and can be searched and read aloud. Names may hold dollar signs: they are no formulas.
 STYLE: dict[str, Any] = {
-    **{"svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9, "axes.edgecolor": "#8c959f"},
+    **{
+        "svg.fonttype": "none",
+        "text.parse_math": False,
+        "font.family": "sans-serif",
+        "font.size": 9,
+        "axes.edgecolor": "#8c959f",
+    },
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "axes.labelcolor": "#1f2328"},
     **{"grid.color": "#e3e7eb", "xtick.color": "#57606a", "ytick.color": "#57606a", "axes.titlesize": 9},
 }

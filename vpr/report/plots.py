@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vpr.pages.figures import SIZE, Plot, svg
+from vpr.pages.render import readable
 from vpr.report.gains import Gain
 from vpr.report.runs import Curve, Run, setting
 
@@ -113,7 +114,7 @@ def gain_of_each_pair(protocol: str, gains: Sequence[Gain], style: PlotStyle) ->
             if gain.deviation is not None:
                 ends = [100 * (gain.mean - gain.deviation), 100 * (gain.mean + gain.deviation)]
                 axes.plot(ends, [row, row], color=colour, linewidth=1.1)
-            name = "\n".join(_shortened(line) for line in (gain.run.label, gain.difference) if line)
+            name = "\n".join(_shortened(readable(line)) for line in (gain.run.label, gain.difference) if line)
             text = axes.text(0, row - 0.3, name, transform=axes.get_yaxis_transform(), fontsize=8, zorder=5)
             text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8})  # lines do not cross it
         axes.set(xlabel="gain in R@1, points", yticks=[], ylim=(len(gains) - 0.5, -0.85))
