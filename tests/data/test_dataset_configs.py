@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.cli.app import user_error
-from vpr.cli.compose import CONF, PARTS, compose
+from vpr.cli.compose import CONF, PARTS, compose, dataset_names
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
 
@@ -24,7 +25,7 @@ NAMES = [path.stem for path in FILES]
 
 
 class Reader(NamedTuple):
-    """One entry that a YAML declares itself, as it stands there."""
+    """One entry that a YAML declares itself, with what it takes from conf/dataset/_readers."""
 
     dataset: str
     part: str
@@ -36,12 +37,14 @@ class Reader(NamedTuple):
         return f"dataset.{self.part}.{self.name}"
 
 
-READERS = [
-    Reader(path.stem, part, name, node)
-    for path in FILES
-    for part in PARTS
-    for name, node in (OmegaConf.load(path).get(part) or {}).items()
-]
+def declared() -> Iterator[Reader]:
+    for path in FILES:
+        own = OmegaConf.load(path)
+        whole = compose("evaluate", [f"dataset={path.stem}"]).dataset
+        yield from (Reader(path.stem, part, name, whole[part][name]) for part in PARTS for name in own.get(part) or {})
+
+
+READERS = list(declared())
 
 
 def dataset(name: str, root: Path, *overrides: str) -> DictConfig:
@@ -81,6 +84,35 @@ def test_readers(reader: Reader) -> None:
         assert re.fullmatch(r"[a-z0-9-]+@[a-z0-9-]+", reader.node.protocol.id)
     if reader.part == "eval" and "draw" not in reader.node:
         assert OmegaConf.to_container(reader.node)["missing"] == "${dataset.on_bad_image}"
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "dataset" / "_readers").glob("*.yaml")), ids=lambda path: path.stem)
+def test_what_readers_share_is_used_and_is_no_choice(path: Path) -> None:
+    files = [*FILES, *path.parent.glob("*.yaml"), *CONF.glob("*.yaml")]
+    users = [file for file in files if re.search(rf"(_readers/|[\[ ]){path.stem}@", file.read_text())]
+    assert users != []
+    assert path.stem == "common" or len(users) > 1 or "_here_" in users[0].read_text() or path.stem in NAMES
+    assert "_readers" not in str(dataset_names())
+
+
+def test_a_file_in_full_needs_no_reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As docs/adding.md shows one, and as everybody wrote them before there were readers."""
+    full = """
+        eval:
+          lane:
+            _target_: vpr.data.formats.utm_folder.read
+            root: ${paths.data}/lane
+            protocol: {_target_: vpr.types.Protocol, id: lane@25m}
+            missing: ${dataset.on_bad_image}
+        on_bad_image: skip
+    """
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset" / "lane.yaml").write_text(textwrap.dedent(full))
+    path = f"hydra.searchpath=[file://{tmp_path}]"
+    both = compose("evaluate", ["dataset=[amstertime,lane]", path]).dataset
+    assert both.on_bad_image == both.eval.lane.missing == both.eval.amstertime.missing == "skip"
+    assert compose("evaluate", ["dataset=[lane,amstertime]", path, "dataset.on_bad_image=raise"]).dataset.eval.lane
+
 
 
 def test_names_are_unique_since_sets_merge() -> None:
