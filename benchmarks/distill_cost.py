@@ -34,7 +34,7 @@ from omegaconf import OmegaConf
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from vpr.catalog.photos import Photos
+from vpr.data.image_paths import ImagePaths
 from vpr.data.places import group_by_place
 from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.distill.cached_teacher import CachedTeacher
@@ -136,7 +136,7 @@ def making(folder: Path, network: Describer, photos: int, rounds: int) -> None:
     (folder / "photos").mkdir()
     files = [path.name for path in draw_photos(folder / "photos", photos)]
     source = group_by_place("drawn", folder / "photos", files, [0] * len(files))
-    paths = Photos([source])
+    paths = ImagePaths([source])
     teacher = Teacher(network, "teacher", digest="teacher")
     dataset = ImageDataset(paths, teacher.preprocess)
     size = 8

@@ -9,7 +9,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from vpr.checkpoint import unpack
-from vpr.data.photos import Photo, PhotoDataset, as_list
+from vpr.data.image_inputs import ImageInput, InputDataset, as_list
 from vpr.data.retrieval_set import collate_images
 from vpr.errors import DataError
 from vpr.models.describer import Describer
@@ -21,7 +21,7 @@ class PhotoDescriber(Describer):
 
     def describe(
         self,
-        photos: Photo | Sequence[Photo],
+        photos: ImageInput | Sequence[ImageInput],
         batch_size: int = 32,
         device: str | None = None,
         num_workers: int = 0,
@@ -42,7 +42,7 @@ class PhotoDescriber(Describer):
         """
         if device is not None:
             self.to(pick_device(device))
-        dataset = PhotoDataset(as_list(photos), self.preprocess)
+        dataset = InputDataset(as_list(photos), self.preprocess)
         loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=collate_images)
         descriptors = np.empty((len(dataset), self.dim), np.float32)
         with image_progress("describing", len(dataset), progress) as advance:

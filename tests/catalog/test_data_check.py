@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from vpr.catalog.__main__ import main
-from vpr.catalog.inventory import Finding, look, show
+from vpr.catalog.inventory import Finding, inspect_dataset, show
 from vpr.cli.compose import DataSets, Entry, dataset_names
 from vpr.toycity.dataset import train_places
 
@@ -103,16 +103,16 @@ def test_a_drawn_city_is_found(capsys: pytest.CaptureFixture[str], tmp_path: Pat
 def test_missing_training_photos_are_counted(tmp_path: Path) -> None:
     write(tmp_path, "a.jpg", "b.jpg", "d.jpg")
     (tmp_path / "index.csv").write_text("path,place_id\na.jpg,1\nb.jpg,1\nc.jpg,2\nd.jpg,2\n")
-    finding = look(entry("train", _target_="vpr.data.formats.place_lists.read_csv", root=str(tmp_path)))
+    finding = inspect_dataset(entry("train", _target_="vpr.data.formats.place_lists.read_csv", root=str(tmp_path)))
     assert (finding.state, finding.counts) == ("incomplete", {"places": 2, "images": 4})
-    assert finding.sentence.startswith(f"1 of 4 photos are missing (first: {tmp_path / 'c.jpg'}). Extract the archive")
+    assert finding.sentence.startswith(f"1 of 4 images are missing (first: {tmp_path / 'c.jpg'}). Extract the archive")
 
 
 def test_an_evaluation_set_that_is_not_whole(tmp_path: Path) -> None:
     write(tmp_path / "day", "0.jpg", "1.jpg", "2.jpg")
     write(tmp_path / "night", "0.jpg", "1.jpg")
     node = {"_target_": "vpr.data.formats.pairs.read", "root": str(tmp_path), "database": "day", "queries": "night"}
-    finding = look(entry("eval", **node, tolerance=2, protocol=protocol(3, 3)))
+    finding = inspect_dataset(entry("eval", **node, tolerance=2, protocol=protocol(3, 3)))
     assert (finding.state, finding.protocol) == ("incomplete", "mine@2f")
     assert finding.counts == {"database": 3, "queries": 3}  # those it should have
     assert finding.sentence.startswith(f"1 of 3 queries of mine@2f are missing (first: {tmp_path / 'night/2.jpg'})")
@@ -123,7 +123,9 @@ def test_without_ground_truth_there_are_no_positives_to_count(no_positives: str,
     write(tmp_path / "day", "0.jpg", "1.jpg", "2.jpg")
     write(tmp_path / "night", "0.jpg", "1.jpg")
     node = {"_target_": "vpr.data.formats.pairs.read", "root": str(tmp_path), "database": "day", "queries": "night"}
-    finding = look(entry("eval", **node, tolerance=2, protocol=protocol(3, 2) | {"no_positives": no_positives}))
+    finding = inspect_dataset(
+        entry("eval", **node, tolerance=2, protocol=protocol(3, 2) | {"no_positives": no_positives})
+    )
     assert finding.state == "found"
     assert list(finding.counts.items())[:2] == [("database", 3), ("queries", 2)]
     assert len(finding.counts) == 2 + extra
@@ -136,7 +138,7 @@ def test_what_a_reader_warns_of_stands_with_the_set(tmp_path: Path, capfd: pytes
     truth[:] = [[0, [0, 1]], [1, [1, 2]]]  # there is no image 2
     np.save(tmp_path / "truth.npy", truth, allow_pickle=True)
     node = {"_target_": "vpr.data.formats.pairs.read", "root": str(tmp_path), "database": "ref", "queries": "query"}
-    finding = look(entry("eval", **node, ground_truth="truth.npy", protocol=protocol(2, 2)))
+    finding = inspect_dataset(entry("eval", **node, ground_truth="truth.npy", protocol=protocol(2, 2)))
     assert (finding.state, finding.counts["mean_positives"]) == ("found", 1.5)
     assert "left out 1 positives of 1 queries" in finding.sentence
     assert capfd.readouterr() == ("", "")
@@ -147,7 +149,7 @@ def test_weak_supervision_has_a_gallery_and_queries(tmp_path: Path) -> None:
     write(tmp_path / "queries", *(UTM.format(east=east, north=1) for east in (3, 50, 101)))
     photos = {"_target_": "vpr.data.formats.utm_folder.photos", "root": str(tmp_path)}
     sides = {"queries": photos | {"folder": "queries"}, "gallery": photos | {"folder": "gallery"}}
-    finding = look(entry("weak", _target_="vpr.data.tuples.read", **sides, capture="@[^@]+@[^@]+"))
+    finding = inspect_dataset(entry("weak", _target_="vpr.data.tuples.read", **sides, capture="@[^@]+@[^@]+"))
     # Within 10 m: of the first query 0, 6 and 12 m, of the last 100 m; the other one has none and is dropped.
     assert (finding.state, finding.root) == ("found", str(tmp_path))
     assert finding.counts == {"database": 4, "queries": 2, "mean_positives": 2.0, "queries_without_positives": 0}
@@ -159,7 +161,7 @@ def test_weak_supervision_has_a_gallery_and_queries(tmp_path: Path) -> None:
         ({"_target_": "vpr.data.formats.pairs.raed"}, "the module vpr.data.formats.pairs has no 'raed'"),
         (
             {"_target_": "vpr.data.formats.place_lists.read_folder", "rot": "x"},
-            "dataset.train.mine.rot: read has no argument",
+            "dataset.train.mine.rot: read_folder has no argument",
         ),
         ({"_target_": "vpr.data.formats.place_lists.read_folder", "root": 3}, "TypeError: "),
         ({"_target_": "vpr.types.Draw", "place": 1, "epoch": 2}, "AttributeError: "),  # no data set
@@ -167,7 +169,7 @@ def test_weak_supervision_has_a_gallery_and_queries(tmp_path: Path) -> None:
     ],
 )
 def test_a_broken_entry_is_a_row(node: dict[str, Any], says: str) -> None:
-    finding = look(entry("train", **node))
+    finding = inspect_dataset(entry("train", **node))
     assert finding.state == "broken"
     assert says in finding.sentence
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from vpr.catalog.inventory import look
-from vpr.catalog.resolve import evaluation_sets, nearby
+from vpr.catalog.inventory import inspect_dataset
+from vpr.catalog.resolve import evaluation_sets, locate
 from vpr.cli.compose import Entry
 from vpr.errors import DataAbsent
 
@@ -30,7 +30,7 @@ def walk(root: Path | str, database: int = 2) -> Any:
 
 
 def hint(cfg: Any) -> str:
-    return nearby(cfg.dataset.eval.walk, KEY)
+    return locate(cfg.dataset.eval.walk, KEY)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_any_photos_are_not_taken_for_the_set(target: str, tmp_path: Path) -> No
         (tmp_path / "other" / side / "@1@2@.jpg").touch()
     protocol = {"_target_": "vpr.types.Protocol", "id": "x"} if target.endswith("s.read") else {}
     node = {"_target_": f"vpr.data.formats.{target}", "root": str(tmp_path / "mine"), "protocol": protocol}
-    assert nearby(OmegaConf.create(node), KEY) == ""
+    assert locate(OmegaConf.create(node), KEY) == ""
 
 
 def test_a_run_and_data_check_say_it(tmp_path: Path) -> None:
@@ -81,5 +81,5 @@ def test_a_run_and_data_check_say_it(tmp_path: Path) -> None:
     with pytest.raises(DataAbsent, match=rf"There is no folder day or night .* But it is in {found}: type {KEY}.root="):
         evaluation_sets(cfg.dataset)
     entry = Entry("walk", "eval", "walk", cfg.dataset.eval.walk)
-    assert look(entry, near=True).sentence.endswith(f"But it is in {found}: type {KEY}.root={found}")
-    assert "But it is" not in look(entry).sentence
+    assert inspect_dataset(entry, near=True).sentence.endswith(f"But it is in {found}: type {KEY}.root={found}")
+    assert "But it is" not in inspect_dataset(entry).sentence

@@ -21,7 +21,7 @@ from vpr.toycity.spec import PanoramaSpec
 
 @dataclass(frozen=True)
 class Written:
-    """What `paths.data` is, and what was drawn. Photos are linked: copy a layout before you change its files."""
+    """Folder for `paths.data`, and the drawn album. Images are linked: copy a layout before you change its files."""
 
     root: Path
     album: Album

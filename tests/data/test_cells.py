@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 from vpr.cli.checks import check_targets
 from vpr.data import cells
 from vpr.data.geo import to_earth
-from vpr.data.geotagged import Positioned
+from vpr.data.geotagged import GeotaggedImages
 from vpr.data.places import PlaceBatchSampler, Places
 from vpr.errors import ConfigError, DataError
 
@@ -24,9 +24,9 @@ NAN = float("nan")
 
 def photos(
     positions: list[list[float]] | np.ndarray, headings: list[float] | float = 0, groups: list[int] | int = 0
-) -> Positioned:
+) -> GeotaggedImages:
     count = len(positions)
-    return Positioned(
+    return GeotaggedImages(
         "toy",
         Path("root"),
         [f"{i}.jpg" for i in range(count)],
@@ -42,7 +42,7 @@ def members(places: Places) -> list[list[int]]:
     return [numbers[a:b] for a, b in zip(places.starts[:-1], places.starts[1:], strict=True)]
 
 
-def cut(found: Positioned, **options: float) -> list[list[int]]:
+def cut(found: GeotaggedImages, **options: float) -> list[list[int]]:
     return sorted(members(cells.read(found, **{"apart": 0, "min_images_per_place": 1, **options})))
 
 
@@ -65,11 +65,11 @@ def test_photos_that_fit_in_no_cell_are_counted(caplog: pytest.LogCaptureFixture
     found = photos([[0, 0], [NAN, NAN], [0, 0], [0, 0]], [10, 10, NAN, 20])
     with caplog.at_level(logging.WARNING):
         assert cut(found) == [[0, 3]]
-    assert "toy: 1 photos without position and 1 without heading are left out of 4." in caplog.text
+    assert "toy: 1 images without position and 1 without heading are left out of 4." in caplog.text
     assert cut(found, angle=360) == [[0, 2, 3]]
-    with pytest.raises(DataError, match="of 2 photos in root, 1 have a position and 0 of these a heading"):
+    with pytest.raises(DataError, match="of 2 images in root, 1 have a position and 0 of these a heading"):
         cells.read(photos([[0, 0], [NAN, 0]], [NAN, 3]))
-    with pytest.raises(DataError, match="of 1 photos in root, 0 have a position. Places"):
+    with pytest.raises(DataError, match="of 1 images in root, 0 have a position. Places"):
         cells.read(photos([[NAN, 0]], 3), angle=None)
 
 

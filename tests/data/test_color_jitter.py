@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import functional
 
-from vpr.data import augment as color_jitter
-from vpr.data import augment as image_ops
+from vpr.data import augment
 from vpr.data.augment import ColorJitter, turn_hue
 from vpr.errors import ConfigError
 
@@ -52,14 +51,15 @@ def test_factors_are_drawn_evenly_and_in_any_order(monkeypatch: pytest.MonkeyPat
     def record(name: str):
         return lambda image, strength: drawn.append((name, strength)) or image
 
-    for name in ("brightness", "contrast", "color"):
-        monkeypatch.setattr(image_ops, name, record(name))
-    monkeypatch.setattr(color_jitter, "turn_hue", record("hue"))
-    augment, rng = ColorJitter(brightness=1.5, contrast=0.7, saturation=0.7, hue=0.5), np.random.default_rng(0)
+    for name in ("brightness", "contrast", "saturation"):
+        monkeypatch.setattr(augment, f"adjust_{name}", record(name))
+    monkeypatch.setattr(augment, "turn_hue", record("hue"))
+    jitter, rng = ColorJitter(brightness=1.5, contrast=0.7, saturation=0.7, hue=0.5), np.random.default_rng(0)
     runs = 2000
     for _ in range(runs):
-        augment(street(20, 20), rng)
-    for name, low, high in [("brightness", -1, 1.5), ("contrast", -0.7, 0.7), ("color", -0.7, 0.7), ("hue", -0.5, 0.5)]:
+        jitter(street(20, 20), rng)
+    ranges = [("brightness", -1, 1.5), ("contrast", -0.7, 0.7), ("saturation", -0.7, 0.7), ("hue", -0.5, 0.5)]
+    for name, low, high in ranges:
         found = np.array([strength for drawn_name, strength in drawn if drawn_name == name])
         assert len(found) == runs and found.min() >= low and found.max() <= high
         # Mean of a uniform law; five standard deviations of it.

@@ -114,7 +114,6 @@ def test_a_file_in_full_needs_no_reader(tmp_path: Path, monkeypatch: pytest.Monk
     assert compose("evaluate", ["dataset=[lane,amstertime]", path, "dataset.on_bad_image=raise"]).dataset.eval.lane
 
 
-
 def test_names_are_unique_since_sets_merge() -> None:
     assert [key for key, count in Counter(reader.key for reader in READERS).items() if count > 1] == []
 

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from vpr.data.file_lists import FileNames
-from vpr.data.geotagged import Positioned, near
+from vpr.data.geotagged import GeotaggedImages, near
 
 NAN = float("nan")
 
 
-def photos(positions: list[list[float]], groups: list[int] | None = None) -> Positioned:
+def photos(positions: list[list[float]], groups: list[int] | None = None) -> GeotaggedImages:
     count = len(positions)
     files = [f"{i}.jpg" for i in range(count)]
-    return Positioned(
+    return GeotaggedImages(
         "toy", Path("root"), files, np.array(positions, float), np.full(count, NAN), np.array(groups or [0] * count)
     )
 
@@ -54,4 +54,4 @@ def test_rows_are_taken_in_their_order(kind: type) -> None:
 @pytest.mark.parametrize("positions", [np.zeros((1, 2)), np.zeros((2, 4)), np.zeros(2)])
 def test_what_does_not_fit_is_refused(positions: np.ndarray) -> None:
     with pytest.raises(ValueError, match="do not fit"):
-        Positioned("toy", Path(), ["a", "b"], positions, np.zeros(2), np.zeros(2, int))
+        GeotaggedImages("toy", Path(), ["a", "b"], positions, np.zeros(2), np.zeros(2, int))

@@ -25,7 +25,7 @@ PIXELS[:24, :32] = [220, 0, 0]  # upper left
 
 def photo(path: Path, orientation: int = 1) -> Path:
     """Write PIXELS, as stored, with EXIF; the kind is that of the suffix."""
-    if not images.is_read(path.suffix):
+    if not images.can_read(path.suffix):
         pytest.skip(f"{path.suffix} cannot be read here")
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
@@ -41,13 +41,13 @@ def without(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for kind in ("HEIF", "AVIF"):
         monkeypatch.delitem(Image.OPEN, kind, raising=False)
     monkeypatch.setattr(Image, "ID", [kind for kind in Image.ID if kind in Image.OPEN])
-    for suffix in images.SUFFIXES:
+    for suffix in images.HEIF_SUFFIXES:
         monkeypatch.delitem(Image.EXTENSION, suffix, raising=False)
-    images.register.cache_clear()
-    images.is_read.cache_clear()
+    images.register_heif.cache_clear()
+    images.can_read.cache_clear()
     yield
-    images.register.cache_clear()
-    images.is_read.cache_clear()
+    images.register_heif.cache_clear()
+    images.can_read.cache_clear()
 
 
 @pytest.mark.parametrize("suffix", [".heic", ".avif"])
@@ -99,7 +99,7 @@ def test_without_the_extra_it_is_named(tmp_path: Path, brand: bytes, kind: str) 
     with pytest.raises(DataError) as refused:
         decode(path)
     assert str(refused.value) == (
-        f"{path}: is a photo of the kind {kind}. To read such ones, type {EXTRA}, or convert it to .jpg."
+        f"{path}: is an image of the kind {kind}. To read such ones, type {EXTRA}, or convert it to .jpg."
     )
     assert not is_image(path.name) and np.isnan(read_fix(path).lat)
 
@@ -127,7 +127,7 @@ def test_a_video_is_no_photo(tmp_path: Path) -> None:
 
 
 def test_other_photos_do_not_load_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "register", None)  # cannot be called
+    monkeypatch.setattr(images, "register_heif", None)  # cannot be called
     for name in ("a.jpg", "b.png", "c.webp"):
         Image.fromarray(PIXELS).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")

@@ -19,7 +19,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import RandAugment as TorchvisionRandAugment
 from torchvision.transforms.autoaugment import _apply_op
 
-from vpr.data import augment as image_ops
+from vpr.data import augment
 from vpr.data import augment as randaugment
 from vpr.data.augment import OPERATIONS, NoAugment, Operation, RandAugment
 from vpr.data.images import decode
@@ -106,14 +106,14 @@ def test_odd_images(name: str, image: np.ndarray) -> None:
 def test_translation_by_more_than_the_image_leaves_black() -> None:
     image = street(20, 30)
     for pixels in (30, -30, 99, -99):
-        assert not image_ops.translate_x(image, pixels).any()
-        assert not image_ops.translate_y(image, pixels).any()
+        assert not augment.translate_x(image, pixels).any()
+        assert not augment.translate_y(image, pixels).any()
 
 
 def test_equalize_by_hand() -> None:
     # 1020 pixels: 255 each of 0, 10, 20, 30. Step = (1020 - 255) // 255 = 3; table = (1 + pixels below) // 3
     image = np.repeat(np.array([0, 10, 20, 30], np.uint8), 255).reshape(4, 255, 1).repeat(3, axis=2)
-    assert image_ops.equalize(image)[:, 0, 0].tolist() == [0, (1 + 255) // 3, (1 + 510) // 3, (1 + 765) // 3]
+    assert augment.equalize(image)[:, 0, 0].tolist() == [0, (1 + 255) // 3, (1 + 510) // 3, (1 + 765) // 3]
 
 
 @pytest.mark.parametrize("size", [(320, 320), (240, 400)])

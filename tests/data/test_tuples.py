@@ -8,16 +8,16 @@ import cv2
 import numpy as np
 import pytest
 
-from vpr.data.geotagged import Positioned
+from vpr.data.geotagged import GeotaggedImages
 from vpr.data.tuples import TupleDraw, TuplesDataset, collate_tuples, join, read
 from vpr.errors import ConfigError, DataError
 
 
-def line(root: Path, files: list[str]) -> Positioned:
+def line(root: Path, files: list[str]) -> GeotaggedImages:
     """Photos a metre apart."""
     n = len(files)
     positions = np.stack([np.arange(n, dtype=float), np.zeros(n)], axis=1)
-    return Positioned("line", root, files, positions, np.full(n, np.nan), np.zeros(n, np.int64))
+    return GeotaggedImages("line", root, files, positions, np.full(n, np.nan), np.zeros(n, np.int64))
 
 
 def test_photos_of_several_sets_are_counted_through():
@@ -27,7 +27,7 @@ def test_photos_of_several_sets_are_counted_through():
     names = ["a/q0", "a/q1", "c/q2", "b/g0", "b/g1", "b/g2", "d/g3", "d/g4"]
     assert [str(found.path(photo)) for photo in range(8)] == names
     assert [str(source.path(i)) for source in found.sources for i in range(len(source.files))] == names
-    assert (found.queries, found.gallery) == (3, 5)
+    assert (found.queries, found.database) == (3, 5)
     assert [rows.tolist() for rows in found.positives] == [[0], [1], [3]]
     assert [rows.tolist() for rows in found.near] == [[0, 1], [0, 1, 2], [3, 4]]
     with pytest.raises(IndexError):
@@ -39,13 +39,13 @@ def test_sets_that_share_a_photo_are_refused(tmp_path: Path):
     (tmp_path / "again").symlink_to(tmp_path)
     first = read(line(tmp_path, ["q0"]), line(tmp_path, ["g0", "g1"]), ".+", 1, 1)
     second = read(line(tmp_path / "again", ["q1"]), line(tmp_path / "again", ["g1", "g2"]), ".+", 1, 1)
-    with pytest.raises(ConfigError, match=r"line and line share 1 photos \(first: \S+/g1\)\. .* Choose one"):
+    with pytest.raises(ConfigError, match=r"line and line share 1 images \(first: \S+/g1\)\. .* Choose one"):
         join([first, second])
 
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> TuplesDataset:
-    """One query and 5 gallery photos, photo i of grey level 20 i; 2 negatives; augmented by one random number."""
+    """One query and 5 database images, image i of grey level 20 i; 2 negatives; augmented by one random number."""
     files = [f"{i}.png" for i in range(6)]
     for i, file in enumerate(files):
         cv2.imwrite(str(tmp_path / file), np.full((4, 4, 3), 20 * i, np.uint8))

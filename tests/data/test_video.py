@@ -49,7 +49,7 @@ def record_at(path: Path, ticks: Sequence[int], rate: float = 10.0) -> Path:
 
 
 def numbers(found: list[tuple[float, Path]]) -> list[int]:
-    """Which frames these are, by their grey."""
+    """Return the numbers of these frames, told by their grey."""
     return [round(float(decode(path)[36:, 40:].mean()) / 8) for _, path in found]
 
 

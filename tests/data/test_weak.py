@@ -12,16 +12,16 @@ from hydra.utils import instantiate
 
 from vpr.cli.compose import compose
 from vpr.data.formats import dbstruct, tokyo_tm
-from vpr.data.geotagged import Positioned
+from vpr.data.geotagged import GeotaggedImages
 from vpr.data.tuples import WeakSet, read
 from vpr.errors import ConfigError, DataError
 
 
-def line(metres: list[float], files: list[str]) -> Positioned:
+def line(metres: list[float], files: list[str]) -> GeotaggedImages:
     """Photos on a line."""
     n = len(metres)
     positions = np.stack([np.array(metres, float), np.zeros(n)], axis=1)
-    return Positioned("line", Path("x"), files, positions, np.full(n, np.nan), np.zeros(n, np.int64))
+    return GeotaggedImages("line", Path("x"), files, positions, np.full(n, np.nan), np.zeros(n, np.int64))
 
 
 GALLERY = line([0, 0, 10, 25, 25.01], ["a/1.jpg", "a/2.jpg", "b/1.jpg", "c/1.jpg", "d/1.jpg"])
@@ -34,8 +34,8 @@ def test_distances_are_included_and_the_own_capture_is_no_positive(caplog: pytes
     assert [rows.tolist() for rows in found.positives] == [[0, 1, 2], [2]]
     assert [rows.tolist() for rows in found.near] == [[0, 1, 2, 3]] * 2
     assert found.queries.files == ["q/1.jpg", "a/3.jpg"] and len(found) == 2 and found.dropped == 2
-    assert found.query_captures[1] == found.gallery_captures[0] == found.gallery_captures[1]
-    assert len(set(found.gallery_captures.tolist())) == 4 and found.query_captures[0] not in found.gallery_captures
+    assert found.query_captures[1] == found.database_captures[0] == found.database_captures[1]
+    assert len(set(found.database_captures.tolist())) == 4 and found.query_captures[0] not in found.database_captures
     assert "2 of 4 queries have no positive" in caplog.text
 
 
@@ -62,7 +62,7 @@ def test_the_synthetic_world_of_golden(shared: Path) -> None:
     sides = []
     for key, names in (("utm_q", [f"q{n}_" for n in range(61)]), ("utm_g", [f"{p}_" for p in world["gallery_pid"]])):
         n = len(names)
-        sides.append(Positioned(key, Path(), names, world[key], np.full(n, np.nan), np.zeros(n, np.int64)))
+        sides.append(GeotaggedImages(key, Path(), names, world[key], np.full(n, np.nan), np.zeros(n, np.int64)))
     found = read(sides[0], sides[1], capture=".+(?=_)")
     assert found.dropped == 0
     assert [rows.tolist() for rows in found.positives] == lists["pos10m"]
@@ -73,15 +73,15 @@ def test_the_synthetic_world_of_golden(shared: Path) -> None:
 
 def compare(found: WeakSet, expected: dict, prefix: str) -> None:
     """Golden sorts both sides by path."""
-    order = np.argsort(np.array(found.gallery.files))
+    order = np.argsort(np.array(found.database.files))
     place = np.argsort(order)
     queries = np.argsort(np.array(found.queries.files))
-    for part, photos, rows in (("q_train", found.queries, queries), ("db_train", found.gallery, order)):
+    for part, photos, rows in (("q_train", found.queries, queries), ("db_train", found.database, order)):
         listed = [(prefix + photos.files[row], *photos.positions[row].tolist()) for row in rows]
         assert listed == [(name, x, y) for name, _, x, y in expected[part]]
     for key, ours in (("train_pos", found.positives), ("train_neg", found.near)):
         assert [sorted(place[ours[query]].tolist()) for query in queries] == expected[key]
-    for part, captures in (("q_train", found.query_captures[queries]), ("db_train", found.gallery_captures[order])):
+    for part, captures in (("q_train", found.query_captures[queries]), ("db_train", found.database_captures[order])):
         pairs = set(zip(captures.tolist(), (row[1] for row in expected[part]), strict=True))
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs})
 
@@ -127,9 +127,9 @@ def test_published_lists(
     folder = shared / "metadata/netvlad_dbstruct_mat"
     weak = compose("train", [f"dataset={name}", *overrides, f"dataset.weak.{name}.queries.root={folder}"]).dataset.weak
     found: WeakSet = instantiate(weak[name], _convert_="all")
-    assert (len(found), found.dropped, len(found.gallery)) == (queries, dropped, gallery)
+    assert (len(found), found.dropped, len(found.database)) == (queries, dropped, gallery)
     if captures:
-        assert len(np.unique(found.gallery_captures)) == captures
+        assert len(np.unique(found.database_captures)) == captures
     assert all(np.isin(few, more).all() for few, more in zip(found.positives[:100], found.near[:100], strict=True))
-    own = found.gallery_captures[found.positives[0]] == found.query_captures[0]
+    own = found.database_captures[found.positives[0]] == found.query_captures[0]
     assert not own.any()

@@ -14,11 +14,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 import vpr.evaluation.pca as pca_module
 from vpr import checkpoint
-from vpr.catalog.photos import training_photos
-from vpr.catalog.resolve import evaluation_sets
+from vpr.catalog.resolve import evaluation_sets, training_images
 from vpr.cli.compose import compose
 from vpr.cli.rules import check_rules
-from vpr.data.geotagged import Positioned
+from vpr.data.geotagged import GeotaggedImages
 from vpr.data.retrieval_set import ImageDataset, RetrievalSet, collate_images
 from vpr.data.tuples import WeakSet
 from vpr.errors import CheckpointError, ConfigError, DataAbsent
@@ -241,7 +240,7 @@ def test_which_photos_it_is_fitted_to(typed: Evaluate, tmp_path: Path) -> None:
     assert read_attributes(tmp_path / "pca_params_best.h5")["dataset"] == "tiny"
     with pytest.raises(ConfigError, match="there is no data set nowhere in conf/dataset. Name one"):
         run(typed(["pca.dim=8", "pca.dataset=nowhere"]))
-    with pytest.raises(ConfigError, match="pitts30k: it has no training photos. Type pca.dataset=pitts30k_train"):
+    with pytest.raises(ConfigError, match="pitts30k: it has no training images. Type pca.dataset=pitts30k_train"):
         run(typed(["pca.dim=8", "pca.dataset=pitts30k"]))
     with pytest.raises(DataAbsent, match="pitts30k_train.mat"):
         run(typed(["pca.dim=8", "pca.dataset=pitts30k_train"]))
@@ -284,16 +283,16 @@ def test_rules(typed: Evaluate, overrides: list[str], message: str) -> None:
 def test_all_photos_with_positions(typed: Evaluate, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Gallery and queries of a weakly labelled set, one that is both only once, and not the places made of them."""
 
-    def some(*files: str) -> Positioned:
+    def some(*files: str) -> GeotaggedImages:
         n = len(files)
-        return Positioned("x", photos, files, np.zeros((n, 2)), np.zeros(n), np.zeros(n, np.int64))
+        return GeotaggedImages("x", photos, files, np.zeros((n, 2)), np.zeros(n), np.zeros(n, np.int64))
 
     weak = WeakSet(some("q.jpg", "b.jpg"), some("a.jpg", "b.jpg"), [], [], np.zeros(2), np.zeros(2))
-    monkeypatch.setattr("vpr.catalog.photos.read_entry", lambda node, key: {"dataset.weak.tiny": weak}[key])
+    monkeypatch.setattr("vpr.catalog.resolve.read_entry", lambda node, key: {"dataset.weak.tiny": weak}[key])
     cfg = typed([])
     with open_dict(cfg):
         cfg.dataset.weak = {"tiny": {"_target_": "read"}}
-    found = training_photos(["tiny"], cfg, "pca.dataset")
+    found = training_images(["tiny"], cfg, "pca.dataset")
     assert [path.name for path in found] == ["a.jpg", "b.jpg", "q.jpg"]
 
 

@@ -1,4 +1,4 @@
-"""What is written: fields and names of the published files, positions in EXIF, and nothing over what is there."""
+"""Written layouts: fields and names of the published files, positions in EXIF, and nothing over what is there."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def test_twelve_cut_outs_share_place_visit_and_panorama() -> None:
 
 
 def test_neighbouring_cut_outs_overlap() -> None:
-    """What is at the right edge at heading 0 is left of the middle at 30: the view is 72 degrees wide."""
+    """A thing at the right edge at heading 0 is left of the middle at 30: the view is 72 degrees wide."""
     left, right = (shot.view.camera for shot in shots(SPEC)[:2])
     seen = left.unprojection @ [left.width, left.height / 2, 1]
     point = np.array(left.position) + 20 * seen

@@ -42,10 +42,10 @@ def test_tuples_are_those_of_the_city(data: Path) -> None:
     theirs, ours = read(data, "weak", "toycity", HERE), read(data, "weak", "toycity_pittsburgh", THERE)
     assert len(ours) == len(theirs) == 12  # two of each of six places
     assert content(ours.queries.paths) == content(theirs.queries.paths)
-    assert content(ours.gallery.paths) == content(theirs.gallery.paths)
+    assert content(ours.database.paths) == content(theirs.database.paths)
     for one, other in ((ours.positives, theirs.positives), (ours.near, theirs.near)):
         assert all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
-    assert len(np.unique([*ours.query_captures, *ours.gallery_captures])) == TRAIN.images
+    assert len(np.unique([*ours.query_captures, *ours.database_captures])) == TRAIN.images
 
 
 def test_the_test_set_is_the_same_protocol(data: Path) -> None:
@@ -63,7 +63,7 @@ def test_written_once_and_anew_where_it_was_cut_off(
     folder = write_city(tmp_path, TRAIN, TEST)
     assert sorted(path.name for path in (folder / "datasets").iterdir()) == ["toycity_test.mat", "toycity_train.mat"]
     assert not folder.with_name("toycity_pittsburgh.part").exists()
-    monkeypatch.setattr(writers, "write_city", None)  # would be an error
+    monkeypatch.setattr(writers, "write_splits", None)  # would be an error
     assert write_city(tmp_path, TRAIN, TEST) == folder
 
 

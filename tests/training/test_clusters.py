@@ -20,7 +20,7 @@ import torchvision
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from vpr import checkpoint
-from vpr.catalog.photos import training_photos
+from vpr.catalog.resolve import training_images
 from vpr.cli.cluster_command import cluster_command, cluster_names
 from vpr.cli.compose import compose, plain
 from vpr.errors import CheckpointError, ConfigError, DataError
@@ -167,7 +167,7 @@ def test_unreadable_photos_are_left_out_or_end_it(clustering, photos, tmp_path, 
     damaged.write_bytes(b"\xff\xd8")
     for bad in (1, 2):
         paths = [damaged] * bad + [good[row] for row in range(10 - bad)]
-        monkeypatch.setattr(cluster, "training_photos", lambda *_, paths=paths: paths)
+        monkeypatch.setattr(cluster, "training_images", lambda *_, paths=paths: paths)
         if bad == 1:
             assert len(read_clusters(make_clusters(clustering())).descriptors) == 72
             assert "1 of 10 photos cannot be read and are left out" in caplog.text
@@ -187,7 +187,7 @@ def test_interrupted_it_leaves_nothing_behind(clustering, tmp_path, monkeypatch)
 
 
 def photos_of(cfg: DictConfig) -> list[Path]:
-    return list(training_photos(["tiny"], cfg, "dataset"))
+    return list(training_images(["tiny"], cfg, "dataset"))
 
 
 NETVLAD = ["agg=netvlad", "agg.clusters=4"]

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from vpr import checkpoint
-from vpr.catalog.photos import Photos
 from vpr.data.formats.place_lists import read_folder
+from vpr.data.image_paths import ImagePaths
 from vpr.distill.cached_teacher import CachedTeacher
 from vpr.distill.teacher import Teacher
 from vpr.models.describer import build_describer
@@ -96,7 +96,7 @@ def test_two_processes_share_the_work_of_caching(photos: Path, tmp_path: Path, t
     pair = train(photos, *by, f"paths.runs={tmp_path}/pair", "trainer=ddp_cpu", "trainer.devices=2")
     assert pair.count("describes 48 of 48 photos") == 1
     assert "describes" not in train(photos, *by, f"paths.runs={tmp_path}/pair")
-    files = Photos([read_folder(photos / "train")])
+    files = ImagePaths([read_folder(photos / "train")])
     alone = CachedTeacher(Teacher(checkpoint.load(teachers[0]), "alone", digest="alone"))
     TargetBuild(alone, files, files.digest(), tmp_path / "alone", batch_size=7).run(torch.device("cpu"))
     shared = np.load(next(tmp_path.glob("pair/teacher_targets/*/targets.npy")))

@@ -19,8 +19,8 @@ from torch import Tensor
 
 import vpr.distributed as alone_module
 import vpr.training.teacher_cache as build_module
-from vpr.catalog.photos import Photos
 from vpr.data.formats.place_lists import read_folder
+from vpr.data.image_paths import ImagePaths
 from vpr.data.places import PlacesDataset, collate_places
 from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.data.transforms import EvalTransform
@@ -55,14 +55,14 @@ def folder(photos: Path, tmp_path: Path) -> Path:
 def build(folder: Path, teacher: Teacher | None = None, pca: int | None = None, batch: int = 5):
     """Return the opened teacher, and the photos without target."""
     cached = CachedTeacher(teacher or make_teacher(), pca)
-    photos = Photos([read_folder(folder)])
+    photos = ImagePaths([read_folder(folder)])
     bad = TargetBuild(cached, photos, photos.digest(), folder.parent / "cache", batch).run(torch.device("cpu"))
     return cached, bad
 
 
 def clean(folder: Path, teacher: Teacher) -> Tensor:
     """What the network says of the photos at its own size."""
-    photos = ImageDataset(Photos([read_folder(folder)]), teacher.preprocess)
+    photos = ImageDataset(ImagePaths([read_folder(folder)]), teacher.preprocess)
     images, _, _ = collate_images([photos[i] for i in range(len(photos))])
     return teacher(images).descriptors
 
@@ -101,7 +101,7 @@ def test_rows_belong_to_the_views_of_a_training_batch(folder: Path):
     live = make_teacher()
     sources = [read_folder(folder), read_folder(folder)]  # numbered through: the second has photos 48 to 95
     data = PlacesDataset(sources, 2, "random", EvalTransform(live.preprocess), seed=0, min_size=live.preprocess.size)
-    photos = Photos(sources)
+    photos = ImagePaths(sources)
     teacher = CachedTeacher(make_teacher())
     TargetBuild(teacher, photos, photos.digest(), folder.parent / "cache").run(torch.device("cpu"))
     batch = collate_places([data[Draw(place, 3)] for place in (20, 3, 15)])
@@ -258,7 +258,7 @@ def test_the_network_is_let_go(folder: Path):
     network = make_teacher()
     held = weakref.ref(network.network)
     teacher = CachedTeacher(network)
-    photos = Photos([read_folder(folder)])
+    photos = ImagePaths([read_folder(folder)])
     TargetBuild(teacher, photos, photos.digest(), folder.parent / "cache").run(torch.device("cpu"))
     del network
     gc.collect()

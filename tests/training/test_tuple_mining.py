@@ -9,7 +9,7 @@ import pytest
 
 import vpr.training.tuple_mining as mine_module
 from vpr import distributed
-from vpr.data.geotagged import Positioned
+from vpr.data.geotagged import GeotaggedImages
 from vpr.data.tuple_sampler import Chunk
 from vpr.data.tuples import Candidates, join, read
 from vpr.errors import DataError
@@ -17,11 +17,11 @@ from vpr.retrieval.mining import Mining
 from vpr.training.tuple_mining import Described, mine_chunk
 
 
-def row(name: str, metres: list[float]) -> Positioned:
+def row(name: str, metres: list[float]) -> GeotaggedImages:
     n = len(metres)
     positions = np.stack([np.array(metres, float), np.zeros(n)], axis=1)
     files = [f"{name}{i}" for i in range(n)]
-    return Positioned(name, Path("x"), files, positions, np.full(n, np.nan), np.zeros(n, np.int64))
+    return GeotaggedImages(name, Path("x"), files, positions, np.full(n, np.nan), np.zeros(n, np.int64))
 
 
 # Queries at 0, 100 and 200 m; gallery: two photos at each of these places, and one at 15 m.

@@ -1,7 +1,7 @@
 """List every data set of conf/dataset: found, incomplete or absent, with counts.
 
-python -m vpr.catalog.__main__                                   (= make data-check)
-python -m vpr.catalog.__main__ dataset=[pitts30k,msls_val] paths.data=/disk --json
+python -m vpr.catalog                                   (= make data-check)
+python -m vpr.catalog dataset=[pitts30k,msls_val] paths.data=/disk --json
 """
 
 from __future__ import annotations
@@ -38,26 +38,22 @@ def main(argv: Sequence[str]) -> int:
         print(f"ConfigError: {bare[0]} is no override. For a data set, type dataset={bare[0]}.", file=sys.stderr)
         return MISUSED
     chosen = " ".join(arg.partition("=")[2] for arg in argv if arg.startswith("dataset="))
-    asked = [name for name in re.split(r"[][,\s\"']+", chosen) if name]
+    named = [name for name in re.split(r"[][,\s\"']+", chosen) if name]
     overrides = [arg for arg in argv if arg != "--json" and not arg.startswith("dataset=")]
     try:
-        sets = data_sets(asked or dataset_names(), overrides, each)
+        sets = data_sets(named or dataset_names(), overrides, each)
     except VPRError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return MISUSED
-    from vpr.catalog.inventory import (
-        FOUND,
-        look,
-        show,  # imports torch
-    )
+    from vpr.catalog.inventory import FOUND, inspect_dataset, show  # imports torch
 
-    findings = [look(entry, bool(asked)) for entry in each(sets.entries)]
+    findings = [inspect_dataset(entry, bool(named)) for entry in each(sets.entries)]
     if "--json" in argv:
         found = {"paths.data": os.path.abspath(sets.folder), "collections": sets.collections}
         print(json.dumps(found | {"sets": [asdict(finding) for finding in findings]}, indent=1))
     else:
-        show(findings, sets, asked, Console())
-    return FAILED if asked and any(finding.state != FOUND for finding in findings) else 0
+        show(findings, sets, named, Console())
+    return FAILED if named and any(finding.state != FOUND for finding in findings) else 0
 
 
 def each(items: Sequence[T]) -> Iterator[T]:

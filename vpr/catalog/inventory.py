@@ -1,4 +1,4 @@
-"""What is there of each data set, found by the readers that training and evaluation use."""
+"""Inventory of data sets: each is read by the reader that training and evaluation use, and all are shown as a table."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from vpr.catalog.resolve import nearby
+from vpr.catalog.resolve import locate
 from vpr.cli.app import elsewhere, first_of_ours
 from vpr.cli.checks import check_targets
 from vpr.cli.compose import DataSets, Entry
@@ -31,6 +31,12 @@ from vpr.errors import DataAbsent, DataError
 
 STATES = ("found", "incomplete", "broken", "drawn on first use", "yours", "absent")
 FOUND, INCOMPLETE, BROKEN, DRAWN, YOURS, ABSENT = STATES
+
+WIDE = 120  # columns of a terminal that has room for folders
+FOR = {"train": "train", "eval": "measure", "weak": "weak", "": ""}
+STYLES = {FOUND: "green", INCOMPLETE: "yellow", BROKEN: "red", YOURS: "dim", DRAWN: "dim", ABSENT: "dim"}
+COUNTS = (("database", "places"), ("queries", "images"))
+EXPLAINED = (FOUND, INCOMPLETE, BROKEN)
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,7 @@ class Finding:
         protocol: id of an evaluation set.
         counts: of what was read; of a set that was not, those that its protocol asks for.
         root: the folder.
-        sentence: what is missing, and what to do; of a set that was found, what was noticed.
+        sentence: message of what is missing, and what to do; of a set that was found, the warnings of its reader.
     """
 
     dataset: str
@@ -56,11 +62,11 @@ class Finding:
     sentence: str = ""
 
 
-def look(entry: Entry, near: bool = False) -> Finding:
-    """Read one entry. Never raises, and never draws: a reader with a key `draw` is told not to.
+def inspect_dataset(entry: Entry, near: bool = False) -> Finding:
+    """Read one entry. Never raises, and never draws: a reader with a key `draw` gets `draw=false`.
 
     Args:
-        near: of a set that is absent, say where near it is.
+        near: of a set that is absent, look in the folders around its root, too.
     """
     finding = Finding(entry.dataset, entry.part, entry.name, BROKEN, sentence=entry.error)
     if entry.error:
@@ -72,29 +78,29 @@ def look(entry: Entry, near: bool = False) -> Finding:
             finding = replace(finding, root=", ".join(dict.fromkeys(_roots(node))), **_published(node))
             if to_give := sorted(OmegaConf.missing_keys(entry.node)):
                 return replace(finding, state=YOURS, sentence=" ".join(["Give", *(f"{key}=..." for key in to_give)]))
-            draws = _only_look(node)
+            draws = _without_drawing(node)
             cfg = OmegaConf.create({"dataset": {entry.part: {entry.name: node}}})
             check_targets(cfg)
             made = instantiate(cfg.dataset[entry.part][entry.name], _convert_="all")
-            missing, counts = _missing_photos(made), _read_counts(made)
+            missing, counts = _missing_images(made), _read_counts(made)
         except Exception as error:
-            wrong = _what_went_wrong(error, draws)
-            if near and wrong["state"] == ABSENT and (hint := nearby(entry.node, entry.key)):
-                wrong["sentence"] = f"{first_of_ours(error)} {hint}"
-            return replace(finding, **wrong)
+            failure = _failure(error, draws)
+            if near and failure["state"] == ABSENT and (hint := locate(entry.node, entry.key)):
+                failure["sentence"] = f"{first_of_ours(error)} {hint}"
+            return replace(finding, **failure)
     state = INCOMPLETE if missing else FOUND
     return replace(finding, state=state, sentence=missing or " ".join(noticed), **counts)
 
 
-def _only_look(node: dict[str, Any]) -> bool:
-    """Tell a reader, and those inside it, not to draw; return whether there was one that would have."""
-    drawing = "draw" in node
-    if drawing:
+def _without_drawing(node: dict[str, Any]) -> bool:
+    """Set `draw` of a reader, and of those inside it, to false; return whether one of them has this key."""
+    draws = "draw" in node
+    if draws:
         node["draw"] = False
-    return any([drawing, *(_only_look(value) for value in node.values() if isinstance(value, dict))])
+    return any([draws, *(_without_drawing(value) for value in node.values() if isinstance(value, dict))])
 
 
-def _what_went_wrong(error: Exception, draws: bool) -> dict[str, Any]:
+def _failure(error: Exception, draws: bool) -> dict[str, Any]:
     cause = first_of_ours(error)
     if isinstance(cause, DataAbsent):
         return (
@@ -109,7 +115,7 @@ def _read_counts(made: Any) -> dict[str, Any]:
     if isinstance(made, Places):
         return {"counts": {"places": len(made), "images": len(made.files)}}
     if isinstance(made, WeakSet):
-        return {"counts": _side_counts(made.gallery, made.queries, made.positives)}
+        return {"counts": _side_counts(made.database, made.queries, made.positives)}
     counts = _side_counts(made.database, made.queries, made.positives)
     if made.protocol.no_positives == "unknown":
         counts = {side: counts[side] for side in ("database", "queries")}
@@ -126,23 +132,23 @@ def _side_counts(database: Sized, queries: Sized, positives: Sequence[Sized]) ->
     }
 
 
-def _missing_photos(made: Any) -> str:
-    missing = missing_files(_unseen(made))
+def _missing_images(made: Any) -> str:
+    missing = missing_files(_training_images(made))
     if not missing:
         return ""
-    first = os.path.abspath(next(islice(_unseen(made), missing[0], None)))
+    first = os.path.abspath(next(islice(_training_images(made), missing[0], None)))
     return (
-        f"{len(missing):,} of {sum(1 for _ in _unseen(made)):,} photos are missing (first: {first}). "
+        f"{len(missing):,} of {sum(1 for _ in _training_images(made)):,} images are missing (first: {first}). "
         "Extract the archive again; training ends where it cannot read more than 1 % of them."
     )
 
 
-def _unseen(made: Any) -> Iterator[Path]:
-    """Yield the photos to train on, millions in some sets. Readers do not look for these; training leaves them out."""
+def _training_images(made: Any) -> Iterator[Path]:
+    """Yield the images to train on, which readers do not look for: training leaves absent ones out."""
     if isinstance(made, Places):
         yield from map(made.path, range(len(made.files)))
     elif isinstance(made, WeakSet):
-        yield from made.gallery.paths
+        yield from made.database.paths
         yield from made.queries.paths
 
 
@@ -163,7 +169,7 @@ def _roots(node: Mapping[str, Any]) -> Iterator[str]:
 
 @contextmanager
 def _warnings() -> Iterator[list[str]]:
-    """Collect what readers warn of, instead of writing it into the list that is being shown."""
+    """Collect the warnings of readers, instead of writing them into the list that is being shown."""
     noticed: list[str] = []
     handler = logging.Handler(logging.WARNING)
     handler.emit = lambda record: noticed.append(record.getMessage())  # type: ignore[method-assign]
@@ -177,36 +183,25 @@ def _warnings() -> Iterator[list[str]]:
         logger.removeHandler(handler)
 
 
-# FOLDED vpr/catalog/inventory.py: What `make data-check` prints: a table of all data sets, what is missing of some,
-# and how many there are of each.
-
-
-WIDE = 120  # columns of a terminal that has room for folders
-FOR = {"train": "train", "eval": "measure", "weak": "weak", "": ""}
-STYLES = {FOUND: "green", INCOMPLETE: "yellow", BROKEN: "red", YOURS: "dim", DRAWN: "dim", ABSENT: "dim"}
-COUNTS = (("database", "places"), ("queries", "images"))
-EXPLAINED = (FOUND, INCOMPLETE, BROKEN)
-
-
-def show(findings: Sequence[Finding], sets: DataSets, asked: Collection[str], console: Console) -> None:
-    """Print it.
+def show(findings: Sequence[Finding], sets: DataSets, named: Collection[str], console: Console) -> None:
+    """Print the table of `make data-check`, the messages below it, and a summary.
 
     Args:
-        sets: where was looked, and what stands for several sets.
-        asked: the data sets that were named; what these must hold is said even if nothing of them is there.
+        sets: the folder that was looked in, and the collections.
+        named: the data sets that were named; what these must hold is said even if nothing of them is there.
     """
     console.print(table(findings, console.width >= WIDE))
     for finding in _as_shown(findings):
-        if finding.sentence and (finding.state in EXPLAINED or finding.dataset in asked):
+        if finding.sentence and (finding.state in EXPLAINED or finding.dataset in named):
             line = f"\n{_title(finding)}, {finding.state}: {finding.sentence}"
             console.print(escape(line), style=STYLES[finding.state].replace("dim", ""), soft_wrap=True, highlight=False)
     console.print()
-    for line in summary(findings, sets)[: 3 if asked else None]:
+    for line in summary(findings, sets)[: 3 if named else None]:
         console.print(escape(line), soft_wrap=True, highlight=False)
 
 
 def table(findings: Sequence[Finding], wide: bool) -> Table:
-    """One row a finding, in sections by state. Counts of a set that is not there are those that it should have."""
+    """Return one row a finding, in sections by state. An absent set has the counts of its protocol."""
     shown = Table(box=None, padding=(0, 2 if wide else 1, 0, 0), pad_edge=False)
     shown.add_column("dataset=", no_wrap=True)
     shown.add_column("for", no_wrap=True)
@@ -225,7 +220,7 @@ def table(findings: Sequence[Finding], wide: bool) -> Table:
 
 
 def summary(findings: Sequence[Finding], sets: DataSets) -> list[str]:
-    """Lines that say how many there are of each, where they were looked for, and how to go on."""
+    """Return the lines below the table: sets by state, the folder that was looked in, and how to go on."""
     states = Counter(finding.state for finding in findings)
     folder, variable = os.path.abspath(os.path.expanduser(sets.folder)), os.environ.get("VPR_DATA", "not set")
     return [
@@ -238,7 +233,7 @@ def summary(findings: Sequence[Finding], sets: DataSets) -> list[str]:
 
 
 def _as_shown(findings: Iterable[Finding]) -> list[Finding]:
-    """What matters comes last: there it stands above the prompt, however long the list is."""
+    """Sort what matters to the end: there it stands above the prompt, however long the list is."""
     return sorted(findings, key=lambda finding: -STATES.index(finding.state))
 
 

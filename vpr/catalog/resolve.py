@@ -1,29 +1,75 @@
-"""A data set that is not where it was looked for, but near: unpacked one folder deeper, or its root one level off."""
+"""Readers of data sets by name: calls them, and finds a set that lies near the folder in which it was looked for.
+
+A `dataset` node has up to three parts: `train: {name: reader returning Places}`, `eval: {name: reader returning
+RetrievalSet}` and `weak: {name: reader returning WeakSet}`. Names differ from set to set, so that sets merge:
+`dataset=[gsv_cities,msls_val]`. A reader that makes its own images has a key `draw`; false only looks.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.cli.app import first_of_ours
+from vpr.cli.compose import data_sets, dataset_names
+from vpr.cli.hints import did_you_mean
+from vpr.data.geotagged import GeotaggedImages
+from vpr.data.image_paths import ImagePaths
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.tuples import WeakSet
-from vpr.errors import DataAbsent, VPRError
+from vpr.errors import ConfigError, DataAbsent, VPRError
 
 MOST = 50  # folders of one folder that are looked into
 DEEP = 3  # folders at the end of a root that need not exist
-# These take any folder of photos for theirs.
-ANY_FOLDER = ("image_folder.photos", "utm_folder.photos", "place_folder.read", "place_csv.read")
+# These take any folder of images for theirs.
+ANY_FOLDER = ("image_folder.photos", "utm_folder.photos", "place_lists.read_folder", "place_lists.read_csv")
+
+
+def training_places(dataset: Mapping[str, Any]) -> list[Places]:
+    """Return the training places of all sources of a `dataset` node."""
+    return [read_entry(node, f"dataset.train.{name}") for name, node in (dataset.get("train") or {}).items()]
+
+
+def weak_sets(dataset: Mapping[str, Any]) -> list[WeakSet]:
+    """Return the weak sets of all sources of a `dataset` node."""
+    return [read_entry(node, f"dataset.weak.{name}") for name, node in (dataset.get("weak") or {}).items()]
+
+
+def evaluation_sets(dataset: DictConfig) -> Mapping[str, RetrievalSet]:
+    """Return the evaluation sets of a `dataset` node by name."""
+    return {name: read_entry(node, f"dataset.eval.{name}") for name, node in (dataset.get("eval") or {}).items()}
+
+
+def training_images(names: Sequence[str], cfg: DictConfig, key: str) -> ImagePaths:
+    """Return the images of training sets: all of those with positions, else those that places were made of.
+
+    Args:
+        names: as typed after `dataset=`. One that is part of `cfg.dataset` is read as it stands there, with what was
+            typed for it; any other one as conf/dataset has it, below `cfg.paths.data`.
+        key: of the setting that names them, for messages.
+
+    Raises:
+        ConfigError: there is no such set, or it has no training images.
+        DataError: it cannot be read; DataAbsent: it is not there.
+    """
+    return ImagePaths([source for name in names for source in _sources(name, cfg, key)])
+
+
+def trained_on(content: Mapping[str, Any]) -> list[str]:
+    """Return the names of the sets that a checkpoint was trained with; empty where it does not say."""
+    dataset = content["config"].get("dataset") or {}
+    return sorted({name for part in ("train", "weak") for name in dataset.get(part) or {}})
 
 
 def read_entry(node: DictConfig, key: str) -> Any:
@@ -37,16 +83,19 @@ def read_entry(node: DictConfig, key: str) -> Any:
         return instantiate(node, _convert_="all")
     except HydraException as error:
         cause = first_of_ours(error)
-        if isinstance(cause, DataAbsent) and (hint := nearby(node, key)):
+        if isinstance(cause, DataAbsent) and (hint := locate(node, key)):
             raise DataAbsent(f"{cause} {hint}") from error
         raise
 
 
-def nearby(node: DictConfig, key: str) -> str:
-    """Say where the set can be read, and what to type; empty if it is nowhere near, or another set could be meant."""
+def locate(node: DictConfig, key: str) -> str:
+    """Return where near its root an absent set is, unpacked one folder deeper or its root one level off, and a command.
+
+    Empty if it is nowhere near, or another set could be meant.
+    """
     plain: Any = OmegaConf.to_container(node, resolve=True)
     roots = dict(_values(plain, "root"))
-    if len(set(roots.values())) != 1 or not _tells_its_own(plain):
+    if len(set(roots.values())) != 1 or not _is_unmistakable(plain):
         return ""
     root = Path(next(iter(roots.values()))).expanduser().absolute()
     for folder in dict.fromkeys(_candidates(root)):
@@ -59,8 +108,8 @@ def nearby(node: DictConfig, key: str) -> str:
     return ""
 
 
-def _tells_its_own(plain: Mapping[str, Any]) -> bool:
-    """No other set could be taken for this one: its files have names of their own, or their number is known."""
+def _is_unmistakable(plain: Mapping[str, Any]) -> bool:
+    """Tell a set for which no other could be taken: its files have names of their own, or their number is known."""
     targets = [target for _, target in _values(plain, "_target_")]
     counted = (plain.get("protocol") or {}).get("database") is not None
     free = any(target.endswith(ANY_FOLDER) for target in targets)
@@ -68,15 +117,15 @@ def _tells_its_own(plain: Mapping[str, Any]) -> bool:
 
 
 def _candidates(root: Path) -> Iterator[Path]:
-    """Yield folders below and above; of a root that does not exist, below and above what there is of it."""
-    there = next((folder for folder in islice((root, *root.parents), DEEP + 1) if folder.is_dir()), None)
-    if there is None:
+    """Yield folders below and above; of a root that does not exist, below and above its part that does."""
+    existing = next((folder for folder in islice((root, *root.parents), DEEP + 1) if folder.is_dir()), None)
+    if existing is None:
         return
-    rest = root.relative_to(there)
-    below = _folders(there)
+    rest = root.relative_to(existing)
+    below = _folders(existing)
     yield from (folder / rest for folder in below)
     yield from below
-    yield from (there, there.parent / rest, there.parent, there.parent.parent)
+    yield from (existing, existing.parent / rest, existing.parent, existing.parent.parent)
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -108,16 +157,56 @@ def _values(node: Any, key: str, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield from _values(value, key, f"{prefix}{name}.")
 
 
-def training_places(dataset: Mapping[str, Any]) -> list[Places]:
-    """Return the training places of all sources of a `dataset` node."""
-    return [read_entry(node, f"dataset.train.{name}") for name, node in (dataset.get("train") or {}).items()]
+def _sources(name: str, cfg: DictConfig, key: str) -> Iterator[Places]:
+    typed = _entries_of_the_run(name, cfg)
+    entries = typed or _entries_of_conf(name, cfg, key)
+    weak = {name for part, name in entries if part == "weak"}
+    try:
+        for (part, entry), node in entries.items():
+            if part == "weak":
+                yield from _both_sides(read_entry(node, f"dataset.weak.{entry}"))
+            elif entry not in weak:
+                yield read_entry(node, f"dataset.train.{entry}")
+    except (DataAbsent, HydraException) as error:
+        cause = first_of_ours(error)
+        if typed or not isinstance(cause, DataAbsent):
+            raise
+        raise DataAbsent(
+            f"{cause} It was looked for below paths.data={cfg.paths.data}. If it is elsewhere, add it to the command, "
+            f"dataset=[...,{name}], where its root can be typed; or name another set: {key}=NAME."
+        ) from error
 
 
-def weak_sets(dataset: Mapping[str, Any]) -> list[WeakSet]:
-    """Return the queries and galleries of all sources of a `dataset` node."""
-    return [read_entry(node, f"dataset.weak.{name}") for name, node in (dataset.get("weak") or {}).items()]
+def _entries_of_the_run(name: str, cfg: DictConfig) -> dict[tuple[str, str], DictConfig]:
+    parts = {part: cfg.dataset.get(part) or {} for part in ("weak", "train")}
+    return {(part, name): entries[name] for part, entries in parts.items() if name in entries}
 
 
-def evaluation_sets(dataset: DictConfig) -> Mapping[str, RetrievalSet]:
-    """Return the evaluation sets of a `dataset` node by name."""
-    return {name: read_entry(node, f"dataset.eval.{name}") for name, node in (dataset.get("eval") or {}).items()}
+def _entries_of_conf(name: str, cfg: DictConfig, key: str) -> dict[tuple[str, str], DictConfig]:
+    names = dataset_names()
+    if name not in names:
+        raise ConfigError(
+            f"{key}: there is no data set {name} in conf/dataset.{did_you_mean(name, names)} Name one with "
+            f"training images, for example {key}=pitts30k_train."
+        )
+    composed = data_sets([name], [f"paths.data={cfg.paths.data}"]).entries
+    broken = [entry.error for entry in composed if entry.error]
+    if broken:
+        raise ConfigError(f"{key}={name}: {broken[0]}")
+    entries = {(entry.part, entry.name): entry.node for entry in composed if entry.part in ("weak", "train")}
+    if not entries:
+        more = f" Type {key}={name}_train." if f"{name}_train" in names else f" Type for example {key}=pitts30k_train."
+        raise ConfigError(f"{key}={name}: it has no training images.{more}")
+    return entries
+
+
+def _both_sides(weak: WeakSet) -> list[Places]:
+    """Return database and queries, each image once."""
+    database = set(weak.database.paths)
+    new = [row for row, path in enumerate(weak.queries.paths) if path not in database]
+    return [_each_a_place(side) for side in (weak.database, weak.queries.take(new)) if len(side)]
+
+
+def _each_a_place(images: GeotaggedImages) -> Places:
+    files = np.array([os.fsencode(file) for file in images.files])
+    return Places(images.name, images.root, files, np.arange(len(files) + 1), np.arange(len(files)), images.groups)

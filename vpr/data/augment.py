@@ -1,8 +1,9 @@
-"""The image operations of RandAugment on (H, W, 3) uint8 RGB arrays, with OpenCV.
+"""Augmentation of (H, W, 3) uint8 RGB arrays with OpenCV: `augment(image, rng)`, by the laws of torchvision.
 
-Each is pure (the input stays as it was) and gives PIL's pixels: exactly for `translate_*`, `brightness`, `posterize`,
-`solarize`, `auto_contrast` and `equalize`; within 1 grey level on average for the others, the border of what was moved
-aside.
+`RandAugment` (Cubuk et al., CVPR workshops 2020), `ColorJitter`, `NoAugment`, and the operations that they are made of.
+Each operation is pure (the input stays as it was) and gives PIL's pixels: exactly for `translate_*`, `brightness`,
+`posterize`, `solarize`, `auto_contrast` and `equalize`; within 1 grey level on average for the others, the border of a
+moved image aside.
 """
 
 from __future__ import annotations
@@ -79,6 +80,13 @@ def adjust_saturation(image: np.ndarray, strength: float) -> np.ndarray:
     return cv2.addWeighted(image, 1.0 + strength, grey, -strength, _CUT)
 
 
+def turn_hue(image: np.ndarray, turn: float) -> np.ndarray:
+    """Turn the hue of an (H, W, 3) uint8 RGB image by a share of the full circle, in steps of 1/256 as PIL does."""
+    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
+    hsv[..., 0] += np.uint8(int(turn * 255) % 256)  # wraps around
+    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+
+
 def sharpness(image: np.ndarray, strength: float) -> np.ndarray:
     """Blend with the smoothed image by the factor 1 + `strength`; the outermost pixels stay.
 
@@ -152,60 +160,8 @@ def _look_up(image: np.ndarray, tables: list[np.ndarray]) -> np.ndarray:
     return cv2.LUT(image, np.stack(tables, axis=-1).astype(np.uint8)[None])
 
 
-# FOLDED vpr/data/augment.py: Random light and colour on uint8 arrays, by the law of torchvision's `ColorJitter`.
-
-
-class ColorJitter:
-    """Change brightness, contrast, saturation and hue in random order: `augment(image, rng)`.
-
-    The first three are multiplied by a factor drawn from 1 - x to 1 + x, the hue turned by -x to x of the full circle.
-
-    Args:
-        brightness, contrast, saturation: x, 0 or more; below 0 no factor is drawn.
-        hue: x, 0 to 0.5.
-
-    Raises:
-        ConfigError: one of them is out of its range.
-    """
-
-    def __init__(
-        self, brightness: float = 0.7, contrast: float = 0.7, saturation: float = 0.7, hue: float = 0.5
-    ) -> None:
-        for name, value in {"brightness": brightness, "contrast": contrast, "saturation": saturation}.items():
-            if value < 0:
-                raise ConfigError(f"augment.{name}={value}: choose 0 or more.")
-        if not 0 <= hue <= 0.5:
-            raise ConfigError(f"augment.hue={hue}: choose 0 to 0.5, half the circle of colours either way.")
-        self.strengths = (
-            (adjust_brightness, max(-1.0, -brightness), brightness),
-            (adjust_contrast, max(-1.0, -contrast), contrast),
-            (adjust_saturation, max(-1.0, -saturation), saturation),
-            (turn_hue, -hue, hue),
-        )
-
-    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Augment an (H, W, 3) uint8 image; the input stays as it was, and may be the output."""
-        one_opencv_thread_in_a_worker()
-        for which in rng.permutation(len(self.strengths)):
-            apply, low, high = self.strengths[which]
-            if high:
-                image = apply(image, rng.uniform(low, high))
-        return image
-
-
-def turn_hue(image: np.ndarray, turn: float) -> np.ndarray:
-    """Turn the hue of an (H, W, 3) uint8 RGB image by a share of the full circle, in steps of 1/256 as PIL does."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-    hsv[..., 0] += np.uint8(int(turn * 255) % 256)  # wraps around
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
-
-
-# FOLDED vpr/data/augment.py: RandAugment (Cubuk et al., 2020) on uint8 arrays, by the law of torchvision's
-# `RandAugment`.
-
-
 class Operation(NamedTuple):
-    """What one operation does, how strong it is, and whether its strength has a random sign.
+    """An operation of RandAugment, its strength, and whether the strength has a random sign.
 
     Attributes:
         apply: (image, magnitude) -> image.
@@ -278,6 +234,44 @@ class RandAugment:
             if operation.signed and rng.integers(2):
                 magnitude = -magnitude
             image = operation.apply(image, magnitude)
+        return image
+
+
+class ColorJitter:
+    """Change brightness, contrast, saturation and hue in random order: `augment(image, rng)`.
+
+    The first three are multiplied by a factor drawn from 1 - x to 1 + x, the hue turned by -x to x of the full circle.
+
+    Args:
+        brightness, contrast, saturation: x, 0 or more; below 0 no factor is drawn.
+        hue: x, 0 to 0.5.
+
+    Raises:
+        ConfigError: one of them is out of its range.
+    """
+
+    def __init__(
+        self, brightness: float = 0.7, contrast: float = 0.7, saturation: float = 0.7, hue: float = 0.5
+    ) -> None:
+        for name, value in {"brightness": brightness, "contrast": contrast, "saturation": saturation}.items():
+            if value < 0:
+                raise ConfigError(f"augment.{name}={value}: choose 0 or more.")
+        if not 0 <= hue <= 0.5:
+            raise ConfigError(f"augment.hue={hue}: choose 0 to 0.5, half the circle of colours either way.")
+        self.strengths = (
+            (adjust_brightness, max(-1.0, -brightness), brightness),
+            (adjust_contrast, max(-1.0, -contrast), contrast),
+            (adjust_saturation, max(-1.0, -saturation), saturation),
+            (turn_hue, -hue, hue),
+        )
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Augment an (H, W, 3) uint8 image; the input stays as it was, and may be the output."""
+        one_opencv_thread_in_a_worker()
+        for which in rng.permutation(len(self.strengths)):
+            apply, low, high = self.strengths[which]
+            if high:
+                image = apply(image, rng.uniform(low, high))
         return image
 
 

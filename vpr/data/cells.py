@@ -1,4 +1,7 @@
-"""Training places cut from positions: cells of some metres and some degrees."""
+"""Training places cut from positions: cells of some metres and some degrees (CosPlace, Berton et al., CVPR 2022).
+
+Places nearer than `apart` metres are not both kept, so that no batch holds one view under two labels.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ import pandas as pd
 from scipy.spatial import cKDTree
 
 from vpr.data.geo import from_earth, to_utm, utm_zone
-from vpr.data.geotagged import Positioned
+from vpr.data.geotagged import GeotaggedImages
 from vpr.data.places import Places, group_by_place
 from vpr.errors import ConfigError, DataError
 
@@ -20,32 +23,32 @@ CELL = ["area", "east", "north", "heading"]
 
 
 def read(
-    photos: Positioned,
+    photos: GeotaggedImages,
     cell: float = 10,
     angle: float | None = 30,
     apart: float = 40,
     min_images_per_place: int = 4,
     name: str | None = None,
 ) -> Places:
-    """Cut places (floor(east / cell), floor(north / cell), floor(heading / angle)) within each group of photos.
+    """Cut places (floor(east / cell), floor(north / cell), floor(heading / angle)) within each group of images.
 
-    CosPlace, Berton et al., CVPR 2022, eq. 1; EigenPlaces, ICCV 2023. Photos a metre apart can fall into neighbouring
+    CosPlace, Berton et al., CVPR 2022, eq. 1; EigenPlaces, ICCV 2023. Images a metre apart can fall into neighbouring
     places, which a loss over a batch would push away from each other. `apart` leaves places out until none has such a
     neighbour, whatever is drawn into a batch, as GSV-Cities (2022) was made; the most photographed places stay.
 
     Args:
-        photos: those without position, or without heading where headings matter, are left out.
+        photos: geotagged images; those without position, or without heading where headings matter, are left out.
         cell: side of a place in metres.
         angle: degrees of heading in a place, a whole part of 360; 360 or None ignores headings.
-        apart: metres at least between the photos of two places that look the same way, in whole cells; places in
+        apart: metres at least between the images of two places that look the same way, in whole cells; places in
             neighbouring ranges of headings count as looking the same way. 40 is the distance of places of one group
             in CosPlace (N = 5 and L = 2); 0 keeps all places.
         min_images_per_place: places with fewer images are left out.
-        name: of the source; None takes that of the photos.
+        name: of the source; None takes that of the images.
 
     Raises:
         ConfigError: sizes that make no cells.
-        DataError: no photo with a position (and a heading), or no place with enough images.
+        DataError: no image with a position (and a heading), or no place with enough images.
     """
     angle = 360.0 if angle is None else float(angle)
     if cell <= 0 or apart < 0 or not 0 < angle <= 360 or not (360 / angle).is_integer():
@@ -67,39 +70,39 @@ def read(
         enough = kept.sum()
         kept[kept] = _far_apart(cells[kept], counts[kept], math.ceil(apart / cell), bins)
         log.info(
-            "%s: %d of %d places are left: their photos are %g m apart or more.", photos.name, kept.sum(), enough, apart
+            "%s: %d of %d places are left: their images are %g m apart or more.", photos.name, kept.sum(), enough, apart
         )
     chosen = kept[place] if kept.any() else np.ones(len(rows), bool)
     cut = photos.take(rows[chosen])
     return group_by_place(name or photos.name, cut.root, cut.files, place[chosen], cut.groups, min_images_per_place)
 
 
-def _usable(photos: Positioned, angle: float) -> np.ndarray:
-    """Rows of the photos that can be put into a cell; says how many cannot."""
-    placed = photos.known
-    facing = np.isfinite(photos.headings) | (angle == 360)
+def _usable(images: GeotaggedImages, angle: float) -> np.ndarray:
+    """Return the rows that can be put into a cell; warns of the others."""
+    placed = images.known
+    facing = np.isfinite(images.headings) | (angle == 360)
     rows = np.flatnonzero(placed & facing)
     if not len(rows):
         raise DataError(
-            f"{photos.name}: of {len(photos):,} photos in {photos.root}, {placed.sum():,} have a position"
+            f"{images.name}: of {len(images):,} images in {images.root}, {placed.sum():,} have a position"
             + (f" and {(placed & facing).sum():,} of these a heading" if placed.any() else "")
             + ". Places are cut from positions (and headings, unless angle=360)."
         )
-    if len(rows) < len(photos):
+    if len(rows) < len(images):
         log.warning(
-            "%s: %d photos without position and %d without heading are left out of %d.",
-            photos.name,
+            "%s: %d images without position and %d without heading are left out of %d.",
+            images.name,
             (~placed).sum(),
             (placed & ~facing).sum(),
-            len(photos),
+            len(images),
         )
     return rows
 
 
 def _plane(positions: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give east and north in metres, and the (N,) area in which they can be compared: group and UTM zone.
+    """Return east and north in metres, and the (N,) area in which they can be compared: group and UTM zone.
 
-    A city across a zone border is not cut in two: photos up to 6 degrees from the central meridian of their group's
+    A city across a zone border is not cut in two: images up to 6 degrees from the central meridian of their group's
     commonest zone are projected to that zone, where a metre is one still but for 0.5 %.
     """
     if positions.shape[1] == 2:
@@ -137,16 +140,16 @@ def _far_apart(cells: np.ndarray, counts: np.ndarray, gap: int, bins: int) -> np
     left, right = tree.query_pairs(gap + 0.5, p=np.inf, output_type="ndarray").T
     turn = np.empty(len(cells), np.int64)
     turn[np.argsort(-counts, kind="stable")] = np.arange(len(cells))
-    chosen, asked = np.zeros(len(cells), bool), np.ones(len(cells), bool)
-    while asked.any():
-        both = asked[left] & asked[right]
+    chosen, undecided = np.zeros(len(cells), bool), np.ones(len(cells), bool)
+    while undecided.any():
+        both = undecided[left] & undecided[right]
         left, right = left[both], right[both]
         first = np.full(len(cells), len(cells))
         np.minimum.at(first, left, turn[right])
         np.minimum.at(first, right, turn[left])
-        taken = asked & (turn < first)
+        taken = undecided & (turn < first)
         chosen |= taken
-        asked &= ~taken
-        asked[right[taken[left]]] = False
-        asked[left[taken[right]]] = False
+        undecided &= ~taken
+        undecided[right[taken[left]]] = False
+        undecided[left[taken[right]]] = False
     return chosen

@@ -46,6 +46,26 @@ class FileNames(Sequence[str]):
         return os.fsdecode(self.bytes[index])
 
 
+class FilePaths(Sequence[Path]):
+    """The paths of files in a folder, each made when it is asked for."""
+
+    def __init__(self, root: Path, names: Sequence[str]) -> None:
+        self.root = root
+        self.names = names
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @overload
+    def __getitem__(self, index: int) -> Path: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Path]: ...
+    def __getitem__(self, index: int | slice) -> Path | list[Path]:
+        if isinstance(index, slice):
+            return [self.root / name for name in self.names[index]]
+        return self.root / self.names[index]
+
+
 def number_by_name(files: Sequence[str], pattern: str, what: str) -> np.ndarray:
     r"""Number files by the part of their names, from its start, that a regular expression matches.
 
@@ -68,28 +88,8 @@ def number_by_name(files: Sequence[str], pattern: str, what: str) -> np.ndarray:
     numbers: dict[str, int] = {}
     rows = np.empty(len(files), np.int64)
     for row, file in enumerate(files):
-        found = match(file)
-        if not found:
+        part = match(file)
+        if not part:
             raise DataError(f"{what}={pattern} does not match the file name {file}. Change it, or the list of files.")
-        rows[row] = numbers.setdefault(found.group(), len(numbers))
+        rows[row] = numbers.setdefault(part.group(), len(numbers))
     return rows
-
-
-class FilePaths(Sequence[Path]):
-    """The files of a folder; a path is made when it is asked for."""
-
-    def __init__(self, root: Path, names: Sequence[str]) -> None:
-        self.root = root
-        self.names = names
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @overload
-    def __getitem__(self, index: int) -> Path: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Path]: ...
-    def __getitem__(self, index: int | slice) -> Path | list[Path]:
-        if isinstance(index, slice):
-            return [self.root / name for name in self.names[index]]
-        return self.root / self.names[index]

@@ -1,4 +1,4 @@
-"""Latitude and longitude on WGS 84 to metres and back."""
+"""Geodesy on WGS 84: latitude and longitude to earth-centred or UTM metres, and back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def from_earth(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def utm_zone(lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
-    """Give the UTM zones 1 to 60, with the exceptions of Norway (32V) and Svalbard (31X to 37X); 0 where unknown."""
+    """Return the UTM zones 1 to 60, with the exceptions of Norway (32V) and Svalbard (31X to 37X); 0 where unknown."""
     lat, lon = np.broadcast_arrays(np.asarray(lat, float), np.asarray(lon, float))
     known = np.isfinite(lat) & np.isfinite(lon)
     lon = (np.where(known, lon, 0) + 180) % 360 - 180
@@ -50,7 +50,7 @@ def to_utm(lat: Any, lon: Any, zone: int) -> tuple[Any, Any]:
 
 
 def check_degrees(lat: np.ndarray, lon: np.ndarray, where: str) -> None:
-    """Refuse what is no place on earth; unknown ones (NaN) pass.
+    """Refuse degrees that are no place on earth; unknown ones (NaN) pass.
 
     Args:
         where: the file, for the message.

@@ -1,4 +1,4 @@
-"""Photos that know where they were taken: what cells, positives and maps are made from."""
+"""Geotagged images, from which places, positives and maps are made."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from vpr.data.retrieval_set import positives_within
 
 
 @dataclass(frozen=True, eq=False)
-class Positioned:
-    """Photos with positions, as one source lists them.
+class GeotaggedImages:
+    """Images with positions in metres, headings and groups, as one source lists them.
+
+    Readers of such sets have a function `photos(...) -> GeotaggedImages` beside `read(...) -> RetrievalSet`;
+    `vpr.data.cells.read(photos=...)` cuts training places from them.
 
     Attributes:
         name: of the source, for messages.
@@ -23,7 +26,7 @@ class Positioned:
         positions: (N, 2) east and north, or (N, 3) earth-centred coordinates of latitude and longitude (see
             `vpr.data.geo`), in metres; NaN where unknown. Straight-line distances hold within a group.
         headings: (N,) degrees clockwise from north, NaN where unknown.
-        groups: (N,) int64; the city or area in which positions can be compared. Photos of two groups are never near.
+        groups: (N,) int64; the city or area in which positions can be compared. Images of two groups are never near.
     """
 
     name: str
@@ -49,8 +52,8 @@ class Positioned:
         """The files below root."""
         return [self.root / file for file in self.files]
 
-    def take(self, rows: Sequence[int] | np.ndarray) -> Positioned:
-        """Give the photos of these rows, in their order."""
+    def take(self, rows: Sequence[int] | np.ndarray) -> GeotaggedImages:
+        """Return the images of these rows, in their order."""
         rows = np.asarray(rows, np.int64)
         files = self.files.take(rows) if isinstance(self.files, FileNames) else [self.files[row] for row in rows]
         return replace(
@@ -59,21 +62,21 @@ class Positioned:
 
     @property
     def known(self) -> np.ndarray:
-        """(N,) bool: which photos have a position."""
+        """(N,) bool, true where the position is known."""
         return np.isfinite(self.positions).all(axis=1)
 
 
-def near(database: Positioned, queries: Positioned, radius: float) -> list[np.ndarray]:
-    """Find the database photos of the same group within `radius` metres of each query, the radius included.
+def near(database: GeotaggedImages, queries: GeotaggedImages, radius: float) -> list[np.ndarray]:
+    """Find the database images of the same group within `radius` metres of each query, the radius included.
 
     Returns:
         one sorted int64 array of database rows per query; empty where no position is known.
     """
     rows = [np.empty(0, np.int64) for _ in range(len(queries))]
     for group in np.intersect1d(database.groups[database.known], queries.groups[queries.known]):
-        there = np.flatnonzero((database.groups == group) & database.known)
-        asked = np.flatnonzero((queries.groups == group) & queries.known)
-        found = positives_within(database.positions[there], queries.positions[asked], radius)
-        for query, neighbours in zip(asked, found, strict=True):
-            rows[query] = there[neighbours]
+        database_rows = np.flatnonzero((database.groups == group) & database.known)
+        query_rows = np.flatnonzero((queries.groups == group) & queries.known)
+        positives = positives_within(database.positions[database_rows], queries.positions[query_rows], radius)
+        for query, neighbours in zip(query_rows, positives, strict=True):
+            rows[query] = database_rows[neighbours]
     return rows

@@ -1,4 +1,7 @@
-"""Photo files to upright RGB pixels, and what is wrong with a file in one sentence."""
+"""Image files: decoded to upright RGB pixels, looked for, and each fault of a file in one message.
+
+HEIC and HEIF, as phones write them, are read where the extra `heic` is installed, AVIF where Pillow reads it.
+"""
 
 from __future__ import annotations
 
@@ -19,52 +22,15 @@ from PIL import Image, ImageOps
 
 from vpr.errors import DataError
 
-# FOLDED vpr/data/images.py: Photos as phones keep them: HEIC and HEIF, which Pillow reads with pillow-heif, and
-# AVIF, which new Pillows read.
-
-
-SUFFIXES = frozenset({".heic", ".heif", ".hif", ".avif"})
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif", ".avif"})
 INSTALL = 'pip install "vpr-distill[heic]"'
 
-# What the first box of a file says that it holds (ISO/IEC 23008-12 and the AVIF specification).
+# The brands in the first box of a file (ISO/IEC 23008-12 and the AVIF specification).
 _BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1",
                      b"avif", b"avis"})  # fmt: skip
 
-
-@cache
-def register() -> None:
-    """Teach Pillow HEIC and HEIF where the extra `heic` is installed, once a process and only when there are some."""
-    try:
-        from pillow_heif import register_heif_opener
-    except ImportError:
-        return
-    register_heif_opener()
-
-
-@cache
-def is_read(suffix: str) -> bool:
-    """Whether photos with this one of `SUFFIXES` can be read here."""
-    register()
-    return suffix in Image.registered_extensions()
-
-
-def is_heif(head: bytes) -> bool:
-    """Tell by the first 12 bytes of a file."""
-    return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
-
-
-def refusal(head: bytes) -> str:
-    """Say why Pillow knows no such file, by its first 12 bytes; an empty string where it is of no kind named here."""
-    if not is_heif(head):
-        return ""
-    suffix = ".avif" if head[8:11] == b"avi" else ".heic"
-    if is_read(suffix):
-        return f"the {suffix[1:].upper()} is truncated or damaged"
-    return f"is a photo of the kind {suffix}. To read such ones, type {INSTALL}, or convert it to .jpg"
-
-
 MAX_PIXELS = 178_956_970
-"""Photos with more pixels are refused: Pillow's own limit, above which it suspects a decompression bomb."""
+"""Images with more pixels are refused: Pillow's own limit, above which it suspects a decompression bomb."""
 
 _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     2: lambda image: cv2.flip(image, 1),
@@ -75,15 +41,15 @@ _UPRIGHT: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     7: lambda image: cv2.rotate(cv2.transpose(image), cv2.ROTATE_180),
     8: lambda image: cv2.rotate(image, cv2.ROTATE_90_COUNTERCLOCKWISE),
 }
-"""What makes a photo with this EXIF orientation upright; 1 and unknown values leave it as it is."""
+"""By EXIF orientation, the operation that makes an image upright; 1 and unknown values leave it as it is."""
 
 
 def decode(path: Path, min_size: tuple[int, int] | None = None) -> np.ndarray:
-    """Read a photo upright: (H, W, 3) uint8 RGB, alpha dropped, 16-bit values scaled to 8 bits.
+    """Read an image upright: (H, W, 3) uint8 RGB, alpha dropped, 16-bit values scaled to 8 bits.
 
     Args:
         path: JPEG through libjpeg-turbo; everything else that Pillow reads, through Pillow, which is taught HEIC by the
-            extra `heic`. Its content says what a file is, not its name.
+            extra `heic`. The content of a file counts, not its name.
         min_size: (height, width) that will do. A JPEG at least twice as large in both is decoded at the smallest
             scale that still covers it, which is several times faster; others come at full size.
 
@@ -95,6 +61,57 @@ def decode(path: Path, min_size: tuple[int, int] | None = None) -> np.ndarray:
         return _decode_jpeg(data, min_size) if data.startswith(b"\xff\xd8") else _decode_other(data)
     except DataError as error:
         raise DataError(f"{path}: {error}.") from error.__cause__
+
+
+def missing_files(paths: Iterable[Path]) -> list[int]:
+    """Return the numbers of the paths that do not exist; lists each folder once, which is quick on network disks, too.
+
+    Raises:
+        DataError: a folder cannot be listed.
+    """
+    folders: dict[str, set[str]] = {}
+    missing = []
+    for number, path in enumerate(paths):
+        folder, name = os.path.split(path)
+        if folder not in folders:
+            with readable(folder):
+                folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
+        if name not in folders[folder]:
+            missing.append(number)
+    return missing
+
+
+@contextmanager
+def readable(where: object = "") -> Iterator[None]:
+    """Turn an OSError (no permission, a broken link, a lost disk) into a DataError that names the path.
+
+    Args:
+        where: the path, for errors that do not name one themselves.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataError(
+            f"{error.filename or where} cannot be read: {error.strerror or error}. "
+            "Look at its permissions and at the disk or link that it is on."
+        ) from error
+
+
+@cache
+def register_heif() -> None:
+    """Teach Pillow HEIC and HEIF where the extra `heic` is installed, once a process and only when there are some."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return
+    register_heif_opener()
+
+
+@cache
+def can_read(suffix: str) -> bool:
+    """Tell whether images with this one of `HEIF_SUFFIXES` can be read here."""
+    register_heif()
+    return suffix in Image.registered_extensions()
 
 
 def _read(path: Path) -> bytes:
@@ -121,7 +138,7 @@ def _decode_jpeg(data: bytes, min_size: tuple[int, int] | None) -> np.ndarray:
         return _decode_other(data)
     orientation = _orientation(data)
     least = (0, 0) if min_size is None else min_size
-    if orientation >= 5:  # the stored photo lies on its side
+    if orientation >= 5:  # the stored image lies on its side
         least = least[::-1]
     try:
         # min_factor 2: scales between 1/2 and 1 take longer than a whole decode
@@ -166,8 +183,8 @@ def _has_app1(data: bytes) -> bool:
 
 
 def _decode_other(data: bytes) -> np.ndarray:
-    if is_heif(data):
-        register()
+    if _is_heif(data):
+        register_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on large images (MAX_PIXELS decides) and palettes with transparency
@@ -179,7 +196,7 @@ def _decode_other(data: bytes) -> np.ndarray:
     except Image.DecompressionBombError as error:
         raise DataError(f"is larger than {MAX_PIXELS:,} pixels; reduce it") from error
     except Image.UnidentifiedImageError as error:
-        raise DataError(refusal(data) or "is not an image in a known format, or damaged at its start") from error
+        raise DataError(_refusal(data) or "is not an image in a known format, or damaged at its start") from error
     except Exception as error:  # Pillow's readers fail in many ways on damaged bytes; each of them is a bad image
         reason = str(error) or type(error).__name__
         raise DataError("the image is truncated" if "runcated" in reason else f"is damaged ({reason})") from error
@@ -190,7 +207,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
         wide = np.asarray(image).astype(np.int64).clip(0, 65535)
         return np.repeat(((wide + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "F":
-        raise DataError("holds floating-point values, not the colours of a photo; save it with 8 bits")
+        raise DataError("holds floating-point values, not the colours of an image; save it with 8 bits")
     return np.array(image.convert("RGB"))
 
 
@@ -199,41 +216,16 @@ def _check_size(height: int, width: int) -> None:
         raise DataError(f"has {width} x {height} pixels, more than {MAX_PIXELS:,}; reduce it")
 
 
-# FOLDED vpr/data/images.py: What the system refuses, as a sentence.
+def _is_heif(head: bytes) -> bool:
+    """Tell by the first 12 bytes of a file."""
+    return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
 
 
-@contextmanager
-def readable(where: object = "") -> Iterator[None]:
-    """Turn a refusal of the system (no permission, a broken link, a lost disk) into a DataError that names the path.
-
-    Args:
-        where: the path, for errors that do not name one themselves.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise DataError(
-            f"{error.filename or where} cannot be read: {error.strerror or error}. "
-            "Look at its permissions and at the disk or link that it is on."
-        ) from error
-
-
-# FOLDED vpr/data/images.py: Looks for files before anything is decoded.
-
-
-def missing_files(paths: Iterable[Path]) -> list[int]:
-    """Give the numbers of the paths that do not exist; reads each folder once, which is quick on network disks too.
-
-    Raises:
-        DataError: a folder cannot be listed.
-    """
-    folders: dict[str, set[str]] = {}
-    missing = []
-    for number, path in enumerate(paths):
-        folder, name = os.path.split(path)
-        if folder not in folders:
-            with readable(folder):
-                folders[folder] = set(os.listdir(folder)) if os.path.isdir(folder) else set()
-        if name not in folders[folder]:
-            missing.append(number)
-    return missing
+def _refusal(head: bytes) -> str:
+    """Return why Pillow cannot read a file with these first 12 bytes; empty where it is neither HEIF nor AVIF."""
+    if not _is_heif(head):
+        return ""
+    suffix = ".avif" if head[8:11] == b"avi" else ".heic"
+    if can_read(suffix):
+        return f"the {suffix[1:].upper()} is truncated or damaged"
+    return f"is an image of the kind {suffix}. To read such ones, type {INSTALL}, or convert it to .jpg"

@@ -1,4 +1,4 @@
-"""How many processes load images, and how many threads each has."""
+"""Loading images in worker processes: their number, their threads, and the count of images that cannot be read."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch.utils.data import get_worker_info
 from vpr.errors import DataError
 
 
-def loader_workers(wanted: int, ranks: int = 1, limit: int = 16) -> int:
+def loader_workers(configured: int, ranks: int = 1, limit: int = 16) -> int:
     """Return the number of loader processes of each rank; -1 is one a core, less one for the rank itself.
 
     Args:
-        wanted: as configured; taken as it is unless negative.
+        configured: taken as it is unless negative.
         ranks: processes that share this machine's cores.
         limit: more of them than this do not help.
     """
-    if wanted >= 0:
-        return wanted
+    if configured >= 0:
+        return configured
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(limit, cores // ranks - 1))
 
@@ -35,17 +35,14 @@ def one_opencv_thread_in_a_worker() -> None:
         cv2.setNumThreads(0)
 
 
-# FOLDED vpr/data/loading.py: Stops a training that skips too many unreadable photos.
-
-
 class BadImageTally:
-    """Counts unreadable photos over the batches of a run, each photo once however many workers report it.
+    """Counts unreadable images over the batches of a run, each once however many workers report it; ends bad runs.
 
     Args:
-        where: what says where they lie, e.g. `dataset.weak.*`; for the message.
-        limit: share of bad photos among all photos seen that a run may skip.
-        minimum: photos that must have been seen before the share is judged.
-        allowance: photos that the share is taken of as long as fewer were seen: two bad ones in the first hundred
+        where: the setting that says where they lie, e.g. `dataset.weak.*`; for the message.
+        limit: share of bad images among all images seen that a run may skip.
+        minimum: images that must have been seen before the share is judged.
+        allowance: images that the share is taken of as long as fewer were seen: two bad ones in the first hundred
             would be chance where one in 200 is bad.
     """
 
@@ -58,12 +55,12 @@ class BadImageTally:
         self.bad: dict[str, None] = {}
 
     def add(self, good: int, bad: Sequence[str]) -> None:
-        """Count one batch: `good` photos, and a sentence for each bad one.
+        """Count one batch: `good` images, and a message for each bad one.
 
         Raises:
-            DataError: more photos than `limit` allows, or all photos so far, cannot be read.
+            DataError: more images than `limit` allows, or all images so far, cannot be read.
         """
-        new = [sentence for sentence in bad if sentence not in self.bad]
+        new = [message for message in bad if message not in self.bad]
         self.bad.update(dict.fromkeys(new))
         self.seen += good + len(new)
         count = len(self.bad)

@@ -1,4 +1,4 @@
-"""Training images by place: the images of one source, and the dataset that draws K of a place."""
+"""Training images by place: one source of them, the dataset that draws K of a place, and batches of places."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Places:
-    """The training images of one source, sorted by place.
+    """The training images of one source, sorted by place. A reader of `dataset.train` returns one.
 
     Attributes:
         name: of the source, for messages.
@@ -58,128 +58,6 @@ class Places:
 
     def path(self, image: int) -> Path:
         return self.root / os.fsdecode(self.files[image])
-
-
-class PlaceItem(NamedTuple):
-    """One place: `images` (K, 3, H, W) uint8, or None if no photo of it can be read; the rest as in PlaceBatch."""
-
-    images: Tensor | None
-    label: int
-    bad: tuple[str, ...]
-    photos: np.ndarray
-
-
-class PlacesDataset(Dataset[PlaceItem]):
-    """Draws K images of a place; places are numbered through all sources.
-
-    Which images, and how they are augmented, follows from (seed, epoch, place) alone, so that a resumed run and any
-    number of workers see the same. Another image of the place stands in for one that cannot be read, which is reported
-    once; a place with fewer than K readable images repeats them, augmented anew.
-
-    Args:
-        choice: `random` without replacement, or `recent`: the first K, which are the latest where dates are known.
-        transform: `(uint8 (H, W, 3) RGB, rng) -> uint8 (h, w, 3)`.
-        min_size: (height, width) in pixels that the transform needs at least; lets a large JPEG be decoded smaller.
-
-    Attributes:
-        leave_out: photos, counted through all sources, that are passed over as unreadable ones are, without a report.
-
-    Raises:
-        ConfigError: an unknown choice.
-    """
-
-    def __init__(
-        self,
-        sources: Sequence[Places],
-        images_per_place: int,
-        choice: str,
-        transform: Transform,
-        seed: int,
-        min_size: tuple[int, int] | None = None,
-    ) -> None:
-        if choice not in CHOICES:
-            raise ConfigError(f"choice={choice} is unknown: choose {' or '.join(CHOICES)}.")
-        if images_per_place < 1:
-            raise ConfigError(f"images_per_place={images_per_place}: at least one image of a place is needed.")
-        self.sources = tuple(sources)
-        self.images_per_place = images_per_place
-        self.transform = transform
-        self.seed = seed
-        self.choice = choice
-        self.min_size = min_size
-        self.leave_out: Collection[int] = frozenset()
-        self._first_place = np.cumsum([0, *(len(source) for source in self.sources)])
-        self._first_photo = np.cumsum([0, *(len(source.files) for source in self.sources)])
-        self._known_bad: set[Path] = set()
-
-    def __len__(self) -> int:
-        return int(self._first_place[-1])
-
-    @property
-    def groups(self) -> np.ndarray:
-        """(P,) int64 group of every place; groups of different sources are different."""
-        numbered, used = [], 0
-        for source in self.sources:
-            names, group = np.unique(source.groups, return_inverse=True)
-            numbered.append(group + used)
-            used += len(names)
-        return np.concatenate(numbered) if numbered else np.empty(0, np.int64)
-
-    def __getitem__(self, draw: Draw) -> PlaceItem:
-        photos, bad = self._read(draw)
-        if not photos:
-            return PlaceItem(None, draw.place, tuple(bad), np.empty(0, np.int64))
-        numbers, pixels = list(photos), list(photos.values())
-        turns = np.arange(self.images_per_place) % len(photos)
-        views = [self.transform(pixels[turn], self._rng(draw, 1 + slot)) for slot, turn in enumerate(turns)]
-        return PlaceItem(stack_images(views), draw.place, tuple(bad), np.array(numbers, np.int64)[turns])
-
-    def _rng(self, draw: Draw, use: int) -> np.random.Generator:
-        # numpy pads a seed sequence with zeros: (s, e, p) and (s, e, p, 0) are one stream, so each use has a number.
-        return np.random.default_rng((self.seed, draw.epoch, draw.place, use))
-
-    def _read(self, draw: Draw) -> tuple[dict[int, np.ndarray], list[str]]:
-        """Decode the first K readable images in this draw's order: {number through all sources: pixels}."""
-        number = int(np.searchsorted(self._first_place, draw.place, side="right")) - 1
-        source, offset = self.sources[number], int(self._first_photo[number])
-        first, last = source.starts[draw.place - self._first_place[number] :][:2]
-        images = np.arange(first, last)
-        if self.choice == "random":
-            images = self._rng(draw, 0).permutation(images)
-        photos: dict[int, np.ndarray] = {}
-        bad: list[str] = []
-        for image in images.tolist():
-            if len(photos) == self.images_per_place:
-                break
-            path = source.path(image)
-            if path in self._known_bad or offset + image in self.leave_out:
-                continue
-            try:
-                photos[offset + image] = decode(path, self.min_size)
-            except DataError as error:
-                self._known_bad.add(path)
-                bad.append(str(error))
-        return photos, bad
-
-
-def collate_places(items: Sequence[PlaceItem]) -> PlaceBatch:
-    """Join the images of several places.
-
-    Raises:
-        DataError: not one image of the batch can be read.
-    """
-    bad = tuple(sentence for item in items for sentence in item.bad)
-    readable = [(item.images, item.label, item.photos) for item in items if item.images is not None]
-    if not readable:
-        raise DataError(
-            f"None of the images of {len(items)} places can be read (first: {bad[:1]}). Check the data set."
-        )
-    images = torch.cat([images for images, _, _ in readable])
-    labels = torch.tensor([label for images, label, _ in readable for _ in images], dtype=torch.int64)
-    return PlaceBatch(images, labels, bad, np.concatenate([photos for _, _, photos in readable]))
-
-
-# FOLDED vpr/data/places.py: From rows of images to places.
 
 
 def group_by_place(
@@ -236,7 +114,123 @@ def group_by_place(
     )
 
 
-# FOLDED vpr/data/places.py: Batches of places, shared out to the ranks of a distributed run.
+class PlaceItem(NamedTuple):
+    """One place: `images` (K, 3, H, W) uint8, or None if no image of it can be read; the rest as in PlaceBatch."""
+
+    images: Tensor | None
+    label: int
+    bad: tuple[str, ...]
+    photos: np.ndarray
+
+
+class PlacesDataset(Dataset[PlaceItem]):
+    """Draws K images of a place: `dataset[Draw(place, epoch)]`; places are numbered through all sources.
+
+    The choice of images and their augmentation follow from (seed, epoch, place) alone, so that a resumed run and any
+    number of workers see the same. Another image of the place stands in for one that cannot be read, which is reported
+    once; a place with fewer than K readable images repeats them, augmented anew.
+
+    Args:
+        choice: `random` without replacement, or `recent`: the first K, which are the latest where dates are known.
+        transform: `(uint8 (H, W, 3) RGB, rng) -> uint8 (h, w, 3)`.
+        min_size: (height, width) in pixels that the transform needs at least; lets a large JPEG be decoded smaller.
+
+    Attributes:
+        leave_out: images, counted through all sources, that are passed over as unreadable ones are, without a report.
+
+    Raises:
+        ConfigError: an unknown choice.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Places],
+        images_per_place: int,
+        choice: str,
+        transform: Transform,
+        seed: int,
+        min_size: tuple[int, int] | None = None,
+    ) -> None:
+        if choice not in CHOICES:
+            raise ConfigError(f"choice={choice} is unknown: choose {' or '.join(CHOICES)}.")
+        if images_per_place < 1:
+            raise ConfigError(f"images_per_place={images_per_place}: at least one image of a place is needed.")
+        self.sources = tuple(sources)
+        self.images_per_place = images_per_place
+        self.transform = transform
+        self.seed = seed
+        self.choice = choice
+        self.min_size = min_size
+        self.leave_out: Collection[int] = frozenset()
+        self._first_place = np.cumsum([0, *(len(source) for source in self.sources)])
+        self._first_image = np.cumsum([0, *(len(source.files) for source in self.sources)])
+        self._known_bad: set[Path] = set()
+
+    def __len__(self) -> int:
+        return int(self._first_place[-1])
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(P,) int64 group of every place; groups of different sources are different."""
+        numbered, used = [], 0
+        for source in self.sources:
+            names, group = np.unique(source.groups, return_inverse=True)
+            numbered.append(group + used)
+            used += len(names)
+        return np.concatenate(numbered) if numbered else np.empty(0, np.int64)
+
+    def __getitem__(self, draw: Draw) -> PlaceItem:
+        images, bad = self._read(draw)
+        if not images:
+            return PlaceItem(None, draw.place, tuple(bad), np.empty(0, np.int64))
+        numbers, pixels = list(images), list(images.values())
+        turns = np.arange(self.images_per_place) % len(images)
+        views = [self.transform(pixels[turn], self._rng(draw, 1 + slot)) for slot, turn in enumerate(turns)]
+        return PlaceItem(stack_images(views), draw.place, tuple(bad), np.array(numbers, np.int64)[turns])
+
+    def _rng(self, draw: Draw, use: int) -> np.random.Generator:
+        # numpy pads a seed sequence with zeros: (s, e, p) and (s, e, p, 0) are one stream, so each use has a number.
+        return np.random.default_rng((self.seed, draw.epoch, draw.place, use))
+
+    def _read(self, draw: Draw) -> tuple[dict[int, np.ndarray], list[str]]:
+        """Decode the first K readable images in this draw's order: {number through all sources: pixels}."""
+        number = int(np.searchsorted(self._first_place, draw.place, side="right")) - 1
+        source, offset = self.sources[number], int(self._first_image[number])
+        first, last = source.starts[draw.place - self._first_place[number] :][:2]
+        rows = np.arange(first, last)
+        if self.choice == "random":
+            rows = self._rng(draw, 0).permutation(rows)
+        images: dict[int, np.ndarray] = {}
+        bad: list[str] = []
+        for row in rows.tolist():
+            if len(images) == self.images_per_place:
+                break
+            path = source.path(row)
+            if path in self._known_bad or offset + row in self.leave_out:
+                continue
+            try:
+                images[offset + row] = decode(path, self.min_size)
+            except DataError as error:
+                self._known_bad.add(path)
+                bad.append(str(error))
+        return images, bad
+
+
+def collate_places(items: Sequence[PlaceItem]) -> PlaceBatch:
+    """Join the images of several places.
+
+    Raises:
+        DataError: not one image of the batch can be read.
+    """
+    bad = tuple(message for item in items for message in item.bad)
+    readable = [(item.images, item.label, item.photos) for item in items if item.images is not None]
+    if not readable:
+        raise DataError(
+            f"None of the images of {len(items)} places can be read (first: {bad[:1]}). Check the data set."
+        )
+    images = torch.cat([images for images, _, _ in readable])
+    labels = torch.tensor([label for images, label, _ in readable for _ in images], dtype=torch.int64)
+    return PlaceBatch(images, labels, bad, np.concatenate([photos for _, _, photos in readable]))
 
 
 class PlaceBatchSampler(Sampler[list[Draw]]):

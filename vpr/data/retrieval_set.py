@@ -1,4 +1,4 @@
-"""An evaluation set: database, queries, the ground truth, and the protocol that gives its recalls a name."""
+"""Evaluation set: database, queries, ground truth, and the protocol under whose id its recalls stand."""
 
 from __future__ import annotations
 
@@ -20,37 +20,18 @@ from vpr.errors import ConfigError, DataError
 from vpr.types import Preprocess, Protocol
 
 SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG")
-
-
-def as_found(protocol: Protocol, database: int, queries: int, missing: str = "raise") -> Protocol:
-    """Under `skip`, make the protocol say what was found where that is not what it expects.
-
-    `pitts30k-test@25m` with 6,810 of its 6,816 queries becomes `pitts30k-test@25m[6810of6816q]`. For readers that list
-    a folder, and so cannot name the files that are missing; other policies give the protocol back, whose counts
-    `RetrievalSet` then checks. ConfigError: an unknown policy.
-    """
-    _check_policy(missing)
-    if missing != "skip":
-        return protocol
-    counts = [
-        f"{found}of{expected}{unit}"
-        for found, expected, unit in ((database, protocol.database, "db"), (queries, protocol.queries, "q"))
-        if expected is not None and found != expected
-    ]
-    suffix = f"[{','.join(counts)}]" if counts else ""
-    return replace(protocol, id=protocol.id + suffix, database=database, queries=queries)
-
-
-def _check_policy(missing: str) -> None:
-    if missing not in ("raise", "skip", "ignore"):
-        raise ConfigError(f"missing={missing} is unknown: choose raise, skip or ignore.")
+UNITS = {"radius": "m", "tolerance": "f"}  # metres, frames
 
 
 @dataclass(frozen=True, eq=False)
 class RetrievalSet:
-    """Images to search among, images to search with, and which of the former are right for each of the latter.
+    """Database and query images, and the positives of each query. A reader of `dataset.eval` returns one.
+
+    Checks its counts against the protocol when it is made.
 
     Attributes:
+        protocol: stands beside every recall.
+        database, queries: image files.
         positives: one sorted int64 array of database rows per query; empty where a query has none.
         panoramas: (N,) int64, the panorama that each database image was cut from; only the nearest cut-out of each
             counts (non-maximum suppression). None: every image counts.
@@ -129,7 +110,7 @@ class RetrievalSet:
     def with_queries_at(self, size: tuple[int, int]) -> RetrievalSet:
         """Resize the queries to (height, width) as the database is; the id says so: `tokyo247@25m-nms[q320x320]`.
 
-        For describers that take one size alone. A set whose queries have no size of their own is given back.
+        For describers that take one size alone. A set whose queries have no size of their own is returned.
         """
         if self.query_short_side is None:
             return self
@@ -137,7 +118,7 @@ class RetrievalSet:
         return replace(self, protocol=protocol, query_short_side=None)
 
     def present(self, missing: str = "raise") -> RetrievalSet:
-        """Look for the image files: `raise` if some are missing, `skip` them, or `ignore` (do not look).
+        """Look for the image files: `raise` if some are missing, `skip` them, or `ignore` (look for none).
 
         Raises:
             DataError: files are missing, or all of a side are, which are never skipped; ConfigError: an unknown policy.
@@ -160,16 +141,71 @@ class RetrievalSet:
         return self.without(bad_database, bad_queries) if bad_database or bad_queries else self
 
 
-def _beside(path: Path) -> str:
-    """Name a file that differs by its suffix alone."""
-    found = next((other for suffix in SUFFIXES if (other := path.with_suffix(suffix)).is_file()), None)
-    return f"; there is {found.name}, whose suffix is another" if found else ""
+def as_found(protocol: Protocol, database: int, queries: int, missing: str = "raise") -> Protocol:
+    """Under `skip`, put the counts of a set into its protocol where they are not those that it expects.
+
+    `pitts30k-test@25m` with 6,810 of its 6,816 queries becomes `pitts30k-test@25m[6810of6816q]`. For readers that list
+    a folder, and so cannot name the files that are missing; other policies return the protocol as it is, whose counts
+    `RetrievalSet` then checks.
+
+    Raises:
+        ConfigError: an unknown policy.
+    """
+    _check_policy(missing)
+    if missing != "skip":
+        return protocol
+    counts = [
+        f"{found}of{expected}{unit}"
+        for found, expected, unit in ((database, protocol.database, "db"), (queries, protocol.queries, "q"))
+        if expected is not None and found != expected
+    ]
+    suffix = f"[{','.join(counts)}]" if counts else ""
+    return replace(protocol, id=protocol.id + suffix, database=database, queries=queries)
+
+
+def check_distance(protocol: Protocol, option: str, value: float) -> None:
+    """Check that `radius` or `tolerance` is 0 or more, and the `@25m` or `@2f` of the id if that has one.
+
+    Raises:
+        ConfigError: it is negative or no number, or the id says another one.
+    """
+    if not value >= 0:
+        raise ConfigError(f"{protocol.id}: {option}={value:g} must be 0 or more.")
+    unit = UNITS[option]
+    of_id = re.search(rf"@(\d+(?:\.\d+)?){unit}(?![^\W_])", protocol.id)
+    if of_id and float(of_id[1]) != value:
+        other = f"{protocol.id[: of_id.start()]}@{value:g}{unit}{protocol.id[of_id.end() :]}"
+        raise ConfigError(
+            f"{option}={value:g} does not fit the id {protocol.id}, under which the number would stand. "
+            f"Give both: protocol.id={other}."
+        )
+
+
+def positives_within(database: np.ndarray, queries: np.ndarray, radius: float, block: int = 256) -> list[np.ndarray]:
+    """Find the database rows within `radius` of each query, the radius included.
+
+    Args:
+        database, queries: (N, d) and (Q, d) positions in metres, or (N,) and (Q,) frame numbers.
+        radius: in the same unit.
+        block: queries at a time: Python lists of neighbours exist for one block only, so memory stays small.
+
+    Returns:
+        one sorted int64 array of database rows per query.
+    """
+    # Splits at the middle and larger leaves halve the time to plant it, which for millions of positions is all of it.
+    tree = cKDTree(np.asarray(database, float).reshape(len(database), -1), leafsize=64, balanced_tree=False)
+    points = np.asarray(queries, float).reshape(len(queries), -1)
+    rows: list[np.ndarray] = []
+    for start in range(0, len(points), block):
+        positives = tree.query_ball_point(points[start : start + block], radius, return_sorted=True)
+        rows.extend(np.asarray(neighbours, np.int64) for neighbours in positives)
+    return rows
 
 
 class ImageDataset(Dataset[tuple[np.ndarray, int, str]]):
     """Images for evaluation: `(image uint8 (H, W, 3), index, error)`.
 
-    An unreadable image has a sentence in `error` and zeros for pixels, which only keep the batch in shape. With
+    An unreadable image has a message in `error` and zeros for pixels, which only keep the batch in shape. With
     `short_side` images keep their shape (see `EvalTransform`), and only equal ones go into one batch.
     """
 
@@ -194,50 +230,12 @@ def collate_images(items: Sequence[tuple[np.ndarray, int, str]]) -> tuple[Tensor
     return stack_images(images), torch.tensor(indices), list(errors)
 
 
-# FOLDED vpr/data/retrieval_set.py: A protocol id says within what distance a database image is right; the distance
-# that is used must be that one.
+def _check_policy(missing: str) -> None:
+    if missing not in ("raise", "skip", "ignore"):
+        raise ConfigError(f"missing={missing} is unknown: choose raise, skip or ignore.")
 
 
-UNITS = {"radius": "m", "tolerance": "f"}  # metres, frames
-
-
-def check_distance(protocol: Protocol, option: str, value: float) -> None:
-    """Look whether `radius` or `tolerance` can be one, and is the `@25m` or `@2f` of the id if that has one.
-
-    Raises:
-        ConfigError: it is negative or no number, or the id says another one.
-    """
-    if not value >= 0:
-        raise ConfigError(f"{protocol.id}: {option}={value:g} must be 0 or more.")
-    unit = UNITS[option]
-    said = re.search(rf"@(\d+(?:\.\d+)?){unit}(?![^\W_])", protocol.id)
-    if said and float(said[1]) != value:
-        other = f"{protocol.id[: said.start()]}@{value:g}{unit}{protocol.id[said.end() :]}"
-        raise ConfigError(
-            f"{option}={value:g} does not fit the id {protocol.id}, under which the number would stand. "
-            f"Give both: protocol.id={other}."
-        )
-
-
-# FOLDED vpr/data/retrieval_set.py: Ground truth: which database images show the place of a query.
-
-
-def positives_within(database: np.ndarray, queries: np.ndarray, radius: float, block: int = 256) -> list[np.ndarray]:
-    """Find the database rows within `radius` of each query, the radius included.
-
-    Args:
-        database, queries: (N, d) and (Q, d) positions in metres, or (N,) and (Q,) frame numbers.
-        radius: in the same unit.
-        block: queries at a time: Python lists of neighbours exist for one block only, so memory stays small.
-
-    Returns:
-        one sorted int64 array of database rows per query.
-    """
-    # Splits at the middle and larger leaves halve the time to plant it, which for millions of positions is all of it.
-    tree = cKDTree(np.asarray(database, float).reshape(len(database), -1), leafsize=64, balanced_tree=False)
-    points = np.asarray(queries, float).reshape(len(queries), -1)
-    rows: list[np.ndarray] = []
-    for start in range(0, len(points), block):
-        found = tree.query_ball_point(points[start : start + block], radius, return_sorted=True)
-        rows.extend(np.asarray(neighbours, np.int64) for neighbours in found)
-    return rows
+def _beside(path: Path) -> str:
+    """Name a file that differs by its suffix alone."""
+    twin = next((other for suffix in SUFFIXES if (other := path.with_suffix(suffix)).is_file()), None)
+    return f"; there is {twin.name}, whose suffix is another" if twin else ""

@@ -1,4 +1,4 @@
-"""From decoded photo to network input size, in uint8: resize as PIL does, then augment in training."""
+"""Transforms of decoded images, in uint8: resize to the network's input as PIL does, then augment in training."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class EvalTransform:
 
     Attributes:
         size: the (h, w) that comes out, of an image in its own shape (side, side).
-        enough: the (h, w) at which a larger photo may be decoded; None where it must be read whole, as the published
-            size of an image in its own shape follows from that of the whole photo.
+        enough: the (h, w) at which a larger image may be decoded; None where it must be read whole, as the published
+            size of an image in its own shape follows from that of the whole file.
     """
 
     def __init__(self, preprocess: Preprocess, short_side: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""In what order queries are trained on, and which of them between two looks at the gallery."""
+"""Order of the queries of an epoch, in batches and in the chunks whose tuples are mined together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class QueryOrder:
     nearly equal parts; a last batch that would leave a rank without a tuple is dropped on all ranks.
 
     Args:
-        queries: how many there are.
+        queries: the number of them.
         tuples: of the global batch, over all ranks.
         refresh_every: queries of a chunk; rounded up to whole batches.
 
@@ -74,7 +74,7 @@ class QueryOrder:
         return math.ceil(self._batches / self.chunk_batches)
 
     def passing(self) -> Iterator[tuple[Chunk, int]]:
-        """Yield the chunks of one pass, and of each how many of its batches are done already."""
+        """Yield the chunks of one pass, each with the number of its batches that are done already."""
         epoch, start = self.epoch, self.start_batch
         self.start_batch = 0
         order = np.random.default_rng((self.seed, epoch)).permutation(self.queries)[: self._batches * self.tuples]

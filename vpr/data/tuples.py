@@ -1,4 +1,9 @@
-"""Training images by tuple: a query, its positive, its negatives and, possibly, its difficult positives."""
+"""Training images by tuple: a query, its positive, its negatives and, possibly, its difficult positives.
+
+Weak supervision, where only positions are known: NetVLAD (Arandjelovic et al., CVPR 2016, section 4). An image within
+10 m may show the query's place, one beyond 25 m does not; those between are neither. A `WeakSet` is one source of such
+images, `Candidates` are those of all sources, a `TupleBatch` is a training batch.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vpr.data.file_lists import FileNames, number_by_name
-from vpr.data.geotagged import Positioned, near
+from vpr.data.geotagged import GeotaggedImages, near
 from vpr.data.images import decode
 from vpr.data.places import Places
 from vpr.data.transforms import stack_images
@@ -23,30 +28,31 @@ from vpr.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
-# FOLDED vpr/data/tuples.py: Weak supervision: what may serve as positive and as negative when only positions are
-# known. NetVLAD (Arandjelovic et al., CVPR 2016, section 4): a photo within 10 m may show what the query shows, one
-# beyond 25 m does not; those between are neither.
+Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class WeakSet:
-    """Queries to learn from, and the gallery in which their positives and negatives are looked for.
+    """Queries to learn from, and the database in which their positives and negatives are looked for.
+
+    A reader of `dataset.weak` returns one; a query has a positive within 10 m, of another capture, and what lies within
+    25 m is no negative of it.
 
     Attributes:
-        queries: Q photos, each with a positive.
-        gallery: N photos.
-        positives: one sorted int64 array of gallery rows per query: near enough, and of another capture.
-        near: the same; gallery rows that are no negatives, the positives and the query's own capture among them.
-        query_captures, gallery_captures: (Q,) and (N,) int64; equal numbers are one capture.
+        queries: Q images, each with a positive.
+        database: N images.
+        positives: one sorted int64 array of database rows per query: near enough, and of another capture.
+        near: the same for the non-negatives: the positives and the query's own capture are among them.
+        query_captures, database_captures: (Q,) and (N,) int64; equal numbers are one capture.
         dropped: queries that had no positive and were left out.
     """
 
-    queries: Positioned
-    gallery: Positioned
+    queries: GeotaggedImages
+    database: GeotaggedImages
     positives: Sequence[np.ndarray]
     near: Sequence[np.ndarray]
     query_captures: np.ndarray
-    gallery_captures: np.ndarray
+    database_captures: np.ndarray
     dropped: int = 0
 
     def __len__(self) -> int:
@@ -54,8 +60,8 @@ class WeakSet:
 
 
 def read(
-    queries: Positioned,
-    gallery: Positioned,
+    queries: GeotaggedImages,
+    gallery: GeotaggedImages,
     capture: str,
     positive_radius: float = 10,
     negative_radius: float = 25,
@@ -63,7 +69,8 @@ def read(
     """Find positives and non-negatives by position.
 
     Args:
-        capture: regular expression; what it matches from the start of a file name is the capture: photos that one
+        gallery: the database.
+        capture: regular expression; what it matches from the start of a file name is the capture: images that one
             camera took at one place and time, such as the cut-outs of a panorama. Those of a query's own capture show
             nothing that could be learnt and are no positives.
         positive_radius, negative_radius: metres, each included; a negative is farther than the latter.
@@ -77,14 +84,14 @@ def read(
             "than a negative. Published: 10 and 25 metres."
         )
     captures = number_by_name([*queries.files, *gallery.files], capture, "capture")
-    asked, offered = captures[: len(queries)], captures[len(queries) :]
+    query_captures, database_captures = captures[: len(queries)], captures[len(queries) :]
     close = near(gallery, queries, positive_radius)
-    positives = [rows[offered[rows] != own] for rows, own in zip(close, asked, strict=True)]
+    positives = [rows[database_captures[rows] != own] for rows, own in zip(close, query_captures, strict=True)]
     kept = [query for query, rows in enumerate(positives) if len(rows)]
     if not kept:
         raise DataError(
             f"{queries.name}: none of {len(queries):,} queries has a positive within {positive_radius:g} m among "
-            f"{len(gallery):,} gallery photos. Are both in metres and of the same city?"
+            f"{len(gallery):,} database images. Are both in metres and of the same city?"
         )
     dropped = len(queries) - len(kept)
     if dropped:
@@ -92,55 +99,51 @@ def read(
     chosen = queries.take(kept)
     return WeakSet(
         queries=chosen,
-        gallery=gallery,
+        database=gallery,
         positives=[positives[query] for query in kept],
         near=near(gallery, chosen, negative_radius),
-        query_captures=asked[kept],
-        gallery_captures=offered,
+        query_captures=query_captures[kept],
+        database_captures=database_captures,
         dropped=dropped,
     )
 
 
-# FOLDED vpr/data/tuples.py: The photos of one or several weak sets, counted through, and what each query may learn
-# from.
-
-
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """Photos are numbered: the queries of all sets first, then all their galleries.
+    """The images of one or several weak sets, numbered: the queries of all sets first, then all their databases.
 
     Attributes:
-        sources: the photos in this order, each side of each set as one nameless place.
-        queries, gallery: how many there are. Gallery row r is photo `queries + r`.
-        positives, near: one sorted int64 array of gallery rows per query, see `WeakSet`.
+        sources: the images in this order, each side of each set as one nameless place.
+        queries, database: the number of each. Database row r is image `queries + r`.
+        positives, near: one sorted int64 array of database rows per query, see `WeakSet`.
     """
 
     sources: Sequence[Places]
     queries: int
-    gallery: int
+    database: int
     positives: Sequence[np.ndarray]
     near: Sequence[np.ndarray]
 
-    def path(self, photo: int) -> Path:
+    def path(self, image: int) -> Path:
         for source in self.sources:
-            if photo < len(source.files):
-                return source.path(photo)
-            photo -= len(source.files)
-        raise IndexError(photo)
+            if image < len(source.files):
+                return source.path(image)
+            image -= len(source.files)
+        raise IndexError(image)
 
 
 def join(sets: Sequence[WeakSet]) -> Candidates:
-    """Join sets. All of one set's gallery may be negatives of another's queries: they are of other places.
+    """Join sets. All of one set's database may be negatives of another's queries: they are of other places.
 
     Raises:
-        ConfigError: two sets share photos, and so places.
+        ConfigError: two sets share images, and so places.
     """
     _check_apart(sets)
-    first = np.cumsum([0, *(len(weak.gallery) for weak in sets)])
+    first = np.cumsum([0, *(len(weak.database) for weak in sets)])
     return Candidates(
-        sources=[_as_place(side) for side in [*(s.queries for s in sets), *(s.gallery for s in sets)]],
+        sources=[_as_place(side) for side in [*(s.queries for s in sets), *(s.database for s in sets)]],
         queries=sum(len(weak.queries) for weak in sets),
-        gallery=int(first[-1]),
+        database=int(first[-1]),
         positives=[rows + start for weak, start in zip(sets, first[:-1], strict=True) for rows in weak.positives],
         near=[rows + start for weak, start in zip(sets, first[:-1], strict=True) for rows in weak.near],
     )
@@ -151,29 +154,26 @@ def _check_apart(sets: Sequence[WeakSet]) -> None:
     for weak in sets if len(sets) > 1 else ():
         own = {
             os.path.join(os.path.realpath(side.root), file): side.name
-            for side in (weak.queries, weak.gallery)
+            for side in (weak.queries, weak.database)
             for file in side.files
         }
         shared = sorted(known.keys() & own.keys())
         if shared:
             raise ConfigError(
-                f"dataset: {known[shared[0]]} and {own[shared[0]]} share {len(shared):,} photos (first: {shared[0]}). "
+                f"dataset: {known[shared[0]]} and {own[shared[0]]} share {len(shared):,} images (first: {shared[0]}). "
                 "What is a positive by the one would be a negative by the other. Choose one of them."
             )
         known |= own
 
 
-def _as_place(side: Positioned) -> Places:
+def _as_place(side: GeotaggedImages) -> Places:
     files = FileNames(side.files).bytes
     zero = np.zeros(1, np.int64)
     return Places(side.name, side.root, files, np.array([0, len(files)]), zero, zero)
 
 
-Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
-
-
 class TupleDraw(NamedTuple):
-    """One request: in this epoch, the tuple of these photos, query first; -1 where a difficult positive is lacking."""
+    """A request: in this epoch, the tuple of these images, query first; -1 where a difficult positive is lacking."""
 
     epoch: int
     photos: tuple[int, ...]
@@ -184,11 +184,12 @@ class TupleBatch(NamedTuple):
 
     Attributes:
         images: (T * size, 3, H, W) uint8, tuple by tuple: query, positive, negatives, difficult positives.
-        labels: (T * size,) int64, the number of each photo: nothing more is known of where two photos are the same.
+        labels: (T * size,) int64, the number of each image: nothing more is known of which two show the same.
         size: images of a tuple.
-        negatives: how many of these are negatives.
-        present: (T, d) bool, which difficult positives there are. In the place of one that is not, the positive stands.
-        bad: a sentence per bad photo.
+        negatives: the number of negatives among them.
+        present: (T, d) bool, true where there is a difficult positive. In the place of an absent one the positive
+            stands.
+        bad: a message per bad image.
         photos: `labels` as an array on the host.
     """
 
@@ -202,7 +203,7 @@ class TupleBatch(NamedTuple):
 
 
 class TupleItem(NamedTuple):
-    """One tuple: `images` (size, 3, H, W) uint8, or None if a photo of it cannot be read; the rest as in TupleBatch."""
+    """One tuple: `images` (size, 3, H, W) uint8, or None if one of them cannot be read; the rest as in TupleBatch."""
 
     images: Tensor | None
     photos: np.ndarray
@@ -212,18 +213,16 @@ class TupleItem(NamedTuple):
 
 
 class TuplesDataset(Dataset[TupleItem]):
-    """Loads the photos of a tuple.
-
-    How they are augmented follows from (seed, epoch, query, place in the tuple) alone.
+    """Loads the images of a tuple; their augmentation follows from (seed, epoch, query, place in the tuple) alone.
 
     Args:
-        candidates: photos, by their numbers.
+        candidates: images, by their numbers.
         negatives: of a tuple.
         transform: `(uint8 (H, W, 3) RGB, rng) -> uint8 (h, w, 3)`.
         min_size: (height, width) in pixels that the transform needs at least; lets a large JPEG be decoded smaller.
 
     Attributes:
-        leave_out: photos that no tuple may have.
+        leave_out: images that no tuple may have.
     """
 
     def __init__(
@@ -243,23 +242,23 @@ class TuplesDataset(Dataset[TupleItem]):
 
     @property
     def sources(self) -> Sequence[Places]:
-        """The photos, as `Places`."""
+        """The images, as `Places`."""
         return self.candidates.sources
 
     def __len__(self) -> int:
         return self.candidates.queries
 
     def __getitem__(self, draw: TupleDraw) -> TupleItem:
-        asked = np.array(draw.photos, np.int64)
-        present = asked[2 + self.negatives :] >= 0
-        photos = np.where(asked >= 0, asked, asked[1])
-        numbers = photos.tolist()
+        drawn = np.array(draw.photos, np.int64)
+        present = drawn[2 + self.negatives :] >= 0
+        images = np.where(drawn >= 0, drawn, drawn[1])
+        numbers = images.tolist()
         try:
-            pixels = {photo: decode(self.candidates.path(photo), self.min_size) for photo in dict.fromkeys(numbers)}
+            pixels = {image: decode(self.candidates.path(image), self.min_size) for image in dict.fromkeys(numbers)}
         except DataError as error:  # it was readable when it was mined
-            return TupleItem(None, photos, present, self.negatives, (str(error),))
-        views = [self.transform(pixels[photo], self._rng(draw, slot)) for slot, photo in enumerate(numbers)]
-        return TupleItem(stack_images(views), photos, present, self.negatives)
+            return TupleItem(None, images, present, self.negatives, (str(error),))
+        views = [self.transform(pixels[image], self._rng(draw, slot)) for slot, image in enumerate(numbers)]
+        return TupleItem(stack_images(views), images, present, self.negatives)
 
     def _rng(self, draw: TupleDraw, slot: int) -> np.random.Generator:
         # numpy pads a seed sequence with zeros: slots count from 1.
@@ -272,7 +271,7 @@ def collate_tuples(items: Sequence[TupleItem]) -> TupleBatch:
     Raises:
         DataError: not one tuple of the batch can be read.
     """
-    bad = tuple(sentence for item in items for sentence in item.bad)
+    bad = tuple(message for item in items for message in item.bad)
     readable = [item for item in items if item.images is not None]
     if not readable:
         raise DataError(f"None of {len(items)} tuples can be read any more (first: {bad[0]}). Check the data set.")

@@ -1,4 +1,4 @@
-"""Frames of a video as photos on disk."""
+"""Frames of a video, extracted as JPEGs."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ def extract_frames(video: Path, folder: Path, every: float) -> list[tuple[float,
 
 
 def _listed(folder: Path, source: dict[str, float]) -> list[str] | None:
-    """Names of the frames that were extracted from this source; None where that was not finished, or one is gone."""
+    """Return the names of the frames extracted from this source; None where that was not finished, or one is gone."""
     try:
-        found = json.loads((folder / LIST).read_text())
+        listed = json.loads((folder / LIST).read_text())
     except (FileNotFoundError, ValueError):
         return None
-    names = found.pop("frames")
-    return names if found == source and all((folder / name).is_file() for name in names) else None
+    names = listed.pop("frames")
+    return names if listed == source and all((folder / name).is_file() for name in names) else None
 
 
 def _write(video: Path, folder: Path, every: float) -> list[str]:
@@ -102,8 +102,8 @@ def _frames(video: Path, every: float) -> Iterator[tuple[float, np.ndarray]]:
         task = bar.add_task("reading the video", total=count if count > 0 else None)
         while capture.grab():  # looks at each frame: videos cannot be relied on to find one by its time
             bar.advance(task)
-            told = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-            second = told if told > second else second + 1 / rate  # not every file gives times
+            position = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            second = position if position > second else second + 1 / rate  # not every file gives times
             if second < due - ROUNDING:
                 continue
             whole, frame = capture.retrieve()  # turned upright as the file says

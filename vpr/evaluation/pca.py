@@ -13,8 +13,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 
 from vpr import checkpoint, distributed
-from vpr.catalog.photos import Photos, trained_on, training_photos
+from vpr.catalog.resolve import trained_on, training_images
 from vpr.cli.app import first_of_ours
+from vpr.data.image_paths import ImagePaths
 from vpr.data.loading import loader_workers
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataAbsent
@@ -105,7 +106,7 @@ def _fitted(cfg: DictConfig, extractor: Extractor) -> tuple[Components, Origin]:
         )
     names = _training_sets(cfg, extractor)
     try:
-        photos = training_photos(names, cfg, "pca.dataset")
+        photos = training_images(names, cfg, "pca.dataset")
     except (DataAbsent, HydraException) as error:
         cause = first_of_ours(error)
         if isinstance(cause, DataAbsent) and found.get("model") == model:
@@ -139,7 +140,7 @@ def _training_sets(cfg: DictConfig, extractor: Extractor) -> list[str]:
     return names
 
 
-def _fit(cfg: DictConfig, extractor: Extractor, photos: Photos, path: Path, origin: Origin) -> None:
+def _fit(cfg: DictConfig, extractor: Extractor, photos: ImagePaths, path: Path, origin: Origin) -> None:
     """Fit components to a sample of the photos, and write them: once, by the first rank."""
     dim, chosen = cfg.pca.dim, sample(photos, cfg.pca.samples, cfg.pca.seed)
     if not os.access(path.absolute().parent, os.W_OK):  # before an hour goes into descriptors

@@ -1,4 +1,4 @@
-"""An image with a depth buffer, on which textured rectangles and plain polygons of the map are drawn."""
+"""Drawing tools: a pinhole camera, an image with a depth buffer, and sheets on which textures are drawn in metres."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-# FOLDED vpr/toycity/canvas.py: A pinhole camera in map coordinates: x east, y north, z up, in metres.
-
-
 NEAR = 0.3  # metres; what is nearer is cut away
+PIXELS_PER_METRE = 18
+WALL, SHOP, SIGN, LEDGE = 0, 240, 241, 242  # labels; 1..239 number the windows
+Colour = Sequence[float] | np.ndarray
+_UNIT = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Position in metres, heading in degrees clockwise from +y, pitch in degrees upwards, the rest in pixels."""
+    """Pinhole camera in map coordinates: x east, y north, z up.
+
+    Position in metres, heading in degrees clockwise from +y, pitch in degrees upwards, the rest in pixels.
+    """
 
     position: tuple[float, float, float]
     heading: float
@@ -77,9 +81,6 @@ class Camera:
                     kept.append(a + (b - a) * (NEAR - a[2]) / (b[2] - a[2]))
             rays = np.array(kept)
         return rays[:, :2] / rays[:, 2:]
-
-
-_UNIT = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], float)
 
 
 class Patch(NamedTuple):
@@ -213,15 +214,6 @@ def pyramid(image: np.ndarray, levels: int = 4) -> list[np.ndarray]:
         h, w = out[-1].shape[:2]
         out.append(cv2.resize(out[-1], (w // 2, h // 2), interpolation=cv2.INTER_AREA))
     return out
-
-
-# FOLDED vpr/toycity/canvas.py: A wall to draw on in metres: colours, and labels of what shines at night or catches
-# snow.
-
-
-PIXELS_PER_METRE = 18
-WALL, SHOP, SIGN, LEDGE = 0, 240, 241, 242  # labels; 1..239 number the windows
-Colour = Sequence[float] | np.ndarray
 
 
 def _bounded(colour: Colour) -> list[float]:

@@ -1,4 +1,4 @@
-"""What changes between two visits: time of day, season, weather, traffic and the camera's electronics."""
+"""Conditions that change between two visits: time of day, season, weather, traffic and the camera's electronics."""
 
 from __future__ import annotations
 

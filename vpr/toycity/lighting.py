@@ -1,4 +1,4 @@
-"""How the condition of a visit changes textures: sun and cast shadow, snow on ledges, lit windows at night."""
+"""Lighting of textures under a condition: sun and cast shadow, snow on ledges, lit windows at night."""
 
 from __future__ import annotations
 

@@ -10,38 +10,11 @@ import numpy as np
 
 DEPTH = 11.0  # metres from the facade to the back of a building
 PAVEMENT = 3.2  # metres
-FIRST, LAST = (
-    18.0,
-    30.0,
-)  # cameras keep away this far from the ends of a street, so that 25 m never reach around a corner
-_NAMES = [
-    "Mill",
-    "Oak",
-    "Station",
-    "Harbour",
-    "Church",
-    "Linden",
-    "Market",
-    "River",
-    "Castle",
-    "School",
-    "Garden",
-    "Bridge",
-    "Rose",
-    "Tower",
-    "King",
-    "Garage",
-    "Maple",
-    "Canal",
-    "Abbey",
-    "Ferry",
-    "Cedar",
-    "Chapel",
-    "Queen",
-    "Orchard",
-    "Quarry",
-    "Fox",
-]
+# Cameras keep away this far from the ends of a street, so that 25 m never reach around a corner.
+FIRST, LAST = 18.0, 30.0
+_NAMES = ["Mill", "Oak", "Station", "Harbour", "Church", "Linden", "Market", "River", "Castle", "School", "Garden",
+          "Bridge", "Rose", "Tower", "King", "Garage", "Maple", "Canal", "Abbey", "Ferry", "Cedar", "Chapel",
+          "Queen", "Orchard", "Quarry", "Fox"]  # fmt: skip
 
 
 class Street(NamedTuple):

@@ -1,4 +1,4 @@
-"""What is asked of a city: how many photos, and how they are taken."""
+"""Specs of a drawing: the seed, and the number of images for training, testing or panoramas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CUTOUTS = 12  # views of a panorama, 30 degrees apart
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """Seed, number of places over both cities, and photos of each."""
+    """Seed, number of places over both cities, and images of each."""
 
     seed: int = 0
     places: int = 250
@@ -31,7 +31,7 @@ class TrainSpec:
 
     @property
     def images(self) -> int:
-        """Photos in all."""
+        """Images in all."""
         return self.places * self.images_per_place
 
 
@@ -56,7 +56,7 @@ class TestSpec:
 
     @property
     def images(self) -> int:
-        """Photos in all."""
+        """Images in all."""
         return self.database + self.queries
 
 
@@ -79,7 +79,7 @@ class PanoramaSpec:
 
     @property
     def images(self) -> int:
-        """Photos in all."""
+        """Images in all."""
         return self.panoramas * CUTOUTS + self.queries
 
 

@@ -1,4 +1,4 @@
-"""Trees, lamps and people."""
+"""Street: parked and driving cars, people, trees and lamps, which stand in the way of a view."""
 
 from __future__ import annotations
 
@@ -29,6 +29,55 @@ PAINT = [
     (70, 84, 74),
     (186, 160, 110),
 ]
+# Profiles (metres behind the front bumper, metres above the road) and side windows.
+_CAR = [(0, 0.3), (0, 0.72), (0.1, 0.84), (1.05, 0.95), (1.75, 1.42), (3.1, 1.45), (3.8, 1.0), (4.2, 0.92), (4.2, 0.3)]
+_VAN = [(0, 0.3), (0, 0.95), (0.55, 1.2), (1.15, 2.05), (1.5, 2.15), (4.9, 2.2), (5.0, 2.1), (5.0, 0.3)]
+_CAR_GLASS = [
+    [(1.35, 0.97), (1.85, 1.34), (2.35, 1.36), (2.35, 0.98)],
+    [(2.45, 0.98), (2.45, 1.36), (3.05, 1.36), (3.6, 1.0)],
+]
+_VAN_GLASS = [[(0.8, 1.25), (1.2, 1.92), (1.95, 1.95), (1.95, 1.22)]]
+_UP = np.array([0, 0, 1.0])
+_CLEAR = 6.5  # metres around the camera without vehicles: none hides most of a view
+
+
+def draw_traffic(canvas: Canvas, street: Street, lighting: Lighting, rng: np.random.Generator) -> None:
+    """Park cars at both kerbs, let some drive, and people walk."""
+    eye = np.array(canvas.camera.position[:2])
+    here = float((eye - street.start) @ street.direction)
+    tint = lighting.above(_UP)
+    busy = rng.uniform(0.1, 0.75)
+    kerb = street.width / 2 - PAVEMENT - 1.0
+    for across, way, chance in ((kerb, -1, busy), (-kerb, 1, busy), (1.7, -1, 0.1), (-1.7, 1, 0.1)):
+        bumpers = np.arange(here - 6, here + 70, 6.2) + rng.uniform(0, 3)
+        present = rng.random(len(bumpers)) < chance
+        looks, vans = rng.integers(1 << 30, size=len(bumpers)), rng.random(len(bumpers)) < 0.15
+        for i in np.flatnonzero(present):
+            front = street.at(bumpers[i], across)
+            middle = front - 2.2 * way * street.direction
+            if np.hypot(*(middle - eye)) > _CLEAR and canvas.camera.sees(middle, 2.5):
+                night = lighting.condition.night
+                draw_vehicle(canvas, front, way * street.direction, int(looks[i]), tint, night, bool(vans[i]))
+    for _ in range(int(rng.integers(0, 7))):
+        across = rng.choice((-1, 1)) * (street.width / 2 - rng.uniform(0.6, PAVEMENT - 0.4))
+        point = street.at(here + rng.uniform(2, 40), across)
+        if np.hypot(*(point - eye)) > 3.5:
+            draw_person(canvas, point, int(rng.integers(1 << 30)), tint)
+
+
+def draw_posts(canvas: Canvas, city: City, lighting: Lighting) -> None:
+    """Draw trees and lamps, the farthest first, for leaves let the sky through."""
+    condition, camera = lighting.condition, canvas.camera
+    far = np.hypot(*(city.post_points - camera.position[:2]).T)
+    rows = np.flatnonzero(camera.sees(city.post_points, 3) & (far > 1.5) & (far < 90))
+    tint = lighting.above(_UP)
+    leaf = (tint[0] * 0.5, tint[1] * 0.5, tint[2] * 0.5) if condition.night else tint
+    for i in rows[np.argsort(-far[rows])]:
+        post = city.posts[i]
+        if post.kind == "lamp":
+            draw_lamp(canvas, post.point, tint, condition.night)
+        else:
+            draw_tree(canvas, post.point, post.look, condition.leaves, condition.snow > 0, leaf)
 
 
 @lru_cache(maxsize=96)
@@ -128,19 +177,6 @@ def draw_person(canvas: Canvas, point: np.ndarray, look: int, light: Triple) -> 
     shape([(0.11 * float(np.cos(t)), 1.63 + 0.13 * float(np.sin(t))) for t in turns], np.array([188, 146, 120]) * light)
 
 
-# FOLDED vpr/toycity/street.py: Cars and vans.
-
-
-# Profiles (metres behind the front bumper, metres above the road) and side windows.
-_CAR = [(0, 0.3), (0, 0.72), (0.1, 0.84), (1.05, 0.95), (1.75, 1.42), (3.1, 1.45), (3.8, 1.0), (4.2, 0.92), (4.2, 0.3)]
-_VAN = [(0, 0.3), (0, 0.95), (0.55, 1.2), (1.15, 2.05), (1.5, 2.15), (4.9, 2.2), (5.0, 2.1), (5.0, 0.3)]
-_CAR_GLASS = [
-    [(1.35, 0.97), (1.85, 1.34), (2.35, 1.36), (2.35, 0.98)],
-    [(2.45, 0.98), (2.45, 1.36), (3.05, 1.36), (3.6, 1.0)],
-]
-_VAN_GLASS = [[(0.8, 1.25), (1.2, 1.92), (1.95, 1.95), (1.95, 1.22)]]
-
-
 def draw_vehicle(
     canvas: Canvas,
     point: np.ndarray,
@@ -192,49 +228,3 @@ def draw_vehicle(
                 ]
             )
             canvas.polygon(lamp, dark if night else np.array(day) * light)
-
-
-# FOLDED vpr/toycity/street.py: What stands in the way: parked and driving cars, people, trees, lamps.
-
-
-_UP = np.array([0, 0, 1.0])
-_CLEAR = 6.5  # metres around the camera without vehicles: none hides most of a view
-
-
-def draw_traffic(canvas: Canvas, street: Street, lighting: Lighting, rng: np.random.Generator) -> None:
-    """Park cars at both kerbs, let some drive, and people walk."""
-    eye = np.array(canvas.camera.position[:2])
-    here = float((eye - street.start) @ street.direction)
-    tint = lighting.above(_UP)
-    busy = rng.uniform(0.1, 0.75)
-    kerb = street.width / 2 - PAVEMENT - 1.0
-    for across, way, chance in ((kerb, -1, busy), (-kerb, 1, busy), (1.7, -1, 0.1), (-1.7, 1, 0.1)):
-        bumpers = np.arange(here - 6, here + 70, 6.2) + rng.uniform(0, 3)
-        there = rng.random(len(bumpers)) < chance
-        looks, vans = rng.integers(1 << 30, size=len(bumpers)), rng.random(len(bumpers)) < 0.15
-        for i in np.flatnonzero(there):
-            front = street.at(bumpers[i], across)
-            middle = front - 2.2 * way * street.direction
-            if np.hypot(*(middle - eye)) > _CLEAR and canvas.camera.sees(middle, 2.5):
-                night = lighting.condition.night
-                draw_vehicle(canvas, front, way * street.direction, int(looks[i]), tint, night, bool(vans[i]))
-    for _ in range(int(rng.integers(0, 7))):
-        across = rng.choice((-1, 1)) * (street.width / 2 - rng.uniform(0.6, PAVEMENT - 0.4))
-        point = street.at(here + rng.uniform(2, 40), across)
-        if np.hypot(*(point - eye)) > 3.5:
-            draw_person(canvas, point, int(rng.integers(1 << 30)), tint)
-
-
-def draw_posts(canvas: Canvas, city: City, lighting: Lighting) -> None:
-    """Draw trees and lamps, the farthest first, for leaves let the sky through."""
-    condition, camera = lighting.condition, canvas.camera
-    far = np.hypot(*(city.post_points - camera.position[:2]).T)
-    rows = np.flatnonzero(camera.sees(city.post_points, 3) & (far > 1.5) & (far < 90))
-    tint = lighting.above(_UP)
-    leaf = (tint[0] * 0.5, tint[1] * 0.5, tint[2] * 0.5) if condition.night else tint
-    for i in rows[np.argsort(-far[rows])]:
-        post = city.posts[i]
-        if post.kind == "lamp":
-            draw_lamp(canvas, post.point, tint, condition.night)
-        else:
-            draw_tree(canvas, post.point, post.look, condition.leaves, condition.snow > 0, leaf)

@@ -1,5 +1,6 @@
-"""What is to be drawn: the training photos of two cities, or the database and the queries of a third one.
+"""Survey of a city: the images to draw, with place, viewpoint and condition, as the specs in `spec` ask for them.
 
+Two cities to train on; database and queries of a third one.
 The third one is photographed once a station for `TestSpec`, and all around for `PanoramaSpec`.
 """
 
@@ -19,9 +20,14 @@ from vpr.toycity.map import City, Street, build_city, stations
 from vpr.toycity.scene import SUPERSAMPLE, View
 from vpr.toycity.spec import CUTOUTS, PanoramaSpec, Spec, TestSpec, TrainSpec
 
-# FOLDED vpr/toycity/survey.py: Latitude and longitude to and from UTM on WGS 84.
+ZONE = 33
+SIZE = (192, 256)  # height and width of an image
+TRAIN_SPACING, TEST_SPACING, PANORAMA_SPACING = 40.0, 12.0, 20.0  # metres between stations
+# name, latitude and longitude of the city's south-west corner, degrees by which the map is turned clockwise
+TOWNS = (("Toyton", 47.07, 15.43, 17.0), ("Drawford", 48.21, 16.35, -31.0), ("Sketchwell", 46.62, 14.31, 8.0))
+OBLIQUE = 50.0  # degrees between the street and the line of sight, towards the photographed side
 
-
+# Constants of the WGS 84 ellipsoid and of the series below.
 _A, _F = 6378137.0, 1 / 298.257223563
 _N = _F / (2 - _F)
 _E = sqrt(_F * (2 - _F))
@@ -29,43 +35,6 @@ _RADIUS = _A / (1 + _N) * (1 + _N**2 / 4 + _N**4 / 64)
 _K0 = 0.9996
 _ALPHA = (_N / 2 - 2 * _N**2 / 3 + 5 * _N**3 / 16, 13 * _N**2 / 48 - 3 * _N**3 / 5, 61 * _N**3 / 240)
 _BETA = (_N / 2 - 2 * _N**2 / 3 + 37 * _N**3 / 96, _N**2 / 48 + _N**3 / 15, 17 * _N**3 / 480)
-
-
-def utm_zone(lon: float) -> int:
-    """Give the zone 1..60 of a longitude in degrees (the exceptions of Norway and Svalbard are left out)."""
-    return floor((lon + 180) / 6) % 60 + 1
-
-
-def to_utm(lat: float, lon: float, zone: int) -> tuple[float, float]:
-    """Project degrees to (east, north) in metres of a northern UTM zone.
-
-    Kruger's series of the transverse Mercator projection (1912) to the third order: below 1 mm within a zone.
-    """
-    phi, lam = radians(lat), radians(lon - (6 * zone - 183))
-    t = sinh(asinh(tan(phi)) - _E * atanh(_E * sin(phi)))
-    xi, eta = atan2(t, cos(lam)), asinh(sin(lam) / sqrt(t * t + cos(lam) ** 2))
-    east = eta + sum(a * cos(2 * j * xi) * sinh(2 * j * eta) for j, a in enumerate(_ALPHA, 1))
-    north = xi + sum(a * sin(2 * j * xi) * cosh(2 * j * eta) for j, a in enumerate(_ALPHA, 1))
-    return 500_000 + _K0 * _RADIUS * east, _K0 * _RADIUS * north
-
-
-def to_latlon(east: float, north: float, zone: int) -> tuple[float, float]:
-    """Invert `to_utm`: metres of a northern zone to degrees (lat, lon)."""
-    xi, eta = north / (_K0 * _RADIUS), (east - 500_000) / (_K0 * _RADIUS)
-    xi0 = xi - sum(b * sin(2 * j * xi) * cosh(2 * j * eta) for j, b in enumerate(_BETA, 1))
-    eta0 = eta - sum(b * cos(2 * j * xi) * sinh(2 * j * eta) for j, b in enumerate(_BETA, 1))
-    sphere = asin(sin(xi0) / cosh(eta0))  # conformal latitude
-    target, t = tan(sphere), tan(sphere)
-    for _ in range(5):  # fixed point of the geodetic latitude; each turn gains two digits or more
-        phi = atan(t)
-        t = tan(phi) * (1 + (target - sinh(asinh(tan(phi)) - _E * atanh(_E * sin(phi)))) / tan(phi)) if phi else target
-    return degrees(atan(t)), 6 * zone - 183 + degrees(atan2(sinh(eta0), cos(xi0)))
-
-
-# FOLDED vpr/toycity/survey.py: Where photos are taken: places along one side of each street, and visits to them.
-
-
-OBLIQUE = 50.0  # degrees between the street and the line of sight, towards the photographed side
 
 
 class Jitter(NamedTuple):
@@ -77,45 +46,6 @@ class Jitter(NamedTuple):
     focal: float
 
 
-def spots(city: City, spacing: float, count: int) -> list[tuple[int, float]]:
-    """List the first `count` stations (street, metres along it), street by street."""
-    return [(s.key[-1], float(a)) for s in city.streets for a in stations(s, spacing)][:count]
-
-
-def take(
-    city: City, spot: tuple[int, float], name: str, jitter: Jitter, size: tuple[int, int], seed: tuple[int, ...]
-) -> View:
-    """Visit a station under the condition `name`; `size` is the photo's (height, width)."""
-    rng = np.random.default_rng((*seed, 3))
-    street = city.streets[spot[0]]
-    along, across, turn, zoom = rng.uniform(-1, 1, 4) * jitter
-    point = street.at(spot[1] + along, -street.side * (1.4 + across))
-    camera = Camera(
-        (float(point[0]), float(point[1]), float(rng.uniform(1.7, 2.5))),
-        float(heading(street) - street.side * OBLIQUE + turn) % 360,
-        float(rng.uniform(5, 9)),
-        size[1] * SUPERSAMPLE * 0.68 * (1 + zoom),
-        round(size[1] * SUPERSAMPLE),
-        round(size[0] * SUPERSAMPLE),
-    )
-    return View(spot[0], camera, visit(name, rng), seed)
-
-
-def turned(view: View, heading: float) -> View:
-    """Give the same visit with the camera turned to a heading in degrees of the map."""
-    return view._replace(camera=replace(view.camera, heading=heading))
-
-
-def heading(street: Street) -> float:
-    """Give the compass heading of a street in degrees."""
-    return float(np.degrees(np.arctan2(street.direction[0], street.direction[1])))
-
-
-ZONE = 33
-SIZE = (192, 256)  # height and width of a photo
-TRAIN_SPACING, TEST_SPACING, PANORAMA_SPACING = 40.0, 12.0, 20.0  # metres between stations
-# name, latitude and longitude of the city's south-west corner, degrees by which the map is turned clockwise
-TOWNS = (("Toyton", 47.07, 15.43, 17.0), ("Drawford", 48.21, 16.35, -31.0), ("Sketchwell", 46.62, 14.31, 8.0))
 _TRAIN_JITTER = Jitter(along=5, across=1.2, heading=16, focal=0.12)
 _DATABASE_JITTER = Jitter(along=0.5, across=0.4, heading=5, focal=0.03)
 _QUERY_JITTER = Jitter(along=5, across=1.2, heading=14, focal=0.12)
@@ -124,7 +54,7 @@ _QUERY_NAMES = ("autumn", "dusk", "rain", "fog", "snow", "night")
 
 
 class Shot(NamedTuple):
-    """One photo to draw and what is written about it; positions in metres of UTM zone 33 and degrees."""
+    """One image to draw and its columns in index.csv; positions in metres of UTM zone 33 and degrees."""
 
     town: int
     role: str
@@ -140,20 +70,20 @@ class Shot(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def city(seed: int, town: int, spacing: float, wanted: int) -> City:
+def city(seed: int, town: int, spacing: float, count: int) -> City:
     """Lay out a town; its facades follow from (seed, town)."""
-    return build_city((seed, town), spacing, wanted)
+    return build_city((seed, town), spacing, count)
 
 
 def shots(spec: Spec) -> list[Shot]:
-    """List all photos of a spec in the order in which they are drawn."""
+    """List all images of a spec in the order in which they are drawn."""
     if isinstance(spec, TrainSpec):
         return list(_training(spec))
     return list(_testing(spec) if isinstance(spec, TestSpec) else _panoramas(spec))
 
 
 def city_of(spec: Spec, town: int) -> City:
-    """Give the map on which a shot is taken."""
+    """Return the map on which a shot is taken."""
     if isinstance(spec, TestSpec):
         return city(spec.seed, 2, TEST_SPACING, spec.database)
     if isinstance(spec, PanoramaSpec):
@@ -190,7 +120,7 @@ def _testing(spec: TestSpec) -> Iterator[Shot]:
 
 
 def _panoramas(spec: PanoramaSpec) -> Iterator[Shot]:
-    """Cut-outs of a panorama share place, position, weather and passers-by; queries are upright or wide photos."""
+    """Cut-outs of a panorama share place, position, weather and passers-by; queries are upright or wide images."""
     places = spots(city_of(spec, 2), PANORAMA_SPACING, spec.panoramas)
     for place, spot in enumerate(places):
         seed = (spec.seed, 2, place, 0)
@@ -221,3 +151,68 @@ def _shot(town: int, role: str, place: int, view: View) -> Shot:
     return Shot(
         town, role, place, view, round(east, 2), round(north, 2), round(lat, 7), round(lon, 7), heading, year, panoid
     )
+
+
+def spots(city: City, spacing: float, count: int) -> list[tuple[int, float]]:
+    """List the first `count` stations (street, metres along it), street by street."""
+    return [(s.key[-1], float(a)) for s in city.streets for a in stations(s, spacing)][:count]
+
+
+def take(
+    city: City, spot: tuple[int, float], name: str, jitter: Jitter, size: tuple[int, int], seed: tuple[int, ...]
+) -> View:
+    """Visit a station under the condition `name`; `size` is the image's (height, width)."""
+    rng = np.random.default_rng((*seed, 3))
+    street = city.streets[spot[0]]
+    along, across, turn, zoom = rng.uniform(-1, 1, 4) * jitter
+    point = street.at(spot[1] + along, -street.side * (1.4 + across))
+    camera = Camera(
+        (float(point[0]), float(point[1]), float(rng.uniform(1.7, 2.5))),
+        float(heading(street) - street.side * OBLIQUE + turn) % 360,
+        float(rng.uniform(5, 9)),
+        size[1] * SUPERSAMPLE * 0.68 * (1 + zoom),
+        round(size[1] * SUPERSAMPLE),
+        round(size[0] * SUPERSAMPLE),
+    )
+    return View(spot[0], camera, visit(name, rng), seed)
+
+
+def turned(view: View, heading: float) -> View:
+    """Return the same visit with the camera turned to a heading in degrees of the map."""
+    return view._replace(camera=replace(view.camera, heading=heading))
+
+
+def heading(street: Street) -> float:
+    """Return the compass heading of a street in degrees."""
+    return float(np.degrees(np.arctan2(street.direction[0], street.direction[1])))
+
+
+def utm_zone(lon: float) -> int:
+    """Return the zone 1..60 of a longitude in degrees (the exceptions of Norway and Svalbard are left out)."""
+    return floor((lon + 180) / 6) % 60 + 1
+
+
+def to_utm(lat: float, lon: float, zone: int) -> tuple[float, float]:
+    """Project degrees to (east, north) in metres of a northern UTM zone.
+
+    Kruger's series of the transverse Mercator projection (1912) to the third order: below 1 mm within a zone.
+    """
+    phi, lam = radians(lat), radians(lon - (6 * zone - 183))
+    t = sinh(asinh(tan(phi)) - _E * atanh(_E * sin(phi)))
+    xi, eta = atan2(t, cos(lam)), asinh(sin(lam) / sqrt(t * t + cos(lam) ** 2))
+    east = eta + sum(a * cos(2 * j * xi) * sinh(2 * j * eta) for j, a in enumerate(_ALPHA, 1))
+    north = xi + sum(a * sin(2 * j * xi) * cosh(2 * j * eta) for j, a in enumerate(_ALPHA, 1))
+    return 500_000 + _K0 * _RADIUS * east, _K0 * _RADIUS * north
+
+
+def to_latlon(east: float, north: float, zone: int) -> tuple[float, float]:
+    """Invert `to_utm`: metres of a northern zone to degrees (lat, lon)."""
+    xi, eta = north / (_K0 * _RADIUS), (east - 500_000) / (_K0 * _RADIUS)
+    xi0 = xi - sum(b * sin(2 * j * xi) * cosh(2 * j * eta) for j, b in enumerate(_BETA, 1))
+    eta0 = eta - sum(b * cos(2 * j * xi) * sinh(2 * j * eta) for j, b in enumerate(_BETA, 1))
+    sphere = asin(sin(xi0) / cosh(eta0))  # conformal latitude
+    target, t = tan(sphere), tan(sphere)
+    for _ in range(5):  # fixed point of the geodetic latitude; each turn gains two digits or more
+        phi = atan(t)
+        t = tan(phi) * (1 + (target - sinh(asinh(tan(phi)) - _E * atanh(_E * sin(phi)))) / tan(phi)) if phi else target
+    return degrees(atan(t)), 6 * zone - 183 + degrees(atan2(sinh(eta0), cos(xi0)))

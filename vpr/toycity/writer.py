@@ -1,4 +1,4 @@
-"""Write a drawn city to disk: photos by all cores, then the tables; the number of workers changes nothing."""
+"""Write a drawn city to disk: images by all cores, then the tables; the number of workers changes nothing."""
 
 from __future__ import annotations
 
@@ -20,44 +20,11 @@ from vpr.toycity.scene import draw
 from vpr.toycity.spec import Spec, TrainSpec, dump, parse
 from vpr.toycity.survey import TOWNS, ZONE, Shot, city_of, shots
 
-# FOLDED vpr/toycity/writer.py: The camera's electronics: exposure, white balance, vignette, raindrops, noise.
-
-
-def develop(image: np.ndarray, condition: Condition, rng: np.random.Generator) -> np.ndarray:
-    """Turn a drawn view (h, w, 3) float32 into a photo, uint8 of the same size."""
-    photo = image
-    if condition.wet or condition.snow == 2:
-        _falling(photo, condition.wet, rng)
-    wanted = 75.0 if condition.night else 118.0
-    gain = condition.exposure * min(max((wanted / float(photo.mean())) ** 0.6, 0.7), 1.5)  # automatic exposure
-    photo = photo * (_vignette(*photo.shape[:2]) * np.array(condition.balance, np.float32) * np.float32(gain))
-    photo += condition.noise * (0.6 + photo / 400) * rng.standard_normal(photo.shape, np.float32)
-    return np.clip(photo, 0, 255).astype(np.uint8)
-
-
-@lru_cache(maxsize=2)
-def _vignette(h: int, w: int) -> np.ndarray:
-    y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)
-    return (1 - np.float32(0.13) * (x * x + y * y))[..., None]
-
-
-def _falling(photo: np.ndarray, rain: bool, rng: np.random.Generator) -> None:
-    h, w, _ = photo.shape
-    layer = np.zeros((h, w), np.uint8)
-    slant = rng.uniform(-3, 3)
-    for x, y, size in rng.uniform((0, 0, 0.5), (w, h, 1.5), (int(rng.integers(30, 90)), 3)):
-        if rain:
-            cv2.line(layer, (int(x), int(y)), (int(x + slant * size), int(y + 9 * size)), 60, 1, cv2.LINE_AA)
-        else:
-            cv2.circle(layer, (int(x), int(y)), int(size), 170, -1, cv2.LINE_AA)
-    photo += (235 - photo) * (layer[..., None] / 255.0)
-
-
-_WORTH_WORKERS = 64  # photos; fewer are drawn sooner than a worker starts
+_WORTH_WORKERS = 64  # images; fewer are drawn sooner than a worker starts
 
 
 def path_of(shot: Shot) -> str:
-    """Name a photo: as in GSV-Cities for training, `@east@north@zone@...` as in the usual test sets otherwise."""
+    """Name an image: as in GSV-Cities for training, `@east@north@zone@...` as in the usual test sets otherwise."""
     town, month, north = TOWNS[shot.town][0], shot.view.condition.month, int(shot.heading)
     if shot.role == "train":
         name = (
@@ -69,7 +36,7 @@ def path_of(shot: Shot) -> str:
 
 
 def draw_city(folder: Path, spec: Spec, workers: int | None = None) -> None:
-    """Draw all photos of a spec into `folder` and write its tables; shows a progress bar.
+    """Draw all images of a spec into `folder` and write its tables; shows a progress bar.
 
     `workers` is the number of processes (default: one a core).
     """
@@ -82,14 +49,14 @@ def draw_city(folder: Path, spec: Spec, workers: int | None = None) -> None:
         task = progress.add_task(f"drawing toycity/{spec.part}", total=len(planned))
         if workers == 1 or len(planned) < _WORTH_WORKERS:
             for shot in planned:
-                _photo(folder, spec, shot)
+                _image(folder, spec, shot)
                 progress.advance(task)
         else:
             _share(folder, spec, len(planned), workers, progress, task)
     _tables(folder, spec, planned)
 
 
-def _photo(folder: Path, spec: Spec, shot: Shot) -> None:
+def _image(folder: Path, spec: Spec, shot: Shot) -> None:
     view = shot.view
     image = develop(draw(city_of(spec, shot.town), view), view.condition, np.random.default_rng((*view.seed, 8)))
     data = simplejpeg.encode_jpeg(image, quality=view.condition.quality, colorsubsampling="420")
@@ -99,7 +66,7 @@ def _photo(folder: Path, spec: Spec, shot: Shot) -> None:
 def _share(folder: Path, spec: Spec, count: int, workers: int, progress: Progress, task: TaskID) -> None:
     """Let fresh processes draw a stretch each; multiprocessing would run the caller's script again or fork it."""
     bounds = np.linspace(0, count, workers + 1).astype(int)
-    package = str(Path(__file__).resolve().parents[3])
+    package = str(Path(__file__).resolve().parents[2])
     paths = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     command = [sys.executable, "-m", "vpr.toycity.writer", str(folder), dump(spec)]
     children = [
@@ -109,7 +76,7 @@ def _share(folder: Path, spec: Spec, count: int, workers: int, progress: Progres
     try:
         while any(child.poll() is None for child in children) and not any(child.returncode for child in children):
             for child in children:
-                if child.stdout is not None and child.stdout.read(1):  # one dot a photo
+                if child.stdout is not None and child.stdout.read(1):  # one dot an image
                     progress.advance(task)
     finally:
         for child in children:
@@ -152,12 +119,45 @@ def _tables(folder: Path, spec: Spec, planned: list[Shot]) -> None:
             part[columns].to_csv(folder / "Dataframes" / f"{town}.csv", index=False)
 
 
+def develop(image: np.ndarray, condition: Condition, rng: np.random.Generator) -> np.ndarray:
+    """Turn a drawn view (h, w, 3) float32 into an image, uint8 of the same size, as the electronics of a camera do.
+
+    Exposure, white balance, vignette, raindrops and snowflakes, noise.
+    """
+    photo = image
+    if condition.wet or condition.snow == 2:
+        _falling(photo, condition.wet, rng)
+    mean = 75.0 if condition.night else 118.0
+    gain = condition.exposure * min(max((mean / float(photo.mean())) ** 0.6, 0.7), 1.5)  # automatic exposure
+    photo = photo * (_vignette(*photo.shape[:2]) * np.array(condition.balance, np.float32) * np.float32(gain))
+    photo += condition.noise * (0.6 + photo / 400) * rng.standard_normal(photo.shape, np.float32)
+    return np.clip(photo, 0, 255).astype(np.uint8)
+
+
+@lru_cache(maxsize=2)
+def _vignette(h: int, w: int) -> np.ndarray:
+    y, x = np.linspace(-1, 1, h, dtype=np.float32)[:, None], np.linspace(-1, 1, w, dtype=np.float32)
+    return (1 - np.float32(0.13) * (x * x + y * y))[..., None]
+
+
+def _falling(photo: np.ndarray, rain: bool, rng: np.random.Generator) -> None:
+    h, w, _ = photo.shape
+    layer = np.zeros((h, w), np.uint8)
+    slant = rng.uniform(-3, 3)
+    for x, y, size in rng.uniform((0, 0, 0.5), (w, h, 1.5), (int(rng.integers(30, 90)), 3)):
+        if rain:
+            cv2.line(layer, (int(x), int(y)), (int(x + slant * size), int(y + 9 * size)), 60, 1, cv2.LINE_AA)
+        else:
+            cv2.circle(layer, (int(x), int(y)), int(size), 170, -1, cv2.LINE_AA)
+    photo += (235 - photo) * (layer[..., None] / 255.0)
+
+
 def _main(folder: str, spec_text: str, first: str, last: str) -> None:
     cv2.setNumThreads(1)
     spec = parse(spec_text)
     by_place = sorted(shots(spec), key=lambda shot: (shot.town, shot.place))  # so that each worker draws its own houses
     for shot in by_place[int(first) : int(last)]:
-        _photo(Path(folder), spec, shot)
+        _image(Path(folder), spec, shot)
         sys.stdout.write(".")
         sys.stdout.flush()
 

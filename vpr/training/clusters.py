@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from omegaconf import DictConfig
 from torch.utils.data import DataLoader
 
-from vpr.catalog.photos import training_photos
+from vpr.catalog.resolve import training_images
 from vpr.cli.cluster_command import cluster_names, training_sets
 from vpr.cli.compose import plain
 from vpr.cli.schema import random_weights_ok
@@ -49,7 +49,7 @@ def make_clusters(cfg: DictConfig) -> Path:
     device = pick_device(cfg.device)
     backbone, dataset = cluster_names(cfg)
     path = cluster_path(clusters_folder(cfg.paths.runs), backbone, dataset, cfg.clusters)
-    photos = training_photos(training_sets(cfg), cfg, "dataset")
+    photos = training_images(training_sets(cfg), cfg, "dataset")
     torch.manual_seed(cfg.seed)  # of random weights, where there are no others
     nodes = (plain(cfg.backbone), {"_target_": "vpr.models.aggregators.avg.Avg"}, plain(cfg.image))
     describer, parts = make_describer(*nodes, random_weights_ok=random_weights_ok(cfg.dataset))

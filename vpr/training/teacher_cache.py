@@ -16,7 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 
 from vpr import distributed
-from vpr.catalog.photos import Photos
+from vpr.data.image_paths import ImagePaths
 from vpr.data.loading import BadImageTally
 from vpr.data.places import PlacesDataset
 from vpr.distill.cached_teacher import CachedTeacher
@@ -41,7 +41,7 @@ class TargetBuild:
     """The targets of one teacher for the photos of one training set.
 
     Args:
-        digest: of the photos, `Photos.digest()`.
+        digest: of the photos, `ImagePaths.digest()`.
         root: folder of the caches.
 
     Attributes:
@@ -51,7 +51,7 @@ class TargetBuild:
     def __init__(
         self,
         teacher: CachedTeacher,
-        photos: Photos,
+        photos: ImagePaths,
         digest: str,
         root: Path,
         batch_size: int = 32,
@@ -187,7 +187,7 @@ class TeacherTargets(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         if not self.teachers:
             return
-        photos = Photos(self.dataset.sources)
+        photos = ImagePaths(self.dataset.sources)
         digest = distributed.on_rank_zero(photos.digest)
         left_out: set[int] = set()
         for teacher in self.teachers:

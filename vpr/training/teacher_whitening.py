@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from vpr import checkpoint, distributed
-from vpr.catalog.photos import Photos
 from vpr.checkpoint import model_name
+from vpr.data.image_paths import ImagePaths
 from vpr.data.places import Places
 from vpr.distill.teacher import Teacher
 from vpr.distributed import exclusive_lock
@@ -50,12 +50,12 @@ class Whitener:
         Raises:
             ConfigError: the images or the descriptors are too few for so many dimensions.
         """
-        photos = Photos(sources)
+        photos = ImagePaths(sources)
         digest = photos.digest()
         dim = student if isinstance(self.dim, str) else self.dim
         return [self._whitened(teacher, dim, photos, digest) for teacher in teachers]
 
-    def _whitened(self, teacher: Teacher, dim: int, photos: Photos, digest: str) -> Teacher:
+    def _whitened(self, teacher: Teacher, dim: int, photos: ImagePaths, digest: str) -> Teacher:
         assert teacher.config is not None
         identity = [teacher.digest, teacher.preprocess, str(teacher.dtype), dim, digest, SAMPLE]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
@@ -73,7 +73,7 @@ class Whitener:
         size, digest = teacher.preprocess.size, checkpoint.digest(content)
         return Teacher(network, str(path), teacher.share, size, teacher.dtype, digest, content["config"])
 
-    def _components(self, teacher: Teacher, dim: int, photos: Photos) -> Components | None:
+    def _components(self, teacher: Teacher, dim: int, photos: ImagePaths) -> Components | None:
         network = teacher.network
         assert isinstance(network, Describer)
         # At the teacher's image size, which need not be that of its checkpoint.

@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 
 from vpr import checkpoint, distributed
-from vpr.catalog.photos import Photos
+from vpr.data.image_paths import ImagePaths
 from vpr.data.loading import BadImageTally
 from vpr.data.tuple_sampler import Chunk
 from vpr.data.tuples import Candidates
@@ -195,7 +195,7 @@ class Refresh:
 
     def _offered(self, chunk: Chunk, earlier: np.ndarray) -> np.ndarray:
         """Return the gallery rows (rising) that are described: those that the queries need, and the rest by chance."""
-        everything = self.candidates.gallery
+        everything = self.candidates.database
         if self.gallery is None or self.gallery >= everything:
             return np.arange(everything)
         rng = np.random.default_rng((self.seed, chunk.epoch, chunk.number, 0, 1))
@@ -208,7 +208,7 @@ class Refresh:
     def _others(self, chunk: Chunk, rows: np.ndarray) -> np.ndarray:
         """Return queries of other chunks that are described, too: as published, re-ranking looks for neighbours among
         all photos. None with a part of the gallery, which is there to be quick."""
-        if self.rerank is None or not self.mining.difficult or len(rows) < self.candidates.gallery:
+        if self.rerank is None or not self.mining.difficult or len(rows) < self.candidates.database:
             return np.empty(0, np.int64)
         return np.setdiff1d(np.arange(self.candidates.queries), chunk.queries)
 
@@ -229,7 +229,7 @@ class Refresh:
         """Fill the file; return the rows of photos that cannot be read."""
         if not distributed.on_rank_zero(file.begin):
             missing = distributed.on_rank_zero(lambda: self._unfinished(file.missing(), len(photos)))
-            numbered = Photos(self.candidates.sources)
+            numbered = ImagePaths(self.candidates.sources)
             paths = [numbered[photo] for photo in photos.tolist()]
             loader = image_loader(paths, extractor.preprocess, self.batch_size, self.num_workers, rows=missing)
             found = extract(extractor, loader, file.attach(), _said(len(missing)))

@@ -49,7 +49,7 @@ ALL = LISTED | SORTED
 
 
 class Rows(NamedTuple):
-    """Which photos of the album a reader calls its database and its queries."""
+    """Return the images of the album that a reader calls its database and its queries."""
 
     database: np.ndarray
     queries: np.ndarray

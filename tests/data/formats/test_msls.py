@@ -150,9 +150,9 @@ def test_nothing_there_is_absent_and_a_city_or_csv_is_named(
             "4,q3,35",
             r"Line 6 of .* has no northing",
         ),
-        ("postprocessed.csv", "4,q3,350000,6170001,0,False,False,Forward\n", "", r"raw\.csv does not list the photos"),
+        ("postprocessed.csv", "4,q3,350000,6170001,0,False,False,Forward\n", "", r"raw\.csv does not list the images"),
         ("raw.csv", "4,q3,12.5,55.6,0,2018-01-01,False\n", "4,q3,12.5,55.6,0,2018-01-01,Fa", r"Line 6 .*'Fa' for pano"),
-        ("subtask_index.csv", "2,q1", "2,q9", r"subtask_index\.csv does not list the photos"),
+        ("subtask_index.csv", "2,q1", "2,q9", r"subtask_index\.csv does not list the images"),
     ],
 )
 def test_damaged_csv_files_are_named(root: Path, name: str, old: str, new: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Pittsburgh and Tokyo as NetVLAD's .mat files list them (Arandjelovic et al. 2016; Torii et al. 2013 and 2015)."""
+"""Pittsburgh and Tokyo in NetVLAD's dbStruct .mat files (Arandjelovic et al. 2016; Torii et al. 2013 and 2015)."""
 
 from __future__ import annotations
 
@@ -13,96 +13,27 @@ from scipy.io.matlab import MatReadError
 
 from vpr.data.file_lists import number_by_name
 from vpr.data.formats.folders import absolute, find_sides, require_folder
-from vpr.data.geotagged import Positioned, near
+from vpr.data.geotagged import GeotaggedImages, near
 from vpr.data.images import readable
 from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
-
-# FOLDED vpr/data/formats/dbstruct.py: NetVLAD's dbStruct .mat files themselves: names, positions, radius of a
-# positive (Arandjelovic et al. 2016).
-
-
-FIELDS = ("dbImageFns", "utmDb", "qImageFns", "utmQ", "numImages", "numQueries", "posDistThr")
-DAMAGED = (MatReadError, OSError, ValueError, TypeError, NotImplementedError, IndexError, zlib.error)
-AGAIN = "Download it again; a file of your own is saved with -v7 in MATLAB, or with scipy.io.savemat."
-
-
-class DbStruct(NamedTuple):
-    """What a .mat says: file names, UTM positions (N, 2) and the radius of a positive, both in metres."""
-
-    database: list[str]
-    database_utm: np.ndarray
-    queries: list[str]
-    queries_utm: np.ndarray
-    radius: float
-
-
-def read_mat(path: Path) -> DbStruct:
-    """Read the fields by name: their order differs between Pittsburgh and TokyoTM.
-
-    Raises:
-        DataError: a damaged file, one without these fields, or one that contradicts itself.
-    """
-    struct = _load(path)
-    try:
-        database, queries = ([str(name) for name in np.atleast_1d(f)] for f in (struct.dbImageFns, struct.qImageFns))
-        # int(): numImages is an uint16 in some files, and sums of it would overflow.
-        counts = int(struct.numImages), int(struct.numQueries)
-        radius = float(struct.posDistThr)
-        utm = [np.asarray(xy, float) for xy in (struct.utmDb, struct.utmQ)]
-    except DAMAGED as error:
-        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {error}. {AGAIN}") from error
-    positions = [_metres(xy, name, path) for xy, name in zip(utm, ("utmDb", "utmQ"), strict=True)]
-    if (len(database), len(queries)) != counts or tuple(map(len, positions)) != counts:
-        raise DataError(
-            f"{path} says {counts[0]:,} database images (numImages) and {counts[1]:,} queries (numQueries), but lists "
-            f"{len(database):,} and {len(queries):,} names, {len(positions[0]):,} and {len(positions[1]):,} positions. "
-            "Download it again."
-        )
-    return DbStruct(database, positions[0], queries, positions[1], radius)
-
-
-def _load(path: Path) -> Any:
-    try:
-        content = loadmat(path, struct_as_record=False, squeeze_me=True)
-    except DAMAGED as error:
-        web = not isinstance(error, OSError) and path.read_bytes().lstrip().startswith(b"<")
-        found = "it is a web page, as a download that asks for a log-in leaves" if web else error
-        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {found}. {AGAIN}") from error
-    if "dbStruct" not in content:
-        found = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
-        raise DataError(f"{absolute(path)} has no dbStruct; it has {found}. {AGAIN}")
-    struct = content["dbStruct"]
-    have = getattr(struct, "_fieldnames", [])
-    absent = [field for field in FIELDS if field not in have]
-    if absent:
-        raise DataError(
-            f"The dbStruct of {absolute(path)} has no field {', '.join(absent)}; it has {', '.join(have) or 'none'}. "
-            "Download it again."
-        )
-    return struct
-
-
-def _metres(utm: np.ndarray, field: str, path: Path) -> np.ndarray:
-    """Give (2, N) of the file, or (2,) of a single image, as (N, 2)."""
-    if utm.ndim not in (1, 2) or (utm.size and utm.shape[0] != 2):
-        raise DataError(f"{field} of {path} has the shape {utm.shape}; it must be (2, N): east and north in metres.")
-    return utm.reshape(2, -1).T
-
 
 # (database, queries) below root or root/raw: as unpacked for pytorch-NetVlad and MixVPR, and as for OpenIBL and WAKD.
 PITTSBURGH = ((".", "queries_real"), ("Pittsburgh/images", "Pittsburgh/queries"), ("images", "queries"))
 MAT_FOLDERS = ("datasets", ".", "raw")
 HERE = "the folder itself"
 SIDES = ("database", "queries", "both")
+FIELDS = ("dbImageFns", "utmDb", "qImageFns", "utmQ", "numImages", "numQueries", "posDistThr")
+DAMAGED = (MatReadError, OSError, ValueError, TypeError, NotImplementedError, IndexError, zlib.error)
+AGAIN = "Download it again; a file of your own is saved with -v7 in MATLAB, or with scipy.io.savemat."
 
 
 class Split(NamedTuple):
     """Both sides of one .mat on this disk, and its radius of a positive in metres."""
 
-    database: Positioned
-    queries: Positioned
+    database: GeotaggedImages
+    queries: GeotaggedImages
     radius: float
 
 
@@ -150,8 +81,8 @@ def photos(
     side: str = "database",
     layouts: Sequence[Sequence[str]] = PITTSBURGH,
     source: str = "",
-) -> Positioned:
-    """Give the photos of `side`: `database`, `queries` or `both`, each file once, with positions in UTM metres.
+) -> GeotaggedImages:
+    """Return the images of `side`: `database`, `queries` or `both`, each file once, with positions in UTM metres.
 
     Headings are all NaN: a .mat has none, and the yaw in the file names is a number within its panorama, whose own
     direction is not published.
@@ -167,7 +98,7 @@ def photos(
     # TokyoTM takes its queries from its database.
     first = {file: row for row, file in reversed(list(enumerate(files)))}
     positions = np.concatenate([part.positions for part in chosen])
-    return _positioned(mat, split.database.root, files, positions).take(sorted(first.values()))
+    return _geotagged(mat, split.database.root, files, positions).take(sorted(first.values()))
 
 
 def read_split(root: str | Path, mat: str, layouts: Sequence[Sequence[str]], source: str) -> Split:
@@ -176,18 +107,81 @@ def read_split(root: str | Path, mat: str, layouts: Sequence[Sequence[str]], sou
     layout = f"{mat} (or datasets/{mat}) and the images in {', or in '.join(folders)}"
     root = require_folder(root, layout, source)
     with readable(root):
-        found = [root / folder / mat for folder in MAT_FOLDERS if (root / folder / mat).is_file()]
-        if not found:
+        mats = [root / folder / mat for folder in MAT_FOLDERS if (root / folder / mat).is_file()]
+        if not mats:
             raise DataAbsent(f"There is no {mat} in {absolute(root)}. It must hold {layout}. {source}".strip())
-        struct = read_mat(found[0])
+        struct = read_mat(mats[0])
         sides = find_sides(root, struct.database, struct.queries, layouts)
     return Split(
-        _positioned(mat, sides.root, sides.database, struct.database_utm),
-        _positioned(mat, sides.root, sides.queries, struct.queries_utm),
+        _geotagged(mat, sides.root, sides.database, struct.database_utm),
+        _geotagged(mat, sides.root, sides.queries, struct.queries_utm),
         struct.radius,
     )
 
 
-def _positioned(mat: str, root: Path, files: list[str], positions: np.ndarray) -> Positioned:
+def _geotagged(mat: str, root: Path, files: list[str], positions: np.ndarray) -> GeotaggedImages:
     unknown, one_city = np.full(len(files), np.nan), np.zeros(len(files), np.int64)
-    return Positioned(Path(mat).stem, root, files, positions, unknown, one_city)
+    return GeotaggedImages(Path(mat).stem, root, files, positions, unknown, one_city)
+
+
+class DbStruct(NamedTuple):
+    """Content of a .mat: file names, UTM positions (N, 2) and the radius of a positive, both in metres."""
+
+    database: list[str]
+    database_utm: np.ndarray
+    queries: list[str]
+    queries_utm: np.ndarray
+    radius: float
+
+
+def read_mat(path: Path) -> DbStruct:
+    """Read the fields by name: their order differs between Pittsburgh and TokyoTM.
+
+    Raises:
+        DataError: a damaged file, one without these fields, or one that contradicts itself.
+    """
+    struct = _load(path)
+    try:
+        database, queries = ([str(name) for name in np.atleast_1d(f)] for f in (struct.dbImageFns, struct.qImageFns))
+        # int(): numImages is an uint16 in some files, and sums of it would overflow.
+        counts = int(struct.numImages), int(struct.numQueries)
+        radius = float(struct.posDistThr)
+        utm = [np.asarray(xy, float) for xy in (struct.utmDb, struct.utmQ)]
+    except DAMAGED as error:
+        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {error}. {AGAIN}") from error
+    positions = [_metres(xy, name, path) for xy, name in zip(utm, ("utmDb", "utmQ"), strict=True)]
+    if (len(database), len(queries)) != counts or tuple(map(len, positions)) != counts:
+        raise DataError(
+            f"{path} says {counts[0]:,} database images (numImages) and {counts[1]:,} queries (numQueries), but lists "
+            f"{len(database):,} and {len(queries):,} names, {len(positions[0]):,} and {len(positions[1]):,} positions. "
+            "Download it again."
+        )
+    return DbStruct(database, positions[0], queries, positions[1], radius)
+
+
+def _load(path: Path) -> Any:
+    try:
+        content = loadmat(path, struct_as_record=False, squeeze_me=True)
+    except DAMAGED as error:
+        web = not isinstance(error, OSError) and path.read_bytes().lstrip().startswith(b"<")
+        reason = "it is a web page, as a download that asks for a log-in leaves" if web else error
+        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {reason}. {AGAIN}") from error
+    if "dbStruct" not in content:
+        names = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
+        raise DataError(f"{absolute(path)} has no dbStruct; it has {names}. {AGAIN}")
+    struct = content["dbStruct"]
+    have = getattr(struct, "_fieldnames", [])
+    absent = [field for field in FIELDS if field not in have]
+    if absent:
+        raise DataError(
+            f"The dbStruct of {absolute(path)} has no field {', '.join(absent)}; it has {', '.join(have) or 'none'}. "
+            "Download it again."
+        )
+    return struct
+
+
+def _metres(utm: np.ndarray, field: str, path: Path) -> np.ndarray:
+    """Return (2, N) of the file, or (2,) of a single image, as (N, 2)."""
+    if utm.ndim not in (1, 2) or (utm.size and utm.shape[0] != 2):
+        raise DataError(f"{field} of {path} has the shape {utm.shape}; it must be (2, N): east and north in metres.")
+    return utm.reshape(2, -1).T

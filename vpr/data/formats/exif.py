@@ -1,4 +1,4 @@
-"""Where a photo was taken, from its EXIF data."""
+"""Position and heading of images from their EXIF GPS tags."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Fix(NamedTuple):
 
 
 def read_fixes(paths: Sequence[Path]) -> list[Fix]:
-    """Read the heads of many photos by several threads, with a progress bar on a terminal."""
+    """Read the heads of many images by several threads, with a progress bar on a terminal."""
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     threads = min(32, 4 * (os.cpu_count() or 1))  # they wait for the disk
@@ -42,9 +42,9 @@ def read_fixes(paths: Sequence[Path]) -> list[Fix]:
 
 
 def read_fix(path: Path) -> Fix:
-    """Read the GPS tags of a photo; what is absent, damaged or impossible is unknown."""
-    if os.path.splitext(path)[1].lower() in images.SUFFIXES:
-        images.register()
+    """Read the GPS tags of an image; what is absent, damaged or impossible is unknown."""
+    if os.path.splitext(path)[1].lower() in images.HEIF_SUFFIXES:
+        images.register_heif()
     try:
         with Image.open(path) as image:
             tags = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)

@@ -1,4 +1,4 @@
-"""What all readers ask of a folder."""
+"""Folders of images, as all readers need them: required with a message, listed, walked, found among several layouts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ from vpr.errors import DataAbsent, DataError
 log = logging.getLogger(__name__)
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".ppm", ".pgm"})
+# Raw formats of cameras, which are not read, and those of phones, which are read with an extra.
+RAW = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"})
+OTHER_SUFFIXES = RAW | images.HEIF_SUFFIXES
+
+BASES = ("", "raw")  # OpenIBL and WAKD keep everything below raw/
+SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
+PROBES = 50
 
 
 def require_folder(root: str | Path, layout: str, source: str = "") -> Path:
-    """Give the folder as a Path.
+    """Return the folder as a Path.
 
     Args:
-        layout: what must be in it, for the message.
+        layout: its required content, for the message.
         source: who published the set, and where.
 
     Raises:
@@ -31,17 +38,17 @@ def require_folder(root: str | Path, layout: str, source: str = "") -> Path:
     """
     folder = Path(root).expanduser()
     with readable(folder):
-        found = folder.is_dir()
-    if not found:
+        exists = folder.is_dir()
+    if not exists:
         raise DataAbsent(f"There is no folder {absolute(folder)}. It must hold {layout}. {source}".strip())
     return folder
 
 
 def require_file(path: Path, layout: str, source: str) -> Path:
-    """Give the path; raises DataAbsent, with the layout and source as above, if it is no file."""
+    """Return the path; raises DataAbsent, with the layout and source as above, if it is no file."""
     with readable(path):
-        found = path.is_file()
-    if not found:
+        exists = path.is_file()
+    if not exists:
         raise DataAbsent(f"There is no file {absolute(path)}. The set must hold {layout}. {source}".strip())
     return path
 
@@ -49,7 +56,7 @@ def require_file(path: Path, layout: str, source: str) -> Path:
 def require_lists(
     root: str | Path, lists: str | Path | None, files: Sequence[str], source: str = ""
 ) -> tuple[Path, Path]:
-    """Give `root` and the folder of the lists, which is `root` where `lists` is None, as Paths.
+    """Return `root` and the folder of the lists, which is `root` where `lists` is None, as Paths.
 
     Raises:
         DataAbsent: no such folder, or none of the files in that of the lists.
@@ -62,13 +69,24 @@ def require_lists(
     return root, folder
 
 
-def absolute(path: Path) -> str:
-    """Where a relative path leads, for messages."""
-    return os.path.abspath(path)
+def require_sides(root: str | Path, database: str, queries: str, layout: str, source: str = "") -> Path:
+    """Return `root` as a Path, after a look at the two folders below it.
+
+    Raises:
+        DataAbsent: none of the folders is there; DataError: only one is.
+    """
+    root = require_folder(root, layout, source)
+    with readable(root):
+        absent = [side for side in (database, queries) if not (root / side).is_dir()]
+    if len(absent) == 2:
+        require_folder(root / database, f"{layout}, below {absolute(root)}", source)
+    if absent:
+        raise DataError(f"There is no folder {absolute(root / absent[0])}. {root} must hold {layout}. {source}".strip())
+    return root
 
 
 def list_images(folder: Path) -> list[str]:
-    """Names of the images in a folder, numbers in natural order (2.jpg before 10.jpg).
+    """Return the names of the images in a folder in natural order (2.jpg before 10.jpg).
 
     Raises:
         DataError: the folder is missing, cannot be read, or holds no image.
@@ -81,32 +99,79 @@ def list_images(folder: Path) -> list[str]:
 
 
 def no_images(folder: Path) -> DataError:
-    suffixes = sorted(IMAGE_SUFFIXES | {suffix for suffix in images.SUFFIXES if images.is_read(suffix)})
+    suffixes = sorted(IMAGE_SUFFIXES | {suffix for suffix in images.HEIF_SUFFIXES if images.can_read(suffix)})
     return DataError(f"There are no images in {absolute(folder)} (looked for {', '.join(suffixes)}).")
 
 
 def is_image(name: str) -> bool:
     """Tell by the suffix; hidden files, such as those macOS leaves in archives, are no images.
 
-    Photos as phones keep them (.heic) are images where they can be read.
+    HEIC and AVIF files are images where they can be read.
     """
     suffix = os.path.splitext(name)[1].lower()
-    known = suffix in IMAGE_SUFFIXES or (suffix in images.SUFFIXES and images.is_read(suffix))
+    known = suffix in IMAGE_SUFFIXES or (suffix in images.HEIF_SUFFIXES and images.can_read(suffix))
     return known and not name.startswith(".")
 
 
 def natural(name: str) -> list[str | int]:
-    """Sort key by which 2.jpg comes before 10.jpg, and text and numbers never meet."""
+    """Return a sort key by which 2.jpg comes before 10.jpg, and text and numbers never meet."""
     return [int(part) if odd % 2 else part for odd, part in enumerate(re.split(r"(\d+)", name))]
 
 
-# FOLDED vpr/data/formats/folders.py: Where the images of a list lie on this disk: found by looking, since copies of
-# one set differ.
+def walk_images(folder: Path) -> list[str]:
+    """List the images below a folder, sub-folders and links included, in no order, as names relative to it.
+
+    Hidden files and folders are left out; a link to a folder that it lies in is not followed. A name with the suffix
+    of an image is taken for one without a look at the file.
+
+    Image formats that are not read, such as .dng, and .heic without its extra, are left out with a warning.
+
+    Raises:
+        DataError: a folder cannot be read, or there is no image.
+    """
+    names: list[str] = []
+    others: list[str] = []
+    _walk(os.fspath(folder), "", (), names, others)
+    message = _not_read(folder, others) if others else ""
+    if not names:
+        raise DataError(message) if message else no_images(folder)
+    if message:
+        log.warning("%s They are left out.", message)
+    return names
 
 
-BASES = ("", "raw")  # OpenIBL and WAKD keep everything below raw/
-SUFFIXES = (".png", ".jpg", ".jpeg", ".PNG", ".JPG", ".JPEG")
-PROBES = 50
+def _not_read(folder: Path, others: list[str]) -> str:
+    suffixes = {os.path.splitext(name)[1].lower() for name in others}
+    message = (
+        f"{len(others):,} photos in {absolute(folder)} are {', '.join(sorted(suffixes))} (first: {min(others)}), which "
+        "is not read. Convert them to .jpg"
+    )
+    phones = ", ".join(sorted(suffixes & images.HEIF_SUFFIXES))
+    return f"{message} ({phones} is read after {images.INSTALL})." if phones else f"{message}."
+
+
+def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: list[str], others: list[str]) -> None:
+    with readable(folder):
+        status = os.stat(folder)
+        here = (status.st_dev, status.st_ino)
+        if here in above:
+            return
+        with os.scandir(folder) as entries:
+            folders = []
+            for entry in entries:
+                name = entry.name
+                if name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(name)
+                elif is_image(name):
+                    names.append(prefix + name)
+                elif os.path.splitext(name)[1].lower() in OTHER_SUFFIXES:
+                    others.append(prefix + name)
+                elif entry.is_symlink() and entry.is_dir():
+                    folders.append(name)
+    for name in folders:
+        _walk(f"{folder}/{name}", f"{prefix}{name}/", (*above, here), names, others)
 
 
 class Sides(NamedTuple):
@@ -140,7 +205,7 @@ def find_sides(root: Path, database: Sequence[str], queries: Sequence[str], layo
 
 
 def _suffix(folder: Path, names: Sequence[str]) -> str | None:
-    """Give the suffix of the first image that is found: "" as listed, None if there is none."""
+    """Return the suffix of the first image that is found: "" as listed, None if there is none."""
     # The first, and others from all over the list: a copy with holes is found as well.
     probes = dict.fromkeys([*names[:PROBES], *names[:: max(1, len(names) // PROBES)]]) if folder.is_dir() else {}
     for suffix in ("", *SUFFIXES):
@@ -158,81 +223,6 @@ def _renamed(name: str, suffix: str) -> str:
     return os.path.splitext(name)[0] + suffix if suffix else name
 
 
-# FOLDED vpr/data/formats/folders.py: All images below a folder, for trees of millions of files.
-
-
-# What cameras write and this suite does not read, and what phones write and it reads with an extra.
-RAW = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"})
-OTHER_PHOTOS = RAW | images.SUFFIXES
-
-
-def require_sides(root: str | Path, database: str, queries: str, layout: str, source: str = "") -> Path:
-    """Give `root` as a Path, after a look at the two folders below it.
-
-    Raises:
-        DataAbsent: none of the folders is there; DataError: only one is.
-    """
-    root = require_folder(root, layout, source)
-    with readable(root):
-        absent = [side for side in (database, queries) if not (root / side).is_dir()]
-    if len(absent) == 2:
-        require_folder(root / database, f"{layout}, below {absolute(root)}", source)
-    if absent:
-        raise DataError(f"There is no folder {absolute(root / absent[0])}. {root} must hold {layout}. {source}".strip())
-    return root
-
-
-def walk_images(folder: Path) -> list[str]:
-    """List the images below a folder, sub-folders and links included, in no order, as names relative to it.
-
-    Hidden files and folders are left out; a link to a folder that it lies in is not followed. A name with the suffix
-    of an image is taken for one without a look at the file.
-
-    Photos of a kind that is not read, such as .dng, and .heic without its extra, are left out with a warning.
-
-    Raises:
-        DataError: a folder cannot be read, or there is no image.
-    """
-    names: list[str] = []
-    others: list[str] = []
-    _walk(os.fspath(folder), "", (), names, others)
-    said = _not_read(folder, others) if others else ""
-    if not names:
-        raise DataError(said) if said else no_images(folder)
-    if said:
-        log.warning("%s They are left out.", said)
-    return names
-
-
-def _not_read(folder: Path, others: list[str]) -> str:
-    suffixes = {os.path.splitext(name)[1].lower() for name in others}
-    said = (
-        f"{len(others):,} photos in {absolute(folder)} are {', '.join(sorted(suffixes))} (first: {min(others)}), which "
-        "is not read. Convert them to .jpg"
-    )
-    phones = ", ".join(sorted(suffixes & images.SUFFIXES))
-    return f"{said} ({phones} is read after {images.INSTALL})." if phones else f"{said}."
-
-
-def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: list[str], others: list[str]) -> None:
-    with readable(folder):
-        status = os.stat(folder)
-        here = (status.st_dev, status.st_ino)
-        if here in above:
-            return
-        with os.scandir(folder) as entries:
-            folders = []
-            for entry in entries:
-                name = entry.name
-                if name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(name)
-                elif is_image(name):
-                    names.append(prefix + name)
-                elif os.path.splitext(name)[1].lower() in OTHER_PHOTOS:
-                    others.append(prefix + name)
-                elif entry.is_symlink() and entry.is_dir():
-                    folders.append(name)
-    for name in folders:
-        _walk(f"{folder}/{name}", f"{prefix}{name}/", (*above, here), names, others)
+def absolute(path: Path) -> str:
+    """Return the absolute form of a path, for messages."""
+    return os.path.abspath(path)

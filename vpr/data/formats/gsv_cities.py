@@ -43,7 +43,7 @@ def read(root: str | Path, cities: Sequence[str] | None = None, min_images_per_p
 
 
 def _read_city(root: Path, city: str, number: int) -> pd.DataFrame:
-    """Files, place ids and city number of one csv, latest images first (by year, month, latitude)."""
+    """Return files, place ids and city number of one csv, latest images first (by year, month, latitude)."""
     csv = root / "Dataframes" / f"{city}.csv"
     others = len(list(csv.parent.glob("*.csv")))
     if others and not csv.is_file():
@@ -71,7 +71,7 @@ def _read_city(root: Path, city: str, number: int) -> pd.DataFrame:
 
 
 def _suffix(folder: Path) -> str:
-    """`.jpg` or `.JPG`: copies of the set differ, so look at one image of the city."""
+    """Return `.jpg` or `.JPG`, by one image of the city: copies of the set differ."""
     if folder.is_dir():
         with os.scandir(folder) as entries:
             for entry in entries:

@@ -1,4 +1,4 @@
-"""A user's own photos: folders of images, with positions from EXIF GPS or from a csv where there are any."""
+"""Folders of images of one's own, with positions from EXIF GPS or from a csv where there are any."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vpr.data.formats.exif import read_fixes
 from vpr.data.formats.folders import absolute, natural, require_folder, require_sides, walk_images
 from vpr.data.formats.place_lists import read_rows
 from vpr.data.geo import check_degrees, to_earth
-from vpr.data.geotagged import Positioned, near
+from vpr.data.geotagged import GeotaggedImages, near
 from vpr.data.retrieval_set import RetrievalSet, as_found, check_distance
 from vpr.errors import DataError
 from vpr.types import Protocol
@@ -33,8 +33,8 @@ def photos(
     heading: str | None = None,
     name: str = "photos",
     missing: str = "raise",
-) -> Positioned:
-    """List the photos below `root/folder`, sub-folders included, in natural order (2.jpg before 10.jpg).
+) -> GeotaggedImages:
+    """List the images below `root/folder`, sub-folders included, in natural order (2.jpg before 10.jpg).
 
     Positions are earth-centred (see `vpr.data.geo`), NaN where unknown. Compass headings are taken as they are: they
     differ from true north by the local declination.
@@ -56,7 +56,7 @@ def photos(
     else:
         table = from_csv(root, folder, files, root / Path(csv).expanduser(), (path, lat, lon, heading), missing)
     log.info("%s: %d of %d photos in %s have a position.", name, np.isfinite(table[:, 0]).sum(), len(files), below)
-    return Positioned(
+    return GeotaggedImages(
         name, below, files, to_earth(table[:, 0], table[:, 1]), table[:, 2], np.zeros(len(files), np.int64)
     )
 
@@ -75,7 +75,7 @@ def read(
     source: str = "",
     missing: str = "raise",
 ) -> RetrievalSet:
-    """Read two folders of photos; positives are the database photos within `radius` metres.
+    """Read two folders of images; positives are the database images within `radius` metres.
 
     Args:
         database, queries: folders below `root`.
@@ -114,7 +114,7 @@ def _how_to_give(csv: str | Path | None, folder: str) -> str:
 
 
 def _from_exif(folder: Path, files: list[str]) -> np.ndarray:
-    """(N, 3) latitude, longitude and heading."""
+    """Return (N, 3) latitude, longitude and heading."""
     fixes = read_fixes([folder / file for file in files])
     magnetic = sum(fix.magnetic for fix in fixes)
     if magnetic:
@@ -150,14 +150,14 @@ def from_csv(
         raise DataError(f"{csv} has two rows for {twice}. Remove one.")
     places = [_place(root, os.path.join(folder, file)) for file in files]
     _compare(csv, row_of.keys(), places, _place(root, folder) + os.sep, missing)
-    found = np.array([row_of.get(place, -1) for place in places])
-    return np.where(found[:, None] >= 0, table[found], np.nan)
+    row = np.array([row_of.get(place, -1) for place in places])
+    return np.where(row[:, None] >= 0, table[row], np.nan)
 
 
 def _compare(csv: Path, listed: Collection[str], places: list[str], folder: str, missing: str) -> None:
-    """Say which rows have no file, and which files no row."""
-    there = set(places)
-    absent = [place for place in listed if place not in there and place.startswith(folder)]
+    """Report rows without file, and files without row."""
+    existing = set(places)
+    absent = [place for place in listed if place not in existing and place.startswith(folder)]
     if absent:
         text = f"{len(absent):,} rows of {csv} name photos that do not exist (first: {absent[0]})."
         if missing == "raise":
@@ -169,5 +169,5 @@ def _compare(csv: Path, listed: Collection[str], places: list[str], folder: str,
 
 
 def _place(root: Path, file: str) -> str:
-    """One spelling of a path; macOS writes accents as characters of their own."""
+    """Return one spelling of a path; macOS writes accents as characters of their own."""
     return unicodedata.normalize("NFC", os.path.normpath(os.path.join(root, file)))

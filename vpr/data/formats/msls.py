@@ -10,14 +10,10 @@ import pandas as pd
 
 from vpr.data.formats.folders import absolute, require_folder
 from vpr.data.formats.place_lists import read_rows
-from vpr.data.geotagged import Positioned, near
+from vpr.data.geotagged import GeotaggedImages, near
 from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
-
-# FOLDED vpr/data/formats/msls.py: The csv files of Mapillary Street-Level Sequences (Warburg et al., CVPR 2020),
-# city by city and side by side.
-
 
 SPLITS = ("train_val", "test")
 FOLDERS = ("database", "query")
@@ -28,10 +24,86 @@ SOURCE = (
 )
 # UTM: eastings of a zone and what is beyond its border in metres; northings count from the equator or its false origin.
 EASTING, NORTHING = (100_000, 900_000), (-10_000_000, 10_000_000)
+VAL = ("cph", "sf")
+SIDES = {"database": FOLDERS[:1], "queries": FOLDERS[1:], "both": FOLDERS}
+
+
+def read(
+    root: str | Path,
+    protocol: Protocol,
+    cities: Sequence[str] = VAL,
+    subtask: str | None = "all",
+    radius: float = 25.0,
+    keep_unmatched: bool = False,
+    source: str = SOURCE,
+    missing: str = "raise",
+) -> RetrievalSet:
+    """Read the database and the queries of some cities, panoramas left out; positives are in the query's city.
+
+    Args:
+        cities: in the order in which their rows follow each other.
+        subtask: column of subtask_index.csv that chooses database and queries: `all`, `s2w`, `w2s` (summer, winter),
+            `o2n`, `n2o` (old, new), `d2n`, `n2d` (day, night); None takes every image.
+        radius: of a positive, in metres.
+        keep_unmatched: keep the queries without positives, which the official evaluation drops; the protocol's
+            `no_positives` then says what becomes of them.
+        source: who published the set, and where; for the message if it is not there.
+        missing: image files that do not exist: `raise`, `skip`, `ignore`.
+
+    Raises:
+        DataAbsent: nothing of the set is there.
+        DataError: a missing city, csv, column or image, csv files that do not fit together, positions that are not
+            easting and northing in metres, or counts other than the protocol's.
+    """
+    check_distance(protocol, "radius", radius)
+    database, queries = (photos(root, cities, side, subtask, source) for side in ("database", "queries"))
+    positives = near(database, queries, radius)
+    kept = [query for query, rows in enumerate(positives) if keep_unmatched or len(rows)]
+    return RetrievalSet(
+        protocol, database.paths, queries.take(kept).paths, [positives[query] for query in kept]
+    ).present(missing)
+
+
+def photos(
+    root: str | Path,
+    cities: Sequence[str],
+    side: str = "both",
+    subtask: str | None = None,
+    source: str = SOURCE,
+) -> GeotaggedImages:
+    """List the images of some cities that are no panoramas, with UTM positions and compass angles; a group is a city.
+
+    Args:
+        side: `database`, `queries` or `both`, city by city.
+        subtask: as for `read`.
+
+    Raises:
+        ConfigError: no cities, or an unknown side.
+        DataAbsent, DataError: as for `read`.
+    """
+    if not cities or isinstance(cities, str):
+        raise ConfigError(f"cities={cities!r}: give a list of cities of MSLS, e.g. [cph,sf].")
+    if side not in SIDES:
+        raise ConfigError(f"side={side} is unknown: choose {', '.join(SIDES)}.")
+    root = require_root(root, source)
+    parts = [
+        read_side(root, city_folder(root, city, source) / name, subtask).assign(city=number)
+        for number, city in enumerate(cities)
+        for name in SIDES[side]
+    ]
+    rows = pd.concat(parts, ignore_index=True)
+    return GeotaggedImages(
+        "msls",
+        root,
+        rows.file.tolist(),
+        rows[["easting", "northing"]].to_numpy(float),
+        rows.heading.to_numpy(float),
+        rows.city.to_numpy(np.int64),
+    )
 
 
 def require_root(root: str | Path, source: str) -> Path:
-    """Give the folder as a Path; raises DataAbsent if it has neither train_val nor test."""
+    """Return the folder as a Path; raises DataAbsent if it has neither train_val nor test."""
     root = require_folder(root, LAYOUT, source)
     if not any((root / split).is_dir() for split in SPLITS):
         raise DataAbsent(f"There is no {' or '.join(SPLITS)} in {absolute(root)}. It must hold {LAYOUT}. {source}")
@@ -43,9 +115,9 @@ def city_folder(root: Path, city: str, source: str) -> Path:
     for split in SPLITS:
         if (root / split / city).is_dir():
             return root / split / city
-    there = sorted(folder.name for split in SPLITS for folder in root.glob(f"{split}/*") if folder.is_dir())
+    known = sorted(folder.name for split in SPLITS for folder in root.glob(f"{split}/*") if folder.is_dir())
     raise DataError(
-        f"There is no city {city} in {absolute(root)} (there: {', '.join(there) or 'none'}). Extract all archives into "
+        f"There is no city {city} in {absolute(root)} (there: {', '.join(known) or 'none'}). Extract all archives into "
         f"this folder. {source}"
     )
 
@@ -73,7 +145,7 @@ def flags(rows: pd.DataFrame, column: str, csv: Path) -> np.ndarray:
 
 
 def read_side(root: Path, folder: Path, subtask: str | None) -> pd.DataFrame:
-    """File, position and heading of the photos in `<city>/database` or `<city>/query`, in the order of the csv."""
+    """Return file, position and heading of the images in `<city>/{database,query}`, in the order of the csv."""
     places = read_csv(folder / "postprocessed.csv", ["easting", "northing"], [])
     _check_positions(places, folder / "postprocessed.csv")
     raw = read_csv(folder / "raw.csv", ["pano"], ["pano"])
@@ -113,84 +185,6 @@ def _check_positions(places: pd.DataFrame, csv: Path) -> None:
 def _check_same_keys(places: pd.DataFrame, other: pd.DataFrame, folder: Path, name: str) -> None:
     if list(places.key) != list(other.key):
         raise DataError(
-            f"{folder / name} does not list the photos of postprocessed.csv beside it ({len(other):,} and "
+            f"{folder / name} does not list the images of postprocessed.csv beside it ({len(other):,} and "
             f"{len(places):,} rows). Extract msls_metadata.zip again."
         )
-
-
-VAL = ("cph", "sf")
-SIDES = {"database": FOLDERS[:1], "queries": FOLDERS[1:], "both": FOLDERS}
-
-
-def read(
-    root: str | Path,
-    protocol: Protocol,
-    cities: Sequence[str] = VAL,
-    subtask: str | None = "all",
-    radius: float = 25.0,
-    keep_unmatched: bool = False,
-    source: str = SOURCE,
-    missing: str = "raise",
-) -> RetrievalSet:
-    """Read the database and the queries of some cities, panoramas left out; positives are in the query's city.
-
-    Args:
-        cities: in the order in which their rows follow each other.
-        subtask: column of subtask_index.csv that chooses database and queries: `all`, `s2w`, `w2s` (summer, winter),
-            `o2n`, `n2o` (old, new), `d2n`, `n2d` (day, night); None takes every photo.
-        radius: of a positive, in metres.
-        keep_unmatched: keep the queries without positives, which the official evaluation drops; what becomes of them
-            then says the protocol's `no_positives`.
-        source: who published the set, and where; for the message if it is not there.
-        missing: image files that do not exist: `raise`, `skip`, `ignore`.
-
-    Raises:
-        DataAbsent: nothing of the set is there.
-        DataError: a missing city, csv, column or image, csv files that do not fit together, positions that are not
-            easting and northing in metres, or counts other than the protocol's.
-    """
-    check_distance(protocol, "radius", radius)
-    database, queries = (photos(root, cities, side, subtask, source) for side in ("database", "queries"))
-    positives = near(database, queries, radius)
-    kept = [query for query, rows in enumerate(positives) if keep_unmatched or len(rows)]
-    return RetrievalSet(
-        protocol, database.paths, queries.take(kept).paths, [positives[query] for query in kept]
-    ).present(missing)
-
-
-def photos(
-    root: str | Path,
-    cities: Sequence[str],
-    side: str = "both",
-    subtask: str | None = None,
-    source: str = SOURCE,
-) -> Positioned:
-    """List the photos of some cities that are no panoramas, with UTM positions and compass angles; a group is a city.
-
-    Args:
-        side: `database`, `queries` or `both`, city by city.
-        subtask: as for `read`.
-
-    Raises:
-        ConfigError: no cities, or an unknown side.
-        DataAbsent, DataError: as for `read`.
-    """
-    if not cities or isinstance(cities, str):
-        raise ConfigError(f"cities={cities!r}: give a list of cities of MSLS, e.g. [cph,sf].")
-    if side not in SIDES:
-        raise ConfigError(f"side={side} is unknown: choose {', '.join(SIDES)}.")
-    root = require_root(root, source)
-    parts = [
-        read_side(root, city_folder(root, city, source) / name, subtask).assign(city=number)
-        for number, city in enumerate(cities)
-        for name in SIDES[side]
-    ]
-    rows = pd.concat(parts, ignore_index=True)
-    return Positioned(
-        "msls",
-        root,
-        rows.file.tolist(),
-        rows[["easting", "northing"]].to_numpy(float),
-        rows.heading.to_numpy(float),
-        rows.city.to_numpy(np.int64),
-    )

@@ -30,7 +30,7 @@ def read(
     source: str = msls.SOURCE,
     missing: str = "raise",
 ) -> RetrievalSet:
-    """Read what was given out for the challenge: the photos that subtask_index.csv lists, panoramas among them.
+    """Read the part given out for the challenge: the images that subtask_index.csv lists, panoramas among them.
 
     Nothing has a positive; the protocol's `no_positives` is `unknown`.
 
@@ -38,14 +38,14 @@ def read(
         DataAbsent, DataError: as `vpr.data.formats.msls.read`.
     """
     folder = msls.require_root(root, source)
-    found: dict[str, list[Path]] = {side: [] for side in msls.FOLDERS}
+    paths_of: dict[str, list[Path]] = {side: [] for side in msls.FOLDERS}
     for city in cities:
-        for side, paths in found.items():
+        for side, paths in paths_of.items():
             images = msls.city_folder(folder, city, source) / side
             csv = images / "subtask_index.csv"
             rows = msls.read_csv(csv, [subtask], [subtask])
             paths.extend(images / "images" / f"{key}.jpg" for key in rows.key[msls.flags(rows, subtask, csv)])
-    database, queries = found.values()
+    database, queries = paths_of.values()
     return RetrievalSet(protocol, database, queries, [np.empty(0, np.int64)] * len(queries)).present(missing)
 
 
@@ -89,7 +89,7 @@ def _key(path: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Convert one file; return the exit code: 0, or 1 after an error, which is printed as a sentence."""
+    """Convert one file; return the exit code: 0, or 1 after an error, whose message is printed."""
     parser = argparse.ArgumentParser(prog="python -m vpr.data.formats.msls_challenge", description=__doc__)
     parser.add_argument("predictions", help="predictions.csv that evaluate.py wrote")
     parser.add_argument("out", help="file to write")

@@ -1,4 +1,4 @@
-"""Image lists and ground truth as .npy files, the form in which gsv-cities and MixVPR ship MSLS-val and other sets."""
+"""Image lists and ground truth as .npy files, as gsv-cities and MixVPR ship MSLS-val and other sets."""
 
 from __future__ import annotations
 

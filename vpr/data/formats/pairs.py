@@ -1,4 +1,7 @@
-"""Database and query images from two folders, or two selections of a csv; positives by frame number or from a file."""
+"""Two traverses, database and queries, from folders or selections of a csv; positives by frame number or from a file.
+
+The files of positives are numpy object arrays of other benchmarks, read without executing what a pickle may hold.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,101 @@ from vpr.types import Protocol
 
 log = logging.getLogger(__name__)
 
-# FOLDED vpr/data/formats/pairs.py: Frames of one traverse: the images of folders in the order in which they were taken.
-
+Selection = str | Sequence[str] | Mapping[str, Any]
 
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
+# The names that numpy itself writes into an object array of lists, numbers and arrays; numpy < 2 says `numpy.core`.
+_ALLOWED = {
+    (f"numpy.{core}.{module}", name)
+    for core in ("core", "_core")
+    for module, names in (("multiarray", ("_reconstruct", "scalar")), ("numeric", ("_frombuffer",)))
+    for name in names
+} | {("numpy", "ndarray"), ("numpy", "dtype")}
+
+
+class Side(NamedTuple):
+    """Images of one traverse and the frame number of each."""
+
+    paths: list[Path]
+    frames: np.ndarray
+
+
+def read(
+    root: str | Path,
+    protocol: Protocol,
+    database: Selection,
+    queries: Selection,
+    tolerance: float | None = None,
+    ground_truth: str | Sequence[str] | None = None,
+    names: str | None = None,
+    csv: str = "index.csv",
+    path: str = "path",
+    frame: str = "frame",
+    source: str = "",
+    missing: str = "raise",
+) -> RetrievalSet:
+    """Read two traverses.
+
+    Args:
+        database, queries: a folder below `root`, or several ones in a row, whose images are frames 0, 1, 2 ... in
+            natural order of their names; or a filter on `root/csv` (see `place_lists`), with the image in
+            column `path` and its number in column `frame`.
+        tolerance: positives are the database images whose frame differs by at most this.
+        ground_truth: instead of a tolerance, a `ground_truth_new.npy` of VPR-Bench or a `*_gt.npy` of gsv-cities below
+            `root`; of several names, the first that is there.
+        names: text file below `root` with the names of those images of each folder that are used, in order.
+        source: who published the set, and where; for the message if it is not there.
+        missing: image files that do not exist: `raise`, `skip`, `ignore`. In folders, the file names of the others must
+            tell which ones they are (see `vpr.data.formats.pairs`).
+
+    Raises:
+        ConfigError: not exactly one of tolerance and ground_truth, or another tolerance than the protocol id says.
+        DataError: missing files, or counts other than the protocol's.
+    """
+    if (tolerance is None) == (ground_truth is None):
+        raise ConfigError(f"{protocol.id}: give either tolerance (in frames) or ground_truth (an .npy file).")
+    if tolerance is not None:
+        check_distance(protocol, "tolerance", tolerance)
+    truths = [ground_truth] if isinstance(ground_truth, str) else list(ground_truth or ())
+    folders = [folder for side in (database, queries) for folder in _folders(side)]
+    listed = [f"{csv} and the images it names" for side in (database, queries) if isinstance(side, Mapping)]
+    files = [names, " or ".join(truths), *listed]
+    layout = " and ".join(dict.fromkeys([*folders, *filter(None, files)]))
+    root = require_folder(root, layout, source)
+    if folders and not any(os.path.isdir(root / folder) for folder in folders):
+        raise DataAbsent(
+            f"There is no folder {' or '.join(folders)} in {absolute(root)}. It must hold {layout}. {source}".strip()
+        )
+    sides = [
+        _read_side(root, side, count, names, csv, path, frame)
+        for side, count in ((database, protocol.database), (queries, protocol.queries))
+    ]
+    if tolerance is None:
+        file = next((root / name for name in truths if os.path.isfile(root / name)), root / truths[0])
+        positives = read_positives(file, len(sides[0].paths), len(sides[1].paths))
+    else:
+        positives = positives_within(sides[0].frames, sides[1].frames, tolerance)
+    return RetrievalSet(protocol, sides[0].paths, sides[1].paths, positives).present(missing)
+
+
+def _folders(side: Selection) -> list[str]:
+    if isinstance(side, Mapping):
+        return []
+    return [side] if isinstance(side, str) else list(side)
+
+
+def _read_side(
+    root: Path, side: Selection, expected: int | None, names: str | None, csv: str, path: str, frame: str
+) -> Side:
+    if not isinstance(side, Mapping):
+        paths = list_frames(root, _folders(side), expected, names)
+        return Side(paths, np.arange(len(paths)))
+    rows = read_rows(root / csv, [path, frame], side, text=[path])
+    frames = pd.to_numeric(rows[frame], errors="coerce")
+    if frames.isna().any():
+        wrong = rows.loc[frames.isna()].iloc[0]
+        raise DataError(f"{absolute(root / csv)}: {wrong[frame]!r} is no {frame} number (image {wrong[path]}).")
+    return Side([root / name for name in rows[path]], frames.to_numpy())
 
 
 def list_frames(
@@ -37,7 +131,7 @@ def list_frames(
 
     Args:
         folders: below `root`, one after the other, each in natural order of its names.
-        expected: how many there must be. Where some are absent, the numbers in the names of the others (0 to
+        expected: their number. Where some are absent, the numbers in the names of the others (0 to
             expected - 1) say which: the frames keep their numbers, and an absent one gets the path that it should have.
         names: text file below `root` with one file name a line: these frames of the only folder, in this order.
 
@@ -80,35 +174,22 @@ def read_lines(path: Path) -> list[str]:
 
 
 def _number(path: Path) -> int:
-    """The last number in the name; -1 where there is none."""
-    found = _LAST_NUMBER.search(path.stem)
-    return int(found.group()) if found else -1
+    """Return the last number in the name; -1 where there is none."""
+    number = _LAST_NUMBER.search(path.stem)
+    return int(number.group()) if number else -1
 
 
-def _with_gaps(found: dict[int, Path], expected: int) -> list[Path]:
-    paths = [found[0]]
+def _with_gaps(frames: dict[int, Path], expected: int) -> list[Path]:
+    paths = [frames[0]]
     for number in range(1, expected):
-        paths.append(found.get(number) or _renumbered(paths[-1], number))
+        paths.append(frames.get(number) or _renumbered(paths[-1], number))
     return paths
 
 
 def _renumbered(like: Path, number: int) -> Path:
-    """The path that frame `number` has if it is named as the frame before it."""
+    """Return the path that frame `number` has if it is named as the frame before it."""
     stem = _LAST_NUMBER.sub(lambda old: str(number).zfill(len(old.group())), like.stem, count=1)
     return like.with_name(stem + like.suffix)
-
-
-# FOLDED vpr/data/formats/pairs.py: Ground truth files of other benchmarks: numpy object arrays, read without
-# executing what a pickle may hold.
-
-
-# What numpy itself writes into an object array of lists, numbers and arrays; numpy < 2 says `numpy.core`.
-_ALLOWED = {
-    (f"numpy.{core}.{module}", name)
-    for core in ("core", "_core")
-    for module, names in (("multiarray", ("_reconstruct", "scalar")), ("numeric", ("_frombuffer",)))
-    for name in names
-} | {("numpy", "ndarray"), ("numpy", "dtype")}
 
 
 class _NumpyOnly(pickle.Unpickler):
@@ -199,91 +280,3 @@ def _by_query(table: np.ndarray, path: Path, database: int, queries: int) -> lis
             raise DataError(f"{path} speaks of query {query}, but there are {queries} queries (0 to {queries - 1}).")
         rows[int(query)] = references
     return clean_positives(rows, database, str(path))
-
-
-Selection = str | Sequence[str] | Mapping[str, Any]
-
-
-class Side(NamedTuple):
-    """Images of one traverse and the frame number of each."""
-
-    paths: list[Path]
-    frames: np.ndarray
-
-
-def read(
-    root: str | Path,
-    protocol: Protocol,
-    database: Selection,
-    queries: Selection,
-    tolerance: float | None = None,
-    ground_truth: str | Sequence[str] | None = None,
-    names: str | None = None,
-    csv: str = "index.csv",
-    path: str = "path",
-    frame: str = "frame",
-    source: str = "",
-    missing: str = "raise",
-) -> RetrievalSet:
-    """Read two traverses.
-
-    Args:
-        database, queries: a folder below `root`, or several ones in a row, whose images are frames 0, 1, 2 ... in
-            natural order of their names; or a filter on `root/csv` (see `place_lists`), with the image in
-            column `path` and its number in column `frame`.
-        tolerance: positives are the database images whose frame differs by at most this.
-        ground_truth: instead of a tolerance, a `ground_truth_new.npy` of VPR-Bench or a `*_gt.npy` of gsv-cities below
-            `root`; of several names, the first that is there.
-        names: text file below `root` with the names of those images of each folder that are used, in order.
-        source: who published the set, and where; for the message if it is not there.
-        missing: image files that do not exist: `raise`, `skip`, `ignore`. In folders, the file names of the others must
-            tell which ones they are (see `vpr.data.formats.pairs`).
-
-    Raises:
-        ConfigError: not exactly one of tolerance and ground_truth, or another tolerance than the protocol id says.
-        DataError: missing files, or counts other than the protocol's.
-    """
-    if (tolerance is None) == (ground_truth is None):
-        raise ConfigError(f"{protocol.id}: give either tolerance (in frames) or ground_truth (an .npy file).")
-    if tolerance is not None:
-        check_distance(protocol, "tolerance", tolerance)
-    truths = [ground_truth] if isinstance(ground_truth, str) else list(ground_truth or ())
-    folders = [folder for side in (database, queries) for folder in _folders(side)]
-    listed = [f"{csv} and the images it names" for side in (database, queries) if isinstance(side, Mapping)]
-    files = [names, " or ".join(truths), *listed]
-    layout = " and ".join(dict.fromkeys([*folders, *filter(None, files)]))
-    root = require_folder(root, layout, source)
-    if folders and not any(os.path.isdir(root / folder) for folder in folders):
-        raise DataAbsent(
-            f"There is no folder {' or '.join(folders)} in {absolute(root)}. It must hold {layout}. {source}".strip()
-        )
-    sides = [
-        _read_side(root, side, count, names, csv, path, frame)
-        for side, count in ((database, protocol.database), (queries, protocol.queries))
-    ]
-    if tolerance is None:
-        file = next((root / name for name in truths if os.path.isfile(root / name)), root / truths[0])
-        positives = read_positives(file, len(sides[0].paths), len(sides[1].paths))
-    else:
-        positives = positives_within(sides[0].frames, sides[1].frames, tolerance)
-    return RetrievalSet(protocol, sides[0].paths, sides[1].paths, positives).present(missing)
-
-
-def _folders(side: Selection) -> list[str]:
-    if isinstance(side, Mapping):
-        return []
-    return [side] if isinstance(side, str) else list(side)
-
-
-def _read_side(
-    root: Path, side: Selection, expected: int | None, names: str | None, csv: str, path: str, frame: str
-) -> Side:
-    if not isinstance(side, Mapping):
-        paths = list_frames(root, _folders(side), expected, names)
-        return Side(paths, np.arange(len(paths)))
-    rows = read_rows(root / csv, [path, frame], side, text=[path])
-    frames = pd.to_numeric(rows[frame], errors="coerce")
-    if frames.isna().any():
-        wrong = rows.loc[frames.isna()].iloc[0]
-        raise DataError(f"{absolute(root / csv)}: {wrong[frame]!r} is no {frame} number (image {wrong[path]}).")
-    return Side([root / name for name in rows[path]], frames.to_numpy())

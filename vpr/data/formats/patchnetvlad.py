@@ -1,4 +1,4 @@
-"""Patch-NetVLAD's lists: image names as .txt, positions as .npz (Hausler et al., CVPR 2021)."""
+"""Lists of Patch-NetVLAD: image names as .txt, positions as .npz (Hausler et al., CVPR 2021)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from vpr.data.formats.folders import absolute, require_lists
 from vpr.data.formats.pairs import read_lines
-from vpr.data.geotagged import Positioned, near
+from vpr.data.geotagged import GeotaggedImages, near
 from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.errors import DataError
 from vpr.types import Protocol
@@ -71,12 +71,12 @@ def read(
     """
     root, folder = require_lists(root, lists, (database, queries, ground_truth), source)
     truth = read_npz(folder / ground_truth)
-    there = _positioned(root, folder / database, truth.database, prefix)
-    asked = _positioned(root, folder / queries, truth.queries, prefix)
+    database_side = _geotagged(root, folder / database, truth.database, prefix)
+    query_side = _geotagged(root, folder / queries, truth.queries, prefix)
     radius = truth.radius if radius is None else radius
     check_distance(protocol, "radius", radius)
-    positives = near(there, asked, radius)
-    return RetrievalSet(protocol, there.paths, asked.paths, positives).present(missing)
+    positives = near(database_side, query_side, radius)
+    return RetrievalSet(protocol, database_side.paths, query_side.paths, positives).present(missing)
 
 
 def photos(
@@ -86,15 +86,15 @@ def photos(
     prefix: str = "",
     lists: str | Path | None = None,
     source: str = "",
-) -> Positioned:
-    """Read the database photos with their positions; arguments and errors as for `read`. Headings are unknown."""
+) -> GeotaggedImages:
+    """Read the database images with their positions; arguments and errors as for `read`. Headings are unknown."""
     root, folder = require_lists(root, lists, (database, ground_truth), source)
-    return _positioned(root, folder / database, read_npz(folder / ground_truth).database, prefix)
+    return _geotagged(root, folder / database, read_npz(folder / ground_truth).database, prefix)
 
 
-def _positioned(root: Path, names: Path, positions: np.ndarray, prefix: str) -> Positioned:
+def _geotagged(root: Path, names: Path, positions: np.ndarray, prefix: str) -> GeotaggedImages:
     files = [name.removeprefix(prefix) for name in read_lines(names)]
     if len(files) != len(positions):
         raise DataError(f"{absolute(names)} has {len(files):,} names for {len(positions):,} positions.")
     unknown, group = np.full(len(files), np.nan), np.zeros(len(files), np.int64)
-    return Positioned(names.stem, root, files, positions, unknown, group)
+    return GeotaggedImages(names.stem, root, files, positions, unknown, group)

@@ -1,4 +1,4 @@
-"""A csv that says which place each image shows."""
+"""Training places from a csv with one image a row (`read_csv`), or from one folder a place (`read_folder`)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,63 @@ from vpr.data.images import readable
 from vpr.data.places import Places, group_by_place
 from vpr.errors import ConfigError, DataError
 
-# FOLDED vpr/data/formats/place_lists.py: A csv with one image a row, and filters on its columns.
-
-
 BOUNDS = {"lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "ne": operator.ne}
+LAYOUT = "one sub-folder a place, with its images in it"
+
+
+def read_csv(
+    root: str | Path,
+    csv: str = "index.csv",
+    path: str = "path",
+    place_id: str = "place_id",
+    group: str | None = None,
+    where: Mapping[str, Any] | None = None,
+    min_images_per_place: int = 2,
+    name: str = "places",
+    source: str = "",
+) -> Places:
+    """Read the rows of `root/csv` that pass `where`; images of equal `place_id` (and `group`) are one place.
+
+    Args:
+        csv: a name below `root`, or an absolute path.
+        path: column with the image, relative to `root`.
+        place_id: column with the place; numbers or words.
+        group: column with the city or sequence, which in-city batches follow.
+        where: filters as in `read_rows`.
+        min_images_per_place: places with fewer images are left out.
+        source: who published the set, and where; for the message if it is not there.
+
+    Raises:
+        DataError: no such folder, file or column, no row is left, or no place with enough images.
+    """
+    columns = [path, place_id, *([group] if group else [])]
+    root = require_folder(root, f"{csv} with the columns {', '.join(columns)}, and the images", source)
+    rows = read_rows(root / csv, columns, where, text=[path])
+    return group_by_place(
+        name, root, list(rows[path]), rows[place_id], rows[group] if group else None, min_images_per_place
+    )
+
+
+def read_folder(root: str | Path, min_images_per_place: int = 2, name: str = "places") -> Places:
+    """Read `root/<place>/<images>`; places with fewer images than `min_images_per_place` are left out.
+
+    Raises:
+        DataError: no such folder, no sub-folders, an empty sub-folder, or no place with enough images.
+    """
+    root = require_folder(root, LAYOUT)
+    with readable(root):
+        folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    if not folders:
+        raise DataError(f"There are no sub-folders in {absolute(root)}. It must hold {LAYOUT}.")
+    rows = [(folder, image) for folder in folders for image in list_images(root / folder)]
+    files = [f"{folder}/{image}" for folder, image in rows]
+    return group_by_place(name, root, files, [folder for folder, _ in rows], None, min_images_per_place)
 
 
 def read_rows(
     csv: Path, columns: Sequence[str], where: Mapping[str, Any] | None = None, text: Sequence[str] = ()
 ) -> pd.DataFrame:
-    """Read the rows that pass all filters.
+    """Read the rows of a csv that pass all filters.
 
     Args:
         columns: those that must be there and filled.
@@ -48,13 +95,13 @@ def read_rows(
         raise DataError(f"{csv} cannot be read as csv: {error}. Give a comma separated file with a header.") from error
     absent = [column for column in dict.fromkeys([*columns, *where]) if column not in frame]
     if absent:
-        there = ", ".join(map(str, frame.columns))
-        raise DataError(f"{csv} has no column {', '.join(absent)}; it has {there}.{_separated(there)}")
-    for column, wanted in where.items():
+        header = ", ".join(map(str, frame.columns))
+        raise DataError(f"{csv} has no column {', '.join(absent)}; it has {header}.{_separated(header)}")
+    for column, condition in where.items():
         try:
-            frame = frame[_passes(frame[column], wanted, column)]
+            frame = frame[_passes(frame[column], condition, column)]
         except TypeError as error:  # text and number
-            raise DataError(f"Column {column} of {csv} cannot be compared with {wanted}: {error}.") from error
+            raise DataError(f"Column {column} of {csv} cannot be compared with {condition}: {error}.") from error
     if frame.empty:
         left = f"no row that passes the filter {dict(where)}" if where else "a header and no rows"
         raise DataError(f"{absolute(csv)} has {left}.")
@@ -69,74 +116,19 @@ def read_rows(
 
 
 def _separated(header: str) -> str:
-    """What to do about a csv as spreadsheets of many countries write it."""
+    """Return advice about a csv as spreadsheets of many countries write it."""
     sign = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in header), None)
     return f" Its columns are separated by {sign}: write commas, and points in numbers." if sign else ""
 
 
-def _passes(values: pd.Series, wanted: Any, column: str) -> pd.Series:
-    if isinstance(wanted, Mapping):
+def _passes(values: pd.Series, condition: Any, column: str) -> pd.Series:
+    if isinstance(condition, Mapping):
         mask = pd.Series(True, index=values.index)
-        for bound, limit in wanted.items():
+        for bound, limit in condition.items():
             if bound not in BOUNDS:
                 raise ConfigError(f"where.{column}.{bound} is unknown: choose {', '.join(BOUNDS)}.")
             mask &= BOUNDS[bound](values, limit)
         return mask
-    if isinstance(wanted, Sequence) and not isinstance(wanted, str):
-        return values.isin(list(wanted))
-    return values == wanted
-
-
-def read_csv(
-    root: str | Path,
-    csv: str = "index.csv",
-    path: str = "path",
-    place_id: str = "place_id",
-    group: str | None = None,
-    where: Mapping[str, Any] | None = None,
-    min_images_per_place: int = 2,
-    name: str = "places",
-    source: str = "",
-) -> Places:
-    """Read the rows of `root/csv` that pass `where`; images of equal `place_id` (and `group`) are one place.
-
-    Args:
-        csv: a name below `root`, or an absolute path.
-        path: column with the image, relative to `root`.
-        place_id: column with the place; numbers or words.
-        group: column with the city or sequence, which in-city batches follow.
-        where: filters as in `vpr.data.formats.place_lists.read_rows`.
-        min_images_per_place: places with fewer images are left out.
-        source: who published the set, and where; for the message if it is not there.
-
-    Raises:
-        DataError: no such folder, file or column, no row is left, or no place with enough images.
-    """
-    columns = [path, place_id, *([group] if group else [])]
-    root = require_folder(root, f"{csv} with the columns {', '.join(columns)}, and the images", source)
-    rows = read_rows(root / csv, columns, where, text=[path])
-    return group_by_place(
-        name, root, list(rows[path]), rows[place_id], rows[group] if group else None, min_images_per_place
-    )
-
-
-# FOLDED vpr/data/formats/place_lists.py: A folder of places: `root/<place>/<images>`.
-
-
-LAYOUT = "one sub-folder a place, with its images in it"
-
-
-def read_folder(root: str | Path, min_images_per_place: int = 2, name: str = "places") -> Places:
-    """Read your own photos; places with fewer images than `min_images_per_place` are left out.
-
-    Raises:
-        DataError: no such folder, no sub-folders, an empty sub-folder, or no place with enough images.
-    """
-    root = require_folder(root, LAYOUT)
-    with readable(root):
-        folders = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-    if not folders:
-        raise DataError(f"There are no sub-folders in {absolute(root)}. It must hold {LAYOUT}.")
-    rows = [(folder, image) for folder in folders for image in list_images(root / folder)]
-    files = [f"{folder}/{image}" for folder, image in rows]
-    return group_by_place(name, root, files, [folder for folder, _ in rows], None, min_images_per_place)
+    if isinstance(condition, Sequence) and not isinstance(condition, str):
+        return values.isin(list(condition))
+    return values == condition

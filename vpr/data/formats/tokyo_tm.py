@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from vpr.data.formats import dbstruct
-from vpr.data.geotagged import Positioned, near
+from vpr.data.geotagged import GeotaggedImages, near
 from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.types import Protocol
 
@@ -42,23 +42,26 @@ def read(
     """
     check_distance(protocol, "radius", radius)
     images = photos(root, mat, "both", layouts, source)
-    asked = held_out([file.rpartition("/")[0] for file in images.files], seed)
-    database, queries = images.take(np.flatnonzero(~asked)), images.take(np.flatnonzero(asked))
+    is_query = held_out([file.rpartition("/")[0] for file in images.files], seed)
+    database, queries = images.take(np.flatnonzero(~is_query)), images.take(np.flatnonzero(is_query))
     return RetrievalSet(protocol, database.paths, queries.paths, near(database, queries, radius)).present(missing)
 
 
 def photos(
     root: str | Path, mat: str, side: str = "both", layouts: Sequence[Sequence[str]] = LAYOUTS, source: str = ""
-) -> Positioned:
-    """Give the photos of one side, as `vpr.data.formats.dbstruct.photos` does."""
+) -> GeotaggedImages:
+    """Return the images of one side, as `vpr.data.formats.dbstruct.photos` does."""
     return dbstruct.photos(root, mat, side, layouts, source)
 
 
 def held_out(folders: Sequence[str], seed: int) -> np.ndarray:
-    """Tell which photos are of the stamp that is drawn for their place.
+    """Mark the images of the time stamp that is drawn for their place.
 
     Args:
-        folders: `<...>/<place>/<time stamp>` of each photo.
+        folders: `<...>/<place>/<time stamp>` of each image.
+
+    Returns:
+        (N,) bool.
     """
     stamps: dict[str, dict[str, None]] = {}
     for folder in folders:

@@ -1,4 +1,4 @@
-"""Photos whose names carry their position: `@UTM_east@UTM_north@...@.jpg`.
+"""Images whose names carry their position: `@UTM_east@UTM_north@...@.jpg`.
 
 The form of the deep visual geo-localization benchmark (Berton et al., CVPR 2022), of VPR-datasets-downloader and of
 SF-XL (CosPlace, CVPR 2022): `@ UTM_east @ UTM_north @ zone_number @ zone_letter @ latitude @ longitude @ pano_id @
@@ -16,7 +16,7 @@ import numpy as np
 
 from vpr.data.file_lists import FileNames, FilePaths
 from vpr.data.formats.folders import require_folder, require_sides, walk_images
-from vpr.data.geotagged import Positioned, near
+from vpr.data.geotagged import GeotaggedImages, near
 from vpr.data.retrieval_set import RetrievalSet, as_found, check_distance
 from vpr.errors import DataError
 from vpr.types import Protocol
@@ -27,8 +27,8 @@ LAYOUT = "images named @UTM_east@UTM_north@...@.jpg in"
 NAN = float("nan")
 
 
-def photos(root: str | Path, folder: str = "", name: str = "photos", source: str = "") -> Positioned:
-    """List the photos below `root/folder` with position and heading, in the order of their names.
+def photos(root: str | Path, folder: str = "", name: str = "photos", source: str = "") -> GeotaggedImages:
+    """List the images below `root/folder` with position and heading, in the order of their names.
 
     Groups are UTM zones (negative on the southern hemisphere, 0 where the name has none): metres of different zones
     cannot be compared.
@@ -56,7 +56,7 @@ def photos(root: str | Path, folder: str = "", name: str = "photos", source: str
                 "degrees or nothing in the ninth. Rename or remove it, or read the folder as dataset=image_folder."
             ) from error
     positions = np.stack([np.frombuffer(east), np.frombuffer(north)], axis=1)
-    return Positioned(name, below, FileNames(names), positions, np.array(headings), np.array(zones, np.int64))
+    return GeotaggedImages(name, below, FileNames(names), positions, np.array(headings), np.array(zones, np.int64))
 
 
 def read(
@@ -70,12 +70,12 @@ def read(
 ) -> RetrievalSet:
     """Read a database and queries.
 
-    As published, UTM metres are compared whatever the zone: photos on either side of a zone border are never near.
+    As published, UTM metres are compared whatever the zone: images on either side of a zone border are never near.
 
     Args:
         database, queries: folders below `root`.
         radius: in metres, included.
-        missing: `skip` lets the counts differ from the protocol's; the id then says how many were found.
+        missing: `skip` lets the counts differ from the protocol's; the id then says so.
 
     Raises:
         DataError: missing folders, no images, a name of another form or with degrees, or counts other than the
@@ -88,7 +88,7 @@ def read(
     if _degrees(np.concatenate([map_side.positions, query_side.positions])):
         raise DataError(
             f"{map_side.root / map_side.files[0]}: the first two fields of all names look like degrees. Taken for "
-            "metres, every photo would be right for every query: write UTM east and north there."
+            "metres, every image would be right for every query: write UTM east and north there."
         )
     return RetrievalSet(
         as_found(protocol, len(map_side), len(query_side), missing),
@@ -104,7 +104,7 @@ def _degrees(positions: np.ndarray) -> bool:
     return bool(fractions and (np.abs(positions) <= 180).all() and (np.ptp(positions, axis=0) < 1).all())
 
 
-def _one_area(side: Positioned) -> Positioned:
+def _one_area(side: GeotaggedImages) -> GeotaggedImages:
     return replace(side, groups=np.zeros_like(side.groups))
 
 
@@ -113,7 +113,7 @@ def _heading(fields: list[str]) -> float:
 
 
 def _zone(fields: list[str]) -> int:
-    """The zone number, negative south of the equator (bands C to M)."""
+    """Return the zone number, negative south of the equator (bands C to M)."""
     if len(fields) != FIELDS or not fields[ZONE]:
         return 0
     southern = "C" <= fields[LETTER].upper() <= "M"

@@ -1,4 +1,4 @@
-"""The drawn panoramas and queries as tables, and the one way in which layouts put a photo somewhere."""
+"""Album: the drawn images as tables, put under other names or into NetVLAD's dbStruct .mat files by the writers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.io import savemat
 
 from vpr.data.retrieval_set import positives_within
-from vpr.toycity.dataset import RADIUS, asked_of
+from vpr.toycity.dataset import RADIUS, is_query
 
 POSITION = ["utm_east", "utm_north"]
 
@@ -31,16 +31,16 @@ class Album(NamedTuple):
         return positives_within(self.database[POSITION].to_numpy(), self.queries[POSITION].to_numpy(), RADIUS)
 
     def put(self, rows: pd.DataFrame, folder: Path, names: Sequence[str]) -> None:
-        """Let the photos of `rows` appear below `folder` under other names."""
+        """Let the images of `rows` appear below `folder` under other names."""
         for path, name in zip(rows.path, names, strict=True):
             link(self.folder / path, folder / name)
 
 
 def open_album(folder: Path) -> Album:
-    """Read what `ensure_city` drew; of training photos two of each place are queries, as under `weak` of `toycity`."""
+    """Read a part that `ensure_city` drew; two training images a place are queries, as in `dataset.weak.toycity`."""
     index = pd.read_csv(folder / "index.csv")
-    asked = index.role.eq("query") | (index.role.eq("train") & asked_of(index))
-    return Album(folder, index[~asked].reset_index(drop=True), index[asked].reset_index(drop=True))
+    queries = index.role.eq("query") | (index.role.eq("train") & is_query(index))
+    return Album(folder, index[~queries].reset_index(drop=True), index[queries].reset_index(drop=True))
 
 
 def link(source: Path, target: Path) -> None:
@@ -53,7 +53,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def numbered(rows: pd.DataFrame, pattern: str) -> list[str]:
-    """Name photos by their row, e.g. by `{:07d}.jpg`."""
+    """Name images by their row, e.g. by `{:07d}.jpg`."""
     return [pattern.format(row) for row in range(len(rows))]
 
 
@@ -63,23 +63,19 @@ def cutouts(rows: pd.DataFrame) -> list[str]:
 
 
 def yaws(rows: pd.DataFrame) -> list[int]:
-    """Whole degrees of heading, 0 to 359."""
+    """Return whole degrees of heading, 0 to 359."""
     return [int(heading) % 360 for heading in rows.heading]
 
 
 def stamps(rows: pd.DataFrame) -> np.ndarray:
-    """When the photos were taken, as year * 100 + month."""
+    """Return the dates of the images as year * 100 + month."""
     return rows.year.to_numpy() * 100 + rows.month.to_numpy()
-
-
-# FOLDED vpr/toycity/layouts/album.py: NetVLAD's dbStruct .mat files, field by field as published (Arandjelovic et
-# al. 2016).
 
 
 def write_mat(
     path: Path, split: str, album: Album, database: Sequence[str], queries: Sequence[str], with_stamps: bool = False
 ) -> None:
-    """List the photos under these names.
+    """Write a dbStruct, field by field as published (Arandjelovic et al. 2016), that lists the images by these names.
 
     Args:
         with_stamps: as in TokyoTM, whose fields have another order: the time stamps stand after the positions.

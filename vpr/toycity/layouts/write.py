@@ -1,4 +1,4 @@
-"""Write every layout below one folder."""
+"""Write the drawn city in every layout below one folder, or as a data set of its own."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LAYOUTS: dict[str, tuple[Callable[[Album, Path], None], ...]] = {
     "vprbench/Tokyo247": (writers.write_pairs,),
     "own_photos": (writers.write_own_photos,),
 }
-"""Folder below `paths.data`, by which conf/dataset finds the set, and what is written there."""
+"""Folder below `paths.data`, where conf/dataset looks for the set, and its writers."""
 CITY = "toycity_pittsburgh"
 
 
@@ -37,9 +37,11 @@ def write_all(out: str | Path, spec: PanoramaSpec | None = None, workers: int | 
         DataError: a folder of that name is there already. It may hold the real set, so nothing is written then.
     """
     out = Path(out).expanduser()
-    there = [out / name for name in LAYOUTS if (out / name).exists()]
-    if there:
-        raise DataError(f"{there[0]} is there already. Nothing was written: give a folder of which this is not true.")
+    existing = [out / name for name in LAYOUTS if (out / name).exists()]
+    if existing:
+        raise DataError(
+            f"{existing[0]} is there already. Nothing was written: give a folder of which this is not true."
+        )
     album = open_album(ensure_city(out / "toycity", spec or PanoramaSpec(), workers))
     for name, functions in LAYOUTS.items():
         for write in functions:
@@ -50,7 +52,7 @@ def write_all(out: str | Path, spec: PanoramaSpec | None = None, workers: int | 
 def write_city(
     out: str | Path, train: TrainSpec | None = None, test: TestSpec | None = None, workers: int | None = None
 ) -> Path:
-    """Write the photos of `dataset=toycity` as Pittsburgh lists its own into `<out>/toycity_pittsburgh`; return that.
+    """Write the images of `dataset=toycity` as Pittsburgh lists its own into `<out>/toycity_pittsburgh`; return that.
 
     Drawn first where they are not there. What was written before is left as it is; an unfinished folder is not taken
     for one that is.
@@ -63,6 +65,6 @@ def write_city(
         if not folder.exists():
             unfinished = folder.with_name(f"{CITY}.part")
             shutil.rmtree(unfinished, ignore_errors=True)
-            writers.write_city(albums, unfinished)
+            writers.write_splits(albums, unfinished)
             unfinished.rename(folder)
     return folder

@@ -1,4 +1,10 @@
-"""GSV-Cities: places to train on, one csv a city (Ali-bey et al., Neurocomputing 2022)."""
+"""Writers of published layouts, one function each: `write_<layout>(album, root)`.
+
+GSV-Cities (Ali-bey et al., Neurocomputing 2022), MSLS (Warburg et al., CVPR 2020), Pittsburgh (Torii et al. 2013;
+Arandjelovic et al. 2016), .npy lists of github.com/amaralibey/gsv-cities, images with EXIF GPS, VPR-Bench (Zaffar et
+al., IJCV 2021), Tokyo 24/7 (Torii et al. 2015), Tokyo Time Machine (Arandjelovic et al. 2016), and the names of the
+deep visual geo-localization benchmark (Berton et al., CVPR 2022).
+"""
 
 from __future__ import annotations
 
@@ -17,6 +23,18 @@ from vpr.toycity.layouts.album import Album, cutouts, numbered, stamps, write_ma
 from vpr.toycity.spec import CUTOUTS
 
 COLUMNS = ["place_id", "year", "month", "northdeg", "city_id", "lat", "lon", "panoid"]
+MATS = tuple(product(("pitts30k", "pitts250k"), ("train", "val", "test")))
+GPS = ExifTags.GPS
+# The part that a sub-task takes of the database, and of the queries.
+SUBTASKS = {
+    "all": ("any", "any"),
+    "s2w": ("summer", "winter"),
+    "w2s": ("winter", "summer"),
+    "o2n": ("old", "new"),
+    "n2o": ("new", "old"),
+    "d2n": ("day", "night"),
+    "n2d": ("night", "day"),
+}
 
 
 def write_gsv_cities(album: Album, root: Path) -> None:
@@ -34,22 +52,6 @@ def write_gsv_cities(album: Album, root: Path) -> None:
         part[COLUMNS].to_csv(root / "Dataframes" / f"{city}.csv", index=False)
 
 
-# FOLDED vpr/toycity/layouts/writers.py: Mapillary Street-Level Sequences in its official layout: csv files by city
-# (Warburg et al., CVPR 2020).
-
-
-# What a sub-task takes from the database, and from the queries.
-SUBTASKS = {
-    "all": ("any", "any"),
-    "s2w": ("summer", "winter"),
-    "w2s": ("winter", "summer"),
-    "o2n": ("old", "new"),
-    "n2o": ("new", "old"),
-    "d2n": ("day", "night"),
-    "n2d": ("night", "day"),
-}
-
-
 class Part(NamedTuple):
     """One side of one city: `cph` and `sf`, `database` and `query`; the rows of the album and the names of files."""
 
@@ -59,14 +61,14 @@ class Part(NamedTuple):
 
     @property
     def names(self) -> list[str]:
-        """Files relative to the set."""
+        """Return the files relative to the set."""
         return [f"{self.folder}/images/{key}.jpg" for key in self.keys]
 
 
 def parts(album: Album) -> Iterator[Part]:
     """Let the first half of the streets be Copenhagen and the others San Francisco, for no positive is around a corner.
 
-    Photos are drawn street by street, so that rows keep their order: the database of both cities, then the queries.
+    Images are drawn street by street, so that rows keep their order: the database of both cities, then the queries.
     """
     streets = np.unique(album.database.street_number)
     border = streets[len(streets) // 2]
@@ -84,7 +86,7 @@ def write_msls(album: Album, root: Path) -> None:
             table.to_csv(root / part.folder / f"{name}.csv")  # the first column numbers the rows and has no name
 
 
-def _tables(rows: pd.DataFrame, asked: bool) -> dict[str, dict[str, object]]:
+def _tables(rows: pd.DataFrame, query_side: bool) -> dict[str, dict[str, object]]:
     no = np.zeros(len(rows), bool)
     winter, old, night = rows.month.isin([10, 11, 12, 1, 2, 3]), rows.year < 2019, rows.condition == "night"
     is_kind = {"any": ~no, "winter": winter, "summer": ~winter, "old": old, "new": ~old, "night": night, "day": ~night}
@@ -105,15 +107,8 @@ def _tables(rows: pd.DataFrame, asked: bool) -> dict[str, dict[str, object]]:
             "pano": no,
         },
         "seq_info": {"sequence_key": rows.panoid, "frame_number": rows.groupby("panoid").cumcount()},
-        "subtask_index": {name: is_kind[kinds[asked]] for name, kinds in SUBTASKS.items()},
+        "subtask_index": {name: is_kind[kinds[query_side]] for name, kinds in SUBTASKS.items()},
     }
-
-
-# FOLDED vpr/toycity/layouts/writers.py: Pittsburgh 250k: .mat files and cut-outs in two folder layouts (Torii et
-# al. 2013; Arandjelovic et al. 2016).
-
-
-MATS = tuple(product(("pitts30k", "pitts250k"), ("train", "val", "test")))
 
 
 def write_pittsburgh(album: Album, root: Path) -> None:
@@ -127,8 +122,8 @@ def write_openibl(album: Album, root: Path) -> None:
     _write(album, raw, raw / "Pittsburgh/images", raw / "Pittsburgh/queries")
 
 
-def write_city(splits: dict[str, Album], root: Path) -> None:
-    """Write albums of single photos as for pytorch-NetVlad: `000/`, `001/` ..., `datasets/toycity_<split>.mat`."""
+def write_splits(splits: dict[str, Album], root: Path) -> None:
+    """Write albums of single images as for pytorch-NetVlad: `000/`, `001/` ..., `datasets/toycity_<split>.mat`."""
     for number, (split, album) in enumerate(splits.items()):
         database = _pittsburgh_names(album.database, 0, 1, number)
         queries = _pittsburgh_names(album.queries, len(database), 1, number)
@@ -137,14 +132,14 @@ def write_city(splits: dict[str, Album], root: Path) -> None:
         write_mat(root / f"datasets/toycity_{split}.mat", split, album, database, queries)
 
 
-def names(album: Album) -> tuple[list[str], list[str]]:
-    """Name photos `000/<panorama>_pitch1_yaw<1 to 12>.jpg`; queries are cut from panoramas of their own."""
+def pittsburgh_names(album: Album) -> tuple[list[str], list[str]]:
+    """Name images `000/<panorama>_pitch1_yaw<1 to 12>.jpg`; queries are cut from panoramas of their own."""
     first = len(album.database) // CUTOUTS
     return _pittsburgh_names(album.database, 0, CUTOUTS), _pittsburgh_names(album.queries, first, 1)
 
 
 def _write(album: Album, mats: Path, database: Path, queries: Path) -> None:
-    listed = names(album)
+    listed = pittsburgh_names(album)
     album.put(album.database, database, listed[0])
     album.put(album.queries, queries, listed[1])
     for name, split in MATS:
@@ -153,10 +148,6 @@ def _write(album: Album, mats: Path, database: Path, queries: Path) -> None:
 
 def _pittsburgh_names(rows: pd.DataFrame, first: int, views: int, folder: int = 0) -> list[str]:
     return [f"{folder:03d}/{first + row // views:06d}_pitch1_yaw{row % views + 1}.jpg" for row in range(len(rows))]
-
-
-# FOLDED vpr/toycity/layouts/writers.py: Image lists and ground truth as .npy, as github.com/amaralibey/gsv-cities
-# ships them.
 
 
 def write_msls_val(album: Album, root: Path) -> None:
@@ -172,8 +163,8 @@ def write_msls_val(album: Album, root: Path) -> None:
 
 
 def write_pitts30k_lists(album: Album, root: Path) -> None:
-    """Write `pitts30k_test_{dbImages,qImages,gt}.npy`, for the images that `pittsburgh.write` puts there."""
-    database, queries = names(album)
+    """Write `pitts30k_test_{dbImages,qImages,gt}.npy`, for the images that `write_pittsburgh` puts there."""
+    database, queries = pittsburgh_names(album)
     np.save(root / "pitts30k_test_dbImages.npy", database)
     np.save(root / "pitts30k_test_qImages.npy", [f"queries_real/{name}" for name in queries])
     np.save(root / "pitts30k_test_gt.npy", _ragged(album.positives))
@@ -183,13 +174,6 @@ def _ragged(rows: Sequence[np.ndarray]) -> np.ndarray:
     array = np.empty(len(rows), object)
     array[:] = rows
     return array
-
-
-# FOLDED vpr/toycity/layouts/writers.py: Photos as a camera leaves them: the position is in the EXIF data, and
-# beside them in a csv.
-
-
-GPS = ExifTags.GPS
 
 
 def write_own_photos(album: Album, root: Path) -> None:
@@ -218,13 +202,10 @@ def with_position(jpeg: bytes, lat: float, lon: float, heading: float) -> bytes:
 
 
 def _parts(degrees: float) -> tuple[IFDRational, IFDRational, IFDRational]:
-    """Degrees, minutes and seconds; the latter to a hundred thousandth, which is 0.3 mm."""
+    """Return degrees, minutes and seconds; the latter to a hundred thousandth, which is 0.3 mm."""
     seconds = Fraction(round(abs(degrees) * 3600 * 100_000), 100_000)
     whole, rest = divmod(seconds, 60)
     return IFDRational(whole // 60), IFDRational(whole % 60), IFDRational(rest.numerator, rest.denominator)
-
-
-# FOLDED vpr/toycity/layouts/writers.py: VPR-Bench: numbered images and ground_truth_new.npy (Zaffar et al., IJCV 2021).
 
 
 def write_pairs(album: Album, root: Path) -> None:
@@ -235,10 +216,6 @@ def write_pairs(album: Album, root: Path) -> None:
     for query, rows in enumerate(album.positives):
         truth[query] = query, rows.tolist()
     np.save(root / "ground_truth_new.npy", truth)
-
-
-# FOLDED vpr/toycity/layouts/writers.py: Tokyo 24/7: 12 cut-outs a panorama, in one folder a position (Torii et al.
-# 2015; Arandjelovic et al. 2016).
 
 
 def write_tokyo247(album: Album, root: Path) -> None:
@@ -259,10 +236,6 @@ def write_tokyo247(album: Album, root: Path) -> None:
     queries = numbered(album.queries, "{:05d}.jpg")
     album.put(album.queries, root / "query", queries)
     write_mat(root / "tokyo247.mat", "test", album, listed, queries)
-
-
-# FOLDED vpr/toycity/layouts/writers.py: Tokyo Time Machine: places at several times, with time stamps in the .mat
-# (Arandjelovic et al. 2016).
 
 
 def write_tokyo_tm(album: Album, root: Path) -> None:
@@ -287,11 +260,7 @@ def _tokyo_tm_names(rows: pd.DataFrame, places: pd.Series) -> list[str]:
     ]
 
 
-# FOLDED vpr/toycity/layouts/writers.py: Names of the deep visual geo-localization benchmark:
-# `@UTM_east@UTM_north@...@.jpg` (Berton et al., CVPR 2022).
-
-
 def write_utm_names(album: Album, root: Path) -> None:
-    """Write `images/test/{database,queries}`; the drawn photos have such names already."""
+    """Write `images/test/{database,queries}`; the drawn images have such names already."""
     for folder, rows in (("database", album.database), ("queries", album.queries)):
         album.put(rows, root / "images/test" / folder, [Path(path).name for path in rows.path])
