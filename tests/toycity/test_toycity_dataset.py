@@ -161,7 +161,7 @@ def test_a_foreign_folder_is_refused(tmp_path: Path) -> None:
 def test_lost_photos_and_a_damaged_spec_are_noticed(tmp_path: Path) -> None:
     folder = ensure_city(tmp_path, TestSpec(5, 2, 1), workers=1)
     next(folder.rglob("*.jpg")).unlink()
-    with pytest.raises(DataError, match="2 photos, not 3"):
+    with pytest.raises(DataError, match="2 images, not 3"):
         ensure_city(tmp_path, TestSpec(5, 2, 1))
     (folder / "city.json").write_text("{")
     with pytest.raises(DataError, match="damaged"):
