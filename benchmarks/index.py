@@ -34,7 +34,7 @@ from vpr.retrieval.scoring import KS, check_ks
 from vpr.retrieval.search import Neighbours, reach, suppress
 from vpr.toycity.dataset import test_set
 
-KINDS = (Exact(), PQ(64), PQ(64, rotate=True), PQ(32), PQ(16), Binary(512), Binary(512, learned=False))
+CODECS = (Exact(), PQ(64), PQ(64, rotate=True), PQ(32), PQ(16), Binary(512), Binary(512, learned=False))
 LEAST = 0.97
 
 
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def compare(retrieval_set: RetrievalSet, extractor: Extractor) -> float:
-    """Print a line a kind; return the share of the exact R@1 that PQ at 64 bytes keeps."""
+    """Print a line a codec; return the share of the exact R@1 that PQ at 64 bytes keeps."""
     extract_paths, dim = path_extractor(extractor), extractor.dim
     queries = np.empty((len(retrieval_set.queries), dim), np.float32)
     if bad := extract_paths(list(retrieval_set.queries), np.arange(len(queries)), queries):
@@ -70,23 +70,24 @@ def compare(retrieval_set: RetrievalSet, extractor: Extractor) -> float:
     with tempfile.TemporaryDirectory(prefix="vpr-") as folder:
         index, _ = PlaceIndex.build(folder, photos, extract_paths, dim, extractor.digest)
         print(f"{retrieval_set.protocol.id}: {len(index):,} photos, {len(queries):,} queries, {dim:,} numbers each")
-        for kind in KINDS:
+        for codec in CODECS:
             try:
                 began = time.perf_counter()
-                index.recode(kind)
+                index.recode(codec)
                 learned = time.perf_counter() - began
             except ConfigError as error:
-                print(f"{kind.id:8} refused: {error}")
+                print(f"{codec.id:8} refused: {error}")
                 continue
             began = time.perf_counter()
             index.search(queries, 20)
             searched = time.perf_counter() - began
             found = measure(index, retrieval_set, queries, (1, 5, 10))
-            shares[kind] = found.kept(1)
+            shares[codec] = found.kept(1)
             recalls = "  ".join(f"R@{k} {100 * v:5.1f}" for k, v in found.compressed.items())
             print(
-                f"{kind.id:8} {found.bytes:6,} bytes a photo  {recalls}  {100 * shares[kind]:5.1f} % of the exact R@1  "
-                f"learned in {learned:.1f} s, searched in {searched:.3f} s",
+                f"{codec.id:8} {found.bytes:6,} bytes a photo  {recalls}  "
+                f"{100 * shares[codec]:5.1f} % of the exact R@1  learned in {learned:.1f} s, "
+                f"searched in {searched:.3f} s",
                 flush=True,
             )
     return shares.get(PQ(64), 0.0)
@@ -97,12 +98,12 @@ class IndexRecall(NamedTuple):
 
     Attributes:
         protocol: id of the set's protocol.
-        kind: id of the index' kind, e.g. `pq64`.
+        codec: id of the index' codec, e.g. `pq64`.
         bytes, exact_bytes: a photo, of what is searched.
     """
 
     protocol: str
-    kind: str
+    codec: str
     exact: dict[int, float]
     compressed: dict[int, float]
     bytes: int
@@ -115,7 +116,7 @@ class IndexRecall(NamedTuple):
     def sentences(self) -> str:
         """One line a k: both recalls, what is kept, bytes a photo."""
         return "\n".join(
-            f"{self.protocol}: R@{k} {100 * self.compressed[k]:.1f} of {self.kind} ({self.bytes:,} bytes a photo), "
+            f"{self.protocol}: R@{k} {100 * self.compressed[k]:.1f} of {self.codec} ({self.bytes:,} bytes a photo), "
             f"{100 * exact:.1f} of the exact search ({self.exact_bytes:,} bytes): {100 * self.kept(k):.1f} % of it"
             for k, exact in self.exact.items()
         )
@@ -155,7 +156,7 @@ def measure(index: PlaceIndex, retrieval_set: RetrievalSet, queries: np.ndarray,
 
     exact_bytes = index.dim * index.descriptors.dtype.itemsize
     protocol = retrieval_set.protocol.id
-    found = IndexRecall(protocol, index.kind.id, recalls(True), recalls(False), index.bytes_per_photo, exact_bytes)
+    found = IndexRecall(protocol, index.codec.id, recalls(True), recalls(False), index.bytes_per_photo, exact_bytes)
     index.note(recall=index.schema.get("recall", {}) | {protocol: found.plain()})
     return found
 

@@ -62,25 +62,25 @@ def work(path: Path, dim: int) -> dict[str, float]:
     """Fit components and apply them to the same descriptors; say how far they are from orthonormal, and from numpy."""
     import torch
 
-    from vpr.retrieval.pca import from_components, principal_components
+    from vpr.retrieval.pca import PCA
     from vpr.retrieval.search import blocks
 
     descriptors = np.load(path, mmap_mode="r")
     before, began, spent = resident("VmRSS"), time.perf_counter(), time.process_time()
-    found = principal_components(descriptors, dim)
+    pca = PCA.fit(descriptors, dim)
     told = {"fit s": time.perf_counter() - began, "fit CPU s": time.process_time() - spent}
     told["fit GB added"] = (resident("VmHWM") - before) / 1e9
-    whitening = from_components(found, dim)
+    whitening = pca.projection()
     began, spent = time.perf_counter(), time.process_time()
     for _, part in blocks(descriptors, 1024):
         whitening(torch.from_numpy(part))
     told |= {"apply s": time.perf_counter() - began, "apply CPU s": time.process_time() - spent}
-    told["share of variance"] = float(found.variances.sum()) / total_variance(descriptors)
-    told["U'U - I at most"] = float((found.directions.T @ found.directions - torch.eye(dim)).abs().max())
+    told["share of variance"] = float(pca.variances.sum()) / total_variance(descriptors)
+    told["U'U - I at most"] = float((pca.basis.T @ pca.basis - torch.eye(dim)).abs().max())
     if len(descriptors) <= COMPARED:
         gram = np.asarray(descriptors, np.float64) - np.mean(descriptors, 0, np.float64)
         expected = np.linalg.eigvalsh(gram @ gram.T / (len(gram) - 1))[::-1][:dim]
-        told["variances off numpy's by at most"] = float(np.abs(found.variances.numpy() / expected - 1).max())
+        told["variances off numpy's by at most"] = float(np.abs(pca.variances.numpy() / expected - 1).max())
     return told
 
 

@@ -138,10 +138,10 @@ def test_a_folder_that_has_moved_keeps_its_index_and_another_one_is_refused(city
 
 def test_another_kind_is_learned_from_what_is_described(city: Path, colours) -> None:
     opened(city, colours)
-    index, change = opened(city, colours, kind=Binary(bits=64, learned=False))
-    assert (index.kind.id, change.described, len(colours.described)) == ("sign64", [], 7)
+    index, change = opened(city, colours, codec=Binary(bits=64, learned=False))
+    assert (index.codec.id, change.described, len(colours.described)) == ("sign64", [], 7)
     with pytest.raises(ConfigError, match="Choose fewer, or learned=false"):
-        opened(city, colours, kind=Binary(bits=64))
+        opened(city, colours, codec=Binary(bits=64))
 
 
 def test_a_damaged_index_is_told_and_rebuilt(city: Path, colours) -> None:

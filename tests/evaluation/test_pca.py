@@ -12,7 +12,6 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-import vpr.evaluation.pca as pca_module
 from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets, training_images
 from vpr.cli.compose import compose
@@ -24,7 +23,7 @@ from vpr.errors import CheckpointError, ConfigError, DataAbsent
 from vpr.evaluation.pca import with_pca
 from vpr.models.describer import build_describer
 from vpr.retrieval.extractor import Extractor
-from vpr.retrieval.pca import read_attributes, read_components, write_components
+from vpr.retrieval.pca import PCA, read_origin
 from vpr.types import Features
 
 Evaluate = Callable[[Sequence[str]], DictConfig]
@@ -114,7 +113,7 @@ def test_whitened_descriptors(typed: Evaluate, tmp_path: Path, photos: Path) -> 
         assert {name: file[name].shape for name in file} == {
             **{"U": (256, 16), "lams": (16,), "mu": (256, 1), "Utmu": (16, 1)}
         }
-    origin = read_attributes(path)
+    origin = read_origin(path)
     assert origin["model"] == checkpoint.digest(checkpoint.read(tmp_path / "best.ckpt"))
     assert (origin["dataset"], origin["samples"], origin["seed"]) == ("tiny", 10_000, 0)
 
@@ -133,13 +132,13 @@ def test_without_whitening_it_only_turns(typed: Evaluate, tmp_path: Path, photos
 def fitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many components were asked for, each time that some were fitted."""
     dims: list[int] = []
-    real = pca_module.components_of_photos
+    of_images = PCA.of_images
 
     def watched(*args, **options):  # type: ignore[no-untyped-def]
         dims.append(args[2])
-        return real(*args, **options)
+        return of_images(*args, **options)
 
-    monkeypatch.setattr(pca_module, "components_of_photos", watched)
+    monkeypatch.setattr(PCA, "of_images", watched)
     return dims
 
 
@@ -205,9 +204,8 @@ def test_a_given_file_of_another_model_is_refused(typed: Evaluate, tmp_path: Pat
     save(ckpt, 2)
     with pytest.raises(ConfigError, match="is of another model than ckpt="):
         run(typed([f"pca.file={tmp_path}/pca_params_best.h5"]))
-    found = read_components(tmp_path / "pca_params_best.h5")
-    narrow = found._replace(mean=found.mean[:8], directions=found.directions[:8])
-    write_components(tmp_path / "theirs.h5", narrow, {})
+    pca = PCA.read(tmp_path / "pca_params_best.h5")
+    PCA(pca.mean[:8], pca.basis[:8], pca.variances).write(tmp_path / "theirs.h5", {})
     with pytest.raises(ConfigError, match="of an unknown one with descriptors of 8 numbers"):
         run(typed([f"pca.file={tmp_path}/theirs.h5"]))
 
@@ -237,7 +235,7 @@ def test_which_photos_it_is_fitted_to(typed: Evaluate, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="does not say on what it was trained.*pca.dataset=pitts30k_train"):
         run(typed(["pca.dim=8"]))
     run(typed(["pca.dim=8", "pca.dataset=tiny"]))
-    assert read_attributes(tmp_path / "pca_params_best.h5")["dataset"] == "tiny"
+    assert read_origin(tmp_path / "pca_params_best.h5")["dataset"] == "tiny"
     with pytest.raises(ConfigError, match="there is no data set nowhere in conf/dataset. Name one"):
         run(typed(["pca.dim=8", "pca.dataset=nowhere"]))
     with pytest.raises(ConfigError, match="pitts30k: it has no training images. Type pca.dataset=pitts30k_train"):
@@ -298,4 +296,5 @@ def test_all_photos_with_positions(typed: Evaluate, photos: Path, monkeypatch: p
 
 def test_components_are_kept_in_float32(typed: Evaluate, tmp_path: Path) -> None:
     run(typed(["pca.dim=4"]))
-    assert {part.dtype for part in read_components(tmp_path / "pca_params_best.h5")} == {torch.float32}
+    pca = PCA.read(tmp_path / "pca_params_best.h5")
+    assert {part.dtype for part in (pca.mean, pca.basis, pca.variances)} == {torch.float32}

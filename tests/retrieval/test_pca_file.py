@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from vpr.errors import CheckpointError
-from vpr.retrieval.pca import Components, from_components, pca_path, read_attributes, read_components, write_components
+from vpr.retrieval.pca import PCA, pca_path, read_origin
 
-MADE = Components(torch.tensor([1.0, 2.0, 0.0]), torch.eye(3)[:, :2], torch.tensor([4.0, 1.0]))
+MADE = PCA(torch.tensor([1.0, 2.0, 0.0]), torch.eye(3)[:, :2], torch.tensor([4.0, 1.0]))
 ORIGIN = {"model": "abc", "dataset": "x", "photos": "de", "samples": 9, "seed": 3, "components": 2}
 
 
@@ -21,8 +21,8 @@ ORIGIN = {"model": "abc", "dataset": "x", "photos": "de", "samples": 9, "seed": 
 @pytest.mark.parametrize(("whiten", "key"), [(True, "white"), (False, "nowhite")])
 def test_published_files(shared: Path, name: str, whiten: bool, key: str) -> None:
     path, golden = shared / "golden" / f"pca_params_{name}.h5", np.load(shared / "golden" / "pca.npz")
-    assert read_attributes(path) == {}
-    whitening = from_components(read_components(path), 16, whiten)
+    assert read_origin(path) == {}
+    whitening = PCA.read(path).projection(16, whiten)
     found = whitening(torch.from_numpy(golden[f"{name}_test"])).numpy()
     np.testing.assert_allclose(found, golden[f"{name}_out_{key}"], rtol=1e-4, atol=1e-5)
 
@@ -34,7 +34,7 @@ def test_where_it_lies() -> None:
 
 def test_published_layout(tmp_path: Path) -> None:
     path = tmp_path / "pca_params_x.h5"
-    write_components(path, MADE, ORIGIN)
+    MADE.write(path, ORIGIN)
     with h5py.File(path) as file:
         assert {name: (file[name].shape, file[name].dtype) for name in file} == {
             "U": ((3, 2), np.float32),
@@ -43,8 +43,9 @@ def test_published_layout(tmp_path: Path) -> None:
             "Utmu": ((2, 1), np.float32),
         }
         assert file["Utmu"][:].ravel().tolist() == [1, 2]
-    assert read_attributes(path) == ORIGIN
-    assert all(torch.equal(found, made) for found, made in zip(read_components(path), MADE, strict=True))
+    assert read_origin(path) == ORIGIN
+    kept = PCA.read(path)
+    assert all(torch.equal(getattr(kept, name), getattr(MADE, name)) for name in ("mean", "basis", "variances"))
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -55,17 +56,17 @@ def test_published_layout(tmp_path: Path) -> None:
 )
 def test_attributes_of_others_say_nothing(tmp_path: Path, name: str, value: object) -> None:
     path = tmp_path / "a.h5"
-    write_components(path, MADE, ORIGIN)
+    MADE.write(path, ORIGIN)
     with h5py.File(path, "r+") as file:
         del file.attrs[name]
         if value is not None:
             file.attrs[name] = value
-    assert read_attributes(path) == {}
+    assert read_origin(path) == {}
 
 
 def test_fewer_of_its_directions(tmp_path: Path) -> None:
-    write_components(tmp_path / "a.h5", MADE, {})
-    whitening = from_components(read_components(tmp_path / "a.h5"), 1)
+    MADE.write(tmp_path / "a.h5", {})
+    whitening = PCA.read(tmp_path / "a.h5").projection(1)
     assert whitening.matrix.tolist() == [[0.5, 0, 0]]  # 1 / sqrt(4)
 
 
@@ -73,7 +74,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     path = tmp_path / "no folder"
     path.touch()
     with pytest.raises(CheckpointError, match="a.h5 cannot be written"):
-        write_components(path / "a.h5", MADE, {})
+        MADE.write(path / "a.h5", {})
 
 
 def changed(name: str, value: np.ndarray | None) -> Callable[[Path], None]:
@@ -105,7 +106,7 @@ def cut(path: Path) -> None:
 )
 def test_what_cannot_be_used(tmp_path: Path, spoil: Callable[[Path], object], message: str) -> None:
     path = tmp_path / "a.h5"
-    write_components(path, MADE, {})
+    MADE.write(path, {})
     spoil(path)
     with pytest.raises(CheckpointError, match=message):
-        read_components(path)
+        PCA.read(path)

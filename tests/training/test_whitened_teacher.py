@@ -11,7 +11,6 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-import vpr.training.teacher_whitening as whitened_module
 from vpr import checkpoint
 from vpr.cli.rules import check_rules
 from vpr.data.retrieval_set import ImageDataset, collate_images
@@ -19,10 +18,9 @@ from vpr.errors import ConfigError
 from vpr.evaluation.gallery import load_gallery
 from vpr.models.describer import build_describer
 from vpr.retrieval.extractor import Extractor
-from vpr.retrieval.pca import fit as fit_whitening
+from vpr.retrieval.pca import PCA
 from vpr.training.module import TrainingModule
 from vpr.training.run import TrainingRun, fit
-from vpr.training.teacher_whitening import whitened
 
 Tiny = Callable[[Sequence[str]], DictConfig]
 
@@ -53,8 +51,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[TrainingModule]:
 
 def test_the_describer_that_whitens(teacher: Path) -> None:
     content, rows = checkpoint.read(teacher), np.random.default_rng(0).normal(size=(40, 256)).astype(np.float32)
-    whitening = fit_whitening(rows, 7)
-    found = whitened(content, whitening)
+    whitening = PCA.fit(rows, 7).projection()
+    found = whitening.behind(content)
     assert (found["config"]["name"], found["metrics"]) == ("big-pca7", {})
     images = torch.randn(3, 3, 64, 64)
     with torch.no_grad():
@@ -96,7 +94,7 @@ def test_it_is_fitted_once(tiny: Tiny, tmp_path: Path, teacher: Path, trained, m
         fit(tiny(["distillation=descriptor", *options]), tmp_path / "a")
     assert "gallery_ckpt=" in caplog.text
     with monkeypatch.context() as patch:
-        patch.setattr(whitened_module, "components_of_photos", lambda *args, **options: pytest.fail("fitted again"))
+        patch.setattr(PCA, "of_images", lambda *args, **options: pytest.fail("fitted again"))
         fit(tiny(["distillation=rkd", *options]), tmp_path / "b")
     first, second = (module.distiller.teachers[0] for module in trained)
     assert first.digest == second.digest

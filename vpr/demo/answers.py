@@ -117,7 +117,7 @@ def estimate(matches: Sequence[Match], radius: float = 25.0) -> Position | None:
 
 
 BLOCK = 4096  # queries searched at once
-REFINED = 10  # of a compressed kind, so many times as many neighbours are compared by their descriptors
+REFINED = 10  # of a coded index, so many times as many neighbours are compared by their descriptors
 
 
 def answer(
@@ -133,7 +133,7 @@ def answer(
 
     Args:
         extract_paths: of the model of the index, see `vpr.retrieval.index.place_index.path_extractor`.
-        compared: of a compressed kind, so many first queries are searched exactly, too, see `Answer.exact`.
+        compared: of a coded index, so many first queries are searched exactly, too, see `Answer.exact`.
 
     Returns:
         one answer a query, in order; that of a file that cannot be read has an error and no matches.

@@ -27,7 +27,7 @@ from vpr.evaluation.calibrate import calibration
 from vpr.pages.render import readable
 from vpr.retrieval.calibration import Calibration
 from vpr.retrieval.extractor import Extractor
-from vpr.retrieval.index.codecs import Exact
+from vpr.retrieval.index.codecs import Codec
 from vpr.retrieval.index.place_index import Change, ExtractPaths, PlaceIndex, path_extractor
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def facts(index: PlaceIndex, change: Change, model: str, when: str) -> dict[str,
     return {
         "model": f"{model} ({index.model[:12]})",
         "database": f"{len(index):,} photos in {index.photos.root}",
-        "index": f"{index.kind.id}, {_counts(change)}",
+        "index": f"{index.codec.id}, {_counts(change)}",
         "made": when,
     }
 
@@ -73,7 +73,7 @@ def plain(
     """Return what matches.json says beside the answers."""
     return {
         "model": {"ckpt": index.schema.get("ckpt"), "digest": index.model, "dim": index.dim},
-        "index": {"folder": str(index.folder), "kind": index.kind.id, "photos": len(index)},
+        "index": {"folder": str(index.folder), "kind": index.codec.id, "photos": len(index)},
         "database": {
             "folder": str(index.photos.root),
             "described": len(change.described),
@@ -111,7 +111,7 @@ class Session:
         calibration: of that model; None: answers have no confidence.
         heat: makes heat maps of two photos; None: none are shown.
         shown: queries in the page, and so those with heat maps.
-        compared: of a compressed kind, so many queries are searched exactly, too, to tell how often it agrees.
+        compared: of a coded index, so many queries are searched exactly, too, to tell how often it agrees.
         newest_first: show the last answers, the newest on top, instead of the first.
     """
 
@@ -170,8 +170,8 @@ class Session:
 
     def _agreement(self) -> str:
         same = [one.exact for one in self.answers.values() if one.exact is not None]
-        kind, known = self.index.kind.id, f"{sum(same):,} of {len(same):,} photos"
-        return f" {kind}: the first match of {known} is that of the exact search." if same else ""
+        codec, known = self.index.codec.id, f"{sum(same):,} of {len(same):,} photos"
+        return f" {codec}: the first match of {known} is that of the exact search." if same else ""
 
     def check_answered(self) -> None:
         """Raise DataError where no query could be read."""
@@ -212,11 +212,11 @@ SETTINGS = ("query", "positions", "k", "calibrate", "accept", "every", "heat", "
 COMPARED = 1000  # queries that are searched exactly, too
 
 
-def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
+def begin(cfg: DictConfig, codec: Codec, say: Callable[[str], None]) -> Session:
     """Return a session that has no answers yet.
 
     Args:
-        kind: how the index is searched, `cfg.index.kind`.
+        codec: how the index is searched, `cfg.index.kind`.
         say: shows a sentence.
 
     Raises:
@@ -245,7 +245,7 @@ def begin(cfg: DictConfig, kind: Exact, say: Callable[[str], None]) -> Session:
         extractor.dim,
         extractor.digest,
         cfg.ckpt,
-        kind,
+        codec,
         cfg.index.rebuild,
     )
     say(sentence(index, change))

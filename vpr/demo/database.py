@@ -15,7 +15,7 @@ from vpr.data.formats.exif import read_fixes
 from vpr.data.formats.folders import natural, require_folder, walk_images
 from vpr.data.formats.image_folder import from_csv
 from vpr.errors import CheckpointError, DataError, IndexDamaged
-from vpr.retrieval.index.codecs import Exact
+from vpr.retrieval.index.codecs import Codec, Exact
 from vpr.retrieval.index.place_index import Change, ExtractPaths, Photos, PlaceIndex
 
 DATABASE = "the photos of the database, in sub-folders or not"
@@ -74,34 +74,34 @@ def open_index(
     dim: int,
     model: str,
     ckpt: str,
-    kind: Exact | None = None,
+    codec: Codec | None = None,
     rebuild: bool = False,
 ) -> tuple[PlaceIndex, Change]:
     """Make the index in `folder` hold the photos of `database` as they are now; new and changed ones are described.
 
     Args:
         csv: as for `photos`.
-        extract_paths, dim, model, kind: as for `PlaceIndex.build`.
+        extract_paths, dim, model, codec: as for `PlaceIndex.build`.
         ckpt: the model's file, which the index remembers for whoever comes with another one.
         rebuild: describe all anew, in place of what is there.
 
     Raises:
         CheckpointError: the index was made with another model.
         DataError: it is of other photos, damaged or in use, or there is no photo that can be read.
-        ConfigError: the kind does not go with these photos.
+        ConfigError: the codec does not go with these photos.
     """
-    kind = kind or Exact()
+    codec = codec or Exact()
     index = _there(Path(folder), model, ckpt) if PlaceIndex.exists(folder) and not rebuild else None
     facts = {"positions": "exif" if csv is None else str(csv), "ckpt": os.path.abspath(ckpt)}
     reread = index is None or index.schema.get("positions") != "exif"
     found = photos(database, csv, None if reread else index.photos)  # type: ignore[union-attr]
     if index is None:
-        index, change = PlaceIndex.build(folder, found, extract_paths, dim, model, kind)
+        index, change = PlaceIndex.build(folder, found, extract_paths, dim, model, codec)
     else:
         _check_same_photos(index, found)
         change = index.update(found, extract_paths)
-        if index.kind != kind:
-            index.recode(kind)
+        if index.codec != codec:
+            index.recode(codec)
     _note(index, facts)
     return index, change
 

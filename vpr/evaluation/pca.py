@@ -20,22 +20,12 @@ from vpr.data.loading import loader_workers
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataAbsent
 from vpr.retrieval.extractor import Extractor
-from vpr.retrieval.pca import (
-    Components,
-    components_of_photos,
-    from_components,
-    pca_path,
-    read_attributes,
-    read_components,
-    sample,
-    whitened,
-    write_components,
-)
+from vpr.retrieval.pca import PCA, pca_path, read_origin, sample
 
 log = logging.getLogger(__name__)
 
 Sets = Mapping[str, RetrievalSet]
-Origin = dict[str, Any]  # what a file of components says in its attributes
+Origin = dict[str, Any]  # attributes of the file: `vpr.retrieval.pca.ORIGIN`
 
 
 def with_pca(cfg: DictConfig, extractor: Extractor, sets: Sets) -> tuple[Extractor, Sets]:
@@ -51,22 +41,22 @@ def with_pca(cfg: DictConfig, extractor: Extractor, sets: Sets) -> tuple[Extract
     Raises:
         ConfigError: the training set is unknown or too small, or a file of components is of another model.
         CheckpointError: that file is missing or damaged.
-        DataError: as `components_of_photos`.
+        DataError: as `PCA.of_images`.
     """
-    pca = cfg.pca
-    if pca.dim is None and pca.file is None:
+    options = cfg.pca
+    if options.dim is None and options.file is None:
         return extractor, sets
-    components, origin = _given(cfg, extractor) if pca.file else _fitted(cfg, extractor)
-    dim = pca.dim or components.directions.shape[1]
-    made = whitened(extractor.content(), from_components(components, dim, pca.whiten))
-    made["config"]["pca"] = {**origin, "dim": dim, "whiten": pca.whiten}
+    pca, origin = _given(cfg, extractor) if options.file else _fitted(cfg, extractor)
+    dim = options.dim or pca.dim
+    projected = extractor.with_pca(pca, dim, options.whiten)
     with distributed.raise_on_all_ranks():
-        if pca.save and distributed.rank() == 0:
-            checkpoint.write(pca.save, made)
-            log.info("%s describes with %s numbers.", pca.save, f"{dim:,}")
-    suffix = f"[{'whitened' if pca.whiten else 'pca'}-{dim}]"
-    made_extractor = Extractor.of_checkpoint(made, cfg.ckpt, extractor.device, extractor.precision)
-    return made_extractor, {name: _with_suffix(retrieval_set, suffix) for name, retrieval_set in sets.items()}
+        if options.save and distributed.rank() == 0:
+            content = projected.content()
+            content["config"] |= {"pca": {**origin, "dim": dim, "whiten": options.whiten}}
+            checkpoint.write(options.save, content)
+            log.info("%s describes with %s numbers.", options.save, f"{dim:,}")
+    suffix = f"[{'whitened' if options.whiten else 'pca'}-{dim}]"
+    return projected, {name: _with_suffix(retrieval_set, suffix) for name, retrieval_set in sets.items()}
 
 
 def _with_suffix(retrieval_set: RetrievalSet, suffix: str) -> RetrievalSet:
@@ -74,32 +64,31 @@ def _with_suffix(retrieval_set: RetrievalSet, suffix: str) -> RetrievalSet:
     return replace(retrieval_set, protocol=protocol)
 
 
-def _given(cfg: DictConfig, extractor: Extractor) -> tuple[Components, Origin]:
+def _given(cfg: DictConfig, extractor: Extractor) -> tuple[PCA, Origin]:
     """Read the file that the user names, which others may have made."""
     path = Path(cfg.pca.file)
-    components, origin = read_components(path), read_attributes(path)
-    model, own, width = origin.get("model"), extractor.digest, extractor.dim
-    if len(components.mean) != width or model not in (None, own):
+    pca, origin = PCA.read(path), read_origin(path)
+    model = origin.get("model")
+    if len(pca.mean) != extractor.dim or model not in (None, extractor.digest):
         raise ConfigError(
             f"pca.file={path} is of another model than ckpt={cfg.ckpt}: of {model[:12] if model else 'an unknown one'} "
-            f"with descriptors of {len(components.mean):,} numbers, and this is {own[:12]} with {width:,}. Leave "
-            "pca.file out, and type pca.dim=4096 to fit components to this one."
+            f"with descriptors of {len(pca.mean):,} numbers, and this is {extractor.digest[:12]} with "
+            f"{extractor.dim:,}. Leave pca.file out, and type pca.dim=4096 to fit components to this one."
         )
     if model is None:
         log.info("%s does not say of which model it is; it is taken for that of %s.", path, cfg.ckpt)
-    have = components.directions.shape[1]
-    if cfg.pca.dim and cfg.pca.dim > have:
+    if cfg.pca.dim and cfg.pca.dim > pca.dim:
         raise ConfigError(
-            f"pca.dim={cfg.pca.dim}: {path} has {have:,} components. Type pca.dim={have}, or leave pca.file out."
+            f"pca.dim={cfg.pca.dim}: {path} has {pca.dim:,} components. Type pca.dim={pca.dim}, or leave pca.file out."
         )
-    return components, origin
+    return pca, origin
 
 
-def _fitted(cfg: DictConfig, extractor: Extractor) -> tuple[Components, Origin]:
+def _fitted(cfg: DictConfig, extractor: Extractor) -> tuple[PCA, Origin]:
     """Read the file beside the checkpoint if it is the right one, and else fit and write it."""
-    pca, path, model = cfg.pca, pca_path(cfg.ckpt), extractor.digest
-    found = read_attributes(path) if path.exists() else {}
-    if path.exists() and "model" not in found:
+    path, model = pca_path(cfg.ckpt), extractor.digest
+    kept = read_origin(path) if path.exists() else {}
+    if path.exists() and "model" not in kept:
         raise ConfigError(
             f"{path} does not say of which model it is, and was not used. Type pca.file={path} if it is that of "
             f"{cfg.ckpt}; else move it away, and another one is fitted."
@@ -109,29 +98,27 @@ def _fitted(cfg: DictConfig, extractor: Extractor) -> tuple[Components, Origin]:
         photos = training_images(names, cfg, "pca.dataset")
     except (DataAbsent, HydraException) as error:
         cause = first_of_ours(error)
-        if isinstance(cause, DataAbsent) and found.get("model") == model:
+        if isinstance(cause, DataAbsent) and kept.get("model") == model:
             raise DataAbsent(f"{cause} To use what was fitted before, type pca.file={path}") from error
         raise
     origin: Origin = {"model": model, "dataset": "+".join(names), "photos": photos.digest()}
-    origin |= {"samples": pca.samples, "seed": pca.seed}
-    other = [key for key, value in origin.items() if found.get(key) != value]
-    if other or found["components"] < pca.dim:
-        if found and distributed.rank() == 0:
-            why = f"was fitted with other {', '.join(other)}" if other else f"has {found['components']} components"
+    origin |= {"samples": cfg.pca.samples, "seed": cfg.pca.seed}
+    differing = [key for key, value in origin.items() if kept.get(key) != value]
+    if differing or kept["components"] < cfg.pca.dim:
+        if kept and distributed.rank() == 0:
+            others = ", ".join(differing)
+            why = f"was fitted with other {others}" if differing else f"has {kept['components']} components"
             log.warning("%s %s: it is replaced.", path, why)
         _fit(cfg, extractor, photos, path, origin)
-    return read_components(path), origin
+    return PCA.read(path), origin
 
 
 def _training_sets(cfg: DictConfig, extractor: Extractor) -> list[str]:
     given = cfg.pca.dataset
-    names = (
-        trained_on(extractor.record or {"config": {}})
-        if given is None
-        else [given]
-        if isinstance(given, str)
-        else list(given)
-    )
+    if given is None:
+        names = trained_on(extractor.record or {"config": {}})
+    else:
+        names = [given] if isinstance(given, str) else list(given)
     if not names:
         raise ConfigError(
             f"pca.dim={cfg.pca.dim}: {cfg.ckpt} does not say on what it was trained. Name the training set to whose "
@@ -141,13 +128,13 @@ def _training_sets(cfg: DictConfig, extractor: Extractor) -> list[str]:
 
 
 def _fit(cfg: DictConfig, extractor: Extractor, photos: ImagePaths, path: Path, origin: Origin) -> None:
-    """Fit components to a sample of the photos, and write them: once, by the first rank."""
+    """Fit PCA to a sample of the photos, and write it: once, by the first rank."""
     dim, chosen = cfg.pca.dim, sample(photos, cfg.pca.samples, cfg.pca.seed)
     if not os.access(path.absolute().parent, os.W_OK):  # before an hour goes into descriptors
         raise ConfigError(f"{path} cannot be written. Copy {cfg.ckpt} to a folder of your own.")
     if distributed.rank() == 0:
         log.info("PCA to %d is fitted to %d of %d photos of %s.", dim, len(chosen), len(photos), origin["dataset"])
-    components = components_of_photos(
+    pca = PCA.of_images(
         extractor,
         chosen,
         dim,
@@ -156,6 +143,6 @@ def _fit(cfg: DictConfig, extractor: Extractor, photos: ImagePaths, path: Path, 
         title=f"PCA: {origin['dataset']}",
     )
     with distributed.raise_on_all_ranks():
-        if components:
-            write_components(path, components, origin | {"components": dim})
+        if pca:
+            pca.write(path, origin | {"components": dim})
             log.info("It is kept in %s", path)

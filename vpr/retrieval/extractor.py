@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from os import PathLike
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ from vpr.interop.published import read_foreign
 from vpr.interop.recognise import convert_found
 from vpr.models.describer import Describer
 from vpr.types import Preprocess
+
+if TYPE_CHECKING:
+    from vpr.retrieval.pca import PCA
 
 AUTOCAST = {"32": None, "32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 DTYPES = ("float16", "float32")  # of descriptors on disk
@@ -113,6 +116,11 @@ class Extractor:
         name, digest = checkpoint.model_name(content, path), checkpoint.digest(content)
         record = {key: value for key, value in content.items() if key != "weights"}
         return cls(model, device, precision, name=name, digest=digest, record=record)
+
+    def with_pca(self, pca: PCA, dim: int | None = None, whiten: bool = True) -> Extractor:
+        """Return the extractor of its model with PCA at the end: `dim` dimensions, or all of `pca`'s."""
+        content = pca.projection(dim, whiten).behind(self.content())
+        return self.of_checkpoint(content, f"{self.name}.ckpt", self.device, self.precision)
 
     def content(self) -> dict[str, Any]:
         """Return the content of a checkpoint of its model, weights on the CPU, as `vpr.checkpoint.read` does."""

@@ -25,7 +25,7 @@ from vpr.distributed import exclusive_lock
 from vpr.errors import DataError
 from vpr.files import atomic_write
 from vpr.retrieval.extractor import extract, image_loader, image_progress
-from vpr.retrieval.pca import Whitening, fit
+from vpr.retrieval.pca import PCA, PCAProjection
 
 log = logging.getLogger(__name__)
 
@@ -130,26 +130,26 @@ class TargetBuild:
         file.seal(bad)
 
 
-def load_whitening(path: Path) -> Whitening:
+def load_whitening(path: Path) -> PCAProjection:
     """Read the whitening of a cache; DataError if it is damaged."""
     try:
         state = torch.load(path, weights_only=True)
-        return Whitening(state["mean"], state["matrix"])
+        return PCAProjection(state["mean"], state["matrix"])
     except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
         raise DataError(f"{path} is damaged ({error}). Delete {path.parent}; it will be made again.") from error
 
 
-def _save(whitening: Whitening, path: Path) -> None:
+def _save(whitening: PCAProjection, path: Path) -> None:
     with atomic_write(path) as temporary:
         torch.save(whitening.state_dict(), temporary)
 
 
-def _fitted(sample: TargetFile, dim: int, device: torch.device) -> Whitening:
+def _fitted(sample: TargetFile, dim: int, device: torch.device) -> PCAProjection:
     values, bad = sample.attach("r"), list(sample.bad())
-    return fit(np.delete(values, bad, axis=0) if bad else values, dim, device=device)
+    return PCA.fit(np.delete(values, bad, axis=0) if bad else values, dim, device=device).projection()
 
 
-def _project(sample: TargetFile, targets: TargetFile, rows: np.ndarray, whitening: Whitening) -> None:
+def _project(sample: TargetFile, targets: TargetFile, rows: np.ndarray, whitening: PCAProjection) -> None:
     """Turn the descriptors of the sample into targets, so that its photos need not be described again."""
     described, out = sample.attach("r"), targets.attach()
     good = np.setdiff1d(np.arange(len(rows)), list(sample.bad()))

@@ -19,7 +19,7 @@ from vpr.distill.teacher import Teacher
 from vpr.distributed import exclusive_lock
 from vpr.models.describer import Describer
 from vpr.retrieval.extractor import AUTOCAST, Extractor
-from vpr.retrieval.pca import SAMPLE, Components, components_of_photos, from_components, sample, whitened
+from vpr.retrieval.pca import PCA, SAMPLE, sample
 
 log = logging.getLogger(__name__)
 
@@ -63,24 +63,24 @@ class Whitener:
         path = self.folder / f"{model_name(content, teacher.name)}-pca{dim}-{key}.ckpt"
         with exclusive_lock(path, f"Another run fits {path}: waiting for it."):
             if not path.is_file():
-                components = self._components(teacher, dim, photos)
+                pca = self._pca(teacher, dim, photos)
                 with distributed.raise_on_all_ranks():
-                    if components:
-                        checkpoint.write(path, whitened(content, from_components(components, dim)))
+                    if pca:
+                        checkpoint.write(path, pca.projection(dim).behind(content))
                         log.info("The PCA-whitened teacher is %s; with gallery_ckpt= it describes a database.", path)
         content = checkpoint.read(path)
         network = checkpoint.unpack(content, str(path))
         size, digest = teacher.preprocess.size, checkpoint.digest(content)
         return Teacher(network, str(path), teacher.share, size, teacher.dtype, digest, content["config"])
 
-    def _components(self, teacher: Teacher, dim: int, photos: ImagePaths) -> Components | None:
+    def _pca(self, teacher: Teacher, dim: int, photos: ImagePaths) -> PCA | None:
         network = teacher.network
         assert isinstance(network, Describer)
         # At the teacher's image size, which need not be that of its checkpoint.
         describer = Describer(network.backbone, network.aggregator, teacher.preprocess).to(self.device).eval()
         precision = next(name for name, dtype in AUTOCAST.items() if dtype == teacher.dtype)
         try:
-            return components_of_photos(
+            return PCA.of_images(
                 Extractor(describer, self.device, precision),
                 sample(photos, SAMPLE, 0),
                 dim,

@@ -41,5 +41,5 @@ def test_kinds_refuse_what_they_cannot_learn() -> None:
     with pytest.raises(ConfigError, match="bits=12"):
         Binary(12).check(2000, 256)
     assert from_plain(to_plain(PQ(32, rotate=True))) == PQ(32, rotate=True) and PQ(32, rotate=True).id == "opq32"
-    with pytest.raises(DataError, match="no kind of index"):
+    with pytest.raises(DataError, match="no codec of an index"):
         from_plain({"name": "PQ", "colour": 3})

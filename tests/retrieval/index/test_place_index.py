@@ -241,17 +241,17 @@ def circle(root: Path, photos: int) -> None:
     save(root, **{f"{n:03}": " ".join(map(str, 2 * [np.cos(a), np.sin(a)])) for n, a in enumerate(angles)})
 
 
-@pytest.mark.parametrize("kind", [PQ(1), PQ(1, rotate=True), Binary(64, learned=False), Binary(8, learned=True)])
-def test_codes_follow_the_photos(kind: PQ | Binary, tmp_path: Path) -> None:
+@pytest.mark.parametrize("codec", [PQ(1), PQ(1, rotate=True), Binary(64, learned=False), Binary(8, learned=True)])
+def test_codes_follow_the_photos(codec: PQ | Binary, tmp_path: Path) -> None:
     root = tmp_path / "photos"
     circle(root, 80)
-    if kind == Binary(8, learned=True):
+    if codec == Binary(8, learned=True):
         with pytest.raises(ConfigError, match="give 4 learned bits at most"):
-            PlaceIndex.build(tmp_path / "index", listed(root), Teller(), 4, "m", kind)
+            PlaceIndex.build(tmp_path / "index", listed(root), Teller(), 4, "m", codec)
         return
-    index, _ = PlaceIndex.build(tmp_path / "index", listed(root), Teller(), 4, "m", kind, "float32")
+    index, _ = PlaceIndex.build(tmp_path / "index", listed(root), Teller(), 4, "m", codec, "float32")
     learned = index.codes
-    assert learned is not None and index.bytes_per_photo == learned.sa_code_size() == kind.bytes(4, 4)
+    assert learned is not None and index.bytes_per_photo == learned.sa_code_size() == codec.bytes(4, 4)
     save(root, new="0 1 0 1")
     (root / "007").unlink()
     index.update(listed(root), Teller())
@@ -261,7 +261,7 @@ def test_codes_follow_the_photos(kind: PQ | Binary, tmp_path: Path) -> None:
     learned.add(np.array(index.descriptors))
     for ours, fresh in zip(index.codes.search(index.descriptors, 3), learned.search(index.descriptors, 3), strict=True):
         np.testing.assert_array_equal(ours, fresh)
-    assert wanted.shape == (80, kind.bytes(4, 4))
+    assert wanted.shape == (80, codec.bytes(4, 4))
     index.recode(from_plain({"name": "Exact"}))
     assert index.codes is None and index.bytes_per_photo == 16
 

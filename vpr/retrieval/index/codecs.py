@@ -1,4 +1,4 @@
-"""How a place index keeps descriptors for searching: as they are, or in a few bytes each."""
+"""Codecs of a place index: descriptors as they are, or in a few bytes each; a class and a conf/index/kind each."""
 
 from __future__ import annotations
 
@@ -17,25 +17,26 @@ PER_CENTROID = 4  # photos a centroid, at least
 
 
 @dataclass(frozen=True)
-class Exact:
-    """Descriptors as they are, read in blocks from their file."""
+class Codec:
+    """Form in which descriptors are searched: a frozen dataclass, whose settings are kept with the index."""
 
-    coded: ClassVar[bool] = False  # whether faiss searches codes instead of descriptors
+    coded: ClassVar[bool] = True  # whether faiss searches codes instead of descriptors
 
     @property
     def id(self) -> str:
-        return "exact"
+        """Short name with the settings, e.g. `pq64`."""
+        raise NotImplementedError
 
     def bytes(self, dim: int, itemsize: int) -> int:
-        """Bytes a photo that a search goes through, of descriptors of `dim` numbers of `itemsize` bytes."""
-        return dim * itemsize
+        """Bytes an image that a search goes through, of descriptors of `dim` numbers of `itemsize` bytes."""
+        raise NotImplementedError
 
     def check(self, photos: int, dim: int) -> None:
         """Raise ConfigError where codes cannot be learned from so many descriptors of `dim` numbers."""
 
     def train(self, descriptors: np.ndarray) -> faiss.Index:
         """Learn codes from descriptors (N, D) float32 and return an empty faiss index of them; errors as of `check`."""
-        raise NotImplementedError("descriptors as they are need no codes")
+        raise NotImplementedError
 
     def similarities(self, distances: np.ndarray) -> np.ndarray:
         """Turn what faiss returns into similarities, of which larger ones are nearer."""
@@ -43,7 +44,21 @@ class Exact:
 
 
 @dataclass(frozen=True)
-class PQ(Exact):
+class Exact(Codec):
+    """Descriptors as they are, read in blocks from their file."""
+
+    coded: ClassVar[bool] = False
+
+    @property
+    def id(self) -> str:
+        return "exact"
+
+    def bytes(self, dim: int, itemsize: int) -> int:
+        return dim * itemsize
+
+
+@dataclass(frozen=True)
+class PQ(Codec):
     """Product quantisation (Jegou et al., TPAMI 2011): of each part of a descriptor, the number of its centroid.
 
     The query is not quantised. Its similarity is told from its distance to the coded descriptor, c: of unit vectors,
@@ -56,7 +71,6 @@ class PQ(Exact):
         rotate: learn a rotation first that suits the parts (OPQ, Ge et al., CVPR 2013).
     """
 
-    coded: ClassVar[bool] = True
     size: int = 64
     rotate: bool = False
 
@@ -116,7 +130,7 @@ class PQ(Exact):
 
 
 @dataclass(frozen=True)
-class Binary(Exact):
+class Binary(Codec):
     """Signs of projections, compared by the number that differ (Hamming).
 
     An angle of a radians between two descriptors makes a share of a / pi of the signs differ (Charikar, STOC 2002),
@@ -128,7 +142,6 @@ class Binary(Exact):
             which takes more photos than bits and bits <= D; False: random directions, of which there may be any number.
     """
 
-    coded: ClassVar[bool] = True
     bits: int = 512
     learned: bool = True
 
@@ -162,18 +175,17 @@ class Binary(Exact):
         return np.cos(distances * np.float32(math.pi / self.bits))
 
 
-def to_plain(kind: Exact) -> dict[str, Any]:
-    """Return what `from_plain` makes the kind from again."""
-    return {"name": type(kind).__name__, **asdict(kind)}
+def to_plain(codec: Codec) -> dict[str, Any]:
+    """Return what `from_plain` makes the codec from again."""
+    return {"name": type(codec).__name__, **asdict(codec)}
 
 
-def from_plain(content: Mapping[str, Any]) -> Exact:
-    """Make a kind of its name and settings; DataError where these are no kind."""
+def from_plain(content: Mapping[str, Any]) -> Codec:
+    """Make a codec of its name and settings; DataError where there is none of that name with such settings."""
     settings = dict(content)
     name = settings.pop("name", "")
-    known: list[type[Exact]] = [Exact, *Exact.__subclasses__()]
-    kinds = {kind.__name__: kind for kind in known}
+    codecs = {codec.__name__: codec for codec in Codec.__subclasses__()}
     try:
-        return kinds[name](**settings)
+        return codecs[name](**settings)
     except (KeyError, TypeError):
-        raise DataError(f"{dict(content)} is no kind of index; known are {', '.join(kinds)}.") from None
+        raise DataError(f"{dict(content)} is no codec of an index; known are {', '.join(codecs)}.") from None

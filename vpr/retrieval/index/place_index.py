@@ -11,7 +11,7 @@ import numpy as np
 
 from vpr.errors import CheckpointError, ConfigError, DataError, IndexDamaged
 from vpr.retrieval import extractor
-from vpr.retrieval.index.codecs import Exact, from_plain, to_plain
+from vpr.retrieval.index.codecs import Codec, Exact, from_plain, to_plain
 from vpr.retrieval.index.photo_table import Photos
 from vpr.retrieval.index.storage import (
     Change,
@@ -33,7 +33,7 @@ class PlaceIndex:
     """An index on disk, as it was when opened, or last changed through this object.
 
     The folder holds `schema.json`, which names the sub-folder of the state that counts, and there `descriptors.npy`
-    (N, D), mapped and not read into memory, `images.csv`, and `codes.faiss` where the kind has codes. A change writes
+    (N, D), mapped and not read into memory, `images.csv`, and `codes.faiss` where the codec has codes. A change writes
     a new state from the old one, describing only what is new, and then replaces schema.json: interrupted before that,
     it has changed nothing, and what it had described is found again by the next one.
 
@@ -41,14 +41,14 @@ class PlaceIndex:
         schema: the content of schema.json.
         photos: the N photos, in the order of the rows, with their positions.
         descriptors: (N, D) memmap, float16 or float32.
-        kind: how they are searched.
+        codec: how they are searched.
         codes: what is searched instead of the descriptors, or None.
     """
 
     schema: dict[str, Any]
     photos: Photos
     descriptors: np.ndarray
-    kind: Exact
+    codec: Codec
     codes: faiss.Index | None
 
     def __init__(self, folder: str | Path) -> None:
@@ -63,7 +63,7 @@ class PlaceIndex:
         extract_paths: ExtractPaths,
         dim: int,
         model: str,
-        kind: Exact | None = None,
+        codec: Codec | None = None,
         dtype: str = "float16",
     ) -> tuple[PlaceIndex, Change]:
         """Describe photos into a new index, in place of one that `folder` may hold.
@@ -72,19 +72,19 @@ class PlaceIndex:
             extract_paths: see `path_extractor`.
             dim: numbers of a descriptor.
             model: digest of the model (`vpr.checkpoint.digest`).
-            kind: how descriptors are searched; None: exact.
+            codec: how descriptors are searched; None: exact.
             dtype: of the descriptors on disk, float16 or float32.
 
         Raises:
-            ConfigError: the kind does not go with so many photos, or with `dim`; the dtype is unknown.
+            ConfigError: the codec does not go with so many photos, or with `dim`; the dtype is unknown.
             DataError: no photo, none that can be read, NaN descriptors, too small a disk, another process is writing.
         """
-        kind, folder = kind or Exact(), Path(folder)
+        codec, folder = codec or Exact(), Path(folder)
         if dtype not in extractor.DTYPES:
             raise ConfigError(f"dtype={dtype} is unknown: choose {' or '.join(extractor.DTYPES)}.")
-        kind.check(len(photos), dim)  # before hours go into descriptors
+        codec.check(len(photos), dim)  # before hours go into descriptors
         nothing = State(photos.take([]), np.empty((0, dim), dtype))
-        schema = {"model": model, "dim": dim, "dtype": dtype, "kind": to_plain(kind)}
+        schema = {"model": model, "dim": dim, "dtype": dtype, "kind": to_plain(codec)}
         with locked(folder):
             if cls.exists(folder):
                 try:
@@ -131,12 +131,12 @@ class PlaceIndex:
     @property
     def bytes_per_photo(self) -> int:
         """Bytes that a search goes through."""
-        return self.kind.bytes(self.dim, self.descriptors.dtype.itemsize)
+        return self.codec.bytes(self.dim, self.descriptors.dtype.itemsize)
 
     def search(self, descriptors: np.ndarray, k: int, exact: bool = False) -> Neighbours:
         """Find the `k` most similar photos of each row of (Q, D); see `vpr.retrieval.search.search`.
 
-        Of a compressed kind similarities are approximate, and equal ones are sorted by row number. `exact` goes through
+        Of a coded index similarities are approximate, and equal ones are sorted by row number. `exact` goes through
         the descriptors themselves. DataError where those given have another length.
         """
         if descriptors.ndim != 2 or descriptors.shape[1] != self.dim:
@@ -147,7 +147,7 @@ class PlaceIndex:
         if self.codes is None or exact:
             return search(self.descriptors, descriptors, k)
         distances, indices = self.codes.search(np.ascontiguousarray(descriptors, np.float32), k)
-        similarities = np.where(indices < 0, -np.inf, self.kind.similarities(distances)).astype(np.float32)
+        similarities = np.where(indices < 0, -np.inf, self.codec.similarities(distances)).astype(np.float32)
         order = np.lexsort((indices, -similarities), axis=1)
         return Neighbours(np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1))
 
@@ -188,13 +188,13 @@ class PlaceIndex:
 
         return self._become(left, lambda paths, rows, out: {})
 
-    def recode(self, kind: Exact) -> None:
+    def recode(self, codec: Codec) -> None:
         """Search in another way from now on, or learn codes anew; descriptors stay. ConfigError as of `build`."""
-        kind.check(len(self), self.dim)
+        codec.check(len(self), self.dim)
         with locked(self.folder):
             self._load()
             every = [(self.descriptors, np.arange(len(self)))]
-            write(self.folder, self.schema | {"kind": to_plain(kind)}, self.photos, every, None)
+            write(self.folder, self.schema | {"kind": to_plain(codec)}, self.photos, every, None)
         self._load()
 
     def note(self, **facts: Any) -> None:
@@ -231,10 +231,10 @@ class PlaceIndex:
                 # Another process has put a new state in place of this one, whose files are gone: read that.
 
     def _load_state(self, state: Path) -> None:
-        self.kind = from_plain(self.schema["kind"])
+        self.codec = from_plain(self.schema["kind"])
         self.photos = Photos.read(state / "images.csv", Path(self.schema["root"]), self.schema["unit"])
         self.descriptors = np.load(state / "descriptors.npy", mmap_mode="r")
-        self.codes = faiss.read_index(str(state / "codes.faiss")) if self.kind.coded else None
+        self.codes = faiss.read_index(str(state / "codes.faiss")) if self.codec.coded else None
         coded = len(self.photos) if self.codes is None else self.codes.ntotal
         if not len(self.photos) == len(self.descriptors) == coded or self.photos.digest != self.schema["data"]:
             raise ValueError("its files do not belong together")

@@ -99,7 +99,7 @@ BLOCK = 4096  # rows copied at once
 
 
 class State(NamedTuple):
-    """What an index holds: N photos, descriptors (N, D), and the codes of a compressed kind."""
+    """What an index holds: N photos, descriptors (N, D), and the codes of a coded index."""
 
     photos: Photos
     descriptors: np.ndarray
@@ -165,8 +165,8 @@ def write(
     parts: Sequence[tuple[np.ndarray, np.ndarray]],
     codes: faiss.Index | None,
 ) -> None:
-    """Write and commit a state of these rows of these arrays; without `codes` they are learned, if the kind has any."""
-    dim, kind = schema["dim"], from_plain(schema["kind"])
+    """Write and commit a state of these rows of these arrays; where no `codes` are given, the codec learns its own."""
+    dim, codec = schema["dim"], from_plain(schema["kind"])
     with next_state(folder) as state:
         descriptors = files.create(state, len(photos), dim, schema["dtype"])
         end = 0
@@ -177,8 +177,8 @@ def write(
                 end += len(chosen)
         descriptors.flush()
         photos.write(state / "images.csv")
-        if kind.coded:
-            codes = _learned(kind.train, descriptors) if codes is None else codes
+        if codec.coded:
+            codes = _learned(codec.train, descriptors) if codes is None else codes
             faiss.write_index(codes, str(state / "codes.faiss"))
         named = {name: schema[name] for name in ("model", "dim", "dtype", "kind")}
         about = {"photos": len(photos), "data": photos.digest, "root": str(photos.root), "unit": photos.unit}
