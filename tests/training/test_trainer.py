@@ -6,6 +6,7 @@ import pytest
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
+from vpr.cli.schema import TrainerConfig
 from vpr.distributed import PATIENCE
 from vpr.training.trainer import device_count, resolve_precision, strategy
 
@@ -32,12 +33,12 @@ def test_a_named_precision_stays():
 @pytest.mark.parametrize(("devices", "expected"), [(3, 3), ([0, 2], 2), ("auto", 4), (-1, 4)])
 def test_devices_are_counted(monkeypatch: pytest.MonkeyPatch, devices, expected: int):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert device_count({"devices": devices, "accelerator": "auto"}) == expected
+    assert device_count(TrainerConfig(devices=devices, accelerator="auto")) == expected
 
 
 def test_auto_on_the_cpu_is_one_device(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
-    assert device_count({"devices": "auto", "accelerator": "cpu"}) == 1
+    assert device_count(TrainerConfig(devices="auto", accelerator="cpu")) == 1
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_auto_on_the_cpu_is_one_device(monkeypatch: pytest.MonkeyPatch):
     [("auto", 2, True), ("ddp", 2, True), ("ddp", 1, True), ("auto", 1, False), ("ddp_spawn", 2, False)],
 )
 def test_ranks_wait_for_one_that_works_alone(given: str, devices: int, several: bool):
-    made = strategy({"strategy": given, "devices": devices, "accelerator": "cpu"})
+    made = strategy(TrainerConfig(strategy=given, devices=devices, accelerator="cpu"))
     if several:
         assert isinstance(made, DDPStrategy) and made._timeout == PATIENCE
     else:

@@ -7,6 +7,7 @@ and checked by `check_targets`.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -249,6 +250,11 @@ class ClusterConfig:
     device: str = MISSING
     backbone: Any = MISSING
     dataset: Any = MISSING
+
+
+def typed(name: str, node: Mapping[str, Any]) -> Any:
+    """Return the plain node `name` of a training configuration as its class: `trainer` as TrainerConfig."""
+    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig)[name], node))
 
 
 def register() -> None:

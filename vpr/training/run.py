@@ -12,7 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 from torch import nn
 
@@ -20,7 +20,7 @@ from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets
 from vpr.cli.cluster_command import cluster_command, cluster_names
 from vpr.cli.compose import plain
-from vpr.cli.schema import TrainerConfig, random_weights_ok
+from vpr.cli.schema import TrainerConfig, random_weights_ok, typed
 from vpr.data.loading import loader_workers
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.transforms import TrainTransform
@@ -104,7 +104,7 @@ class TrainingRun:
             resume.check_settings(nodes)
             nodes["agg"] = already_started(nodes["agg"])
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
-        settings: Any = {key: OmegaConf.to_object(cfg[key]) for key in ("trainer", "batch", "finetune")}
+        settings = {key: typed(key, nodes[key]) for key in ("trainer", "batch", "finetune")}
         trainer: TrainerConfig = settings["trainer"]
         workers = loader_workers(trainer.num_workers, device_count(trainer))
         # What is quick to make comes first: a wrong value ends the run before data and weights are read.

@@ -8,7 +8,6 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from pytorch_lightning.callbacks import Callback, Checkpoint, RichProgressBar
 from pytorch_lightning.callbacks import ProgressBar as AnyProgressBar
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
+from vpr.cli.schema import TrainerConfig
 from vpr.distributed import PATIENCE
 from vpr.training.callbacks.checkpointing import AtomicCheckpointIO
 
@@ -44,18 +44,18 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
 
 
-def device_count(config: Mapping[str, Any]) -> int:
+def device_count(config: TrainerConfig) -> int:
     """Return the number of devices that a run of this trainer configuration uses."""
-    if config["devices"] in ("auto", -1):
-        return max(1, torch.cuda.device_count()) if config["accelerator"] != "cpu" else 1
-    return int(config["devices"]) if isinstance(config["devices"], int | str) else len(config["devices"])
+    if config.devices in ("auto", -1):
+        return max(1, torch.cuda.device_count()) if config.accelerator != "cpu" else 1
+    return int(config.devices) if isinstance(config.devices, int | str) else len(config.devices)
 
 
-def strategy(config: Mapping[str, Any]) -> str | Strategy:
+def strategy(config: TrainerConfig) -> str | Strategy:
     """Return Lightning's strategy; its ranks wait for one that works alone as long as those of evaluate.py do."""
-    if config["strategy"] == "ddp" or (config["strategy"] == "auto" and device_count(config) > 1):
+    if config.strategy == "ddp" or (config.strategy == "auto" and device_count(config) > 1):
         return DDPStrategy(timeout=PATIENCE)
-    return config["strategy"]
+    return config.strategy
 
 
 class ProgressBar(RichProgressBar):
@@ -66,12 +66,12 @@ class ProgressBar(RichProgressBar):
 
 
 def make_trainer(
-    config: Mapping[str, Any], directory: Path, callbacks: list[Callback], loggers: list[Any], steps_per_epoch: int
+    config: TrainerConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], steps_per_epoch: int
 ) -> pl.Trainer:
     """Return the Trainer of a run; a rank that Lightning or torchrun has started ends with it from here on.
 
     Args:
-        config: the `trainer` node, plain.
+        config: the `trainer` node.
         directory: folder of the run.
         callbacks: in the order in which they are called; a progress bar is added on a terminal.
         steps_per_epoch: number of steps; values are logged at least once an epoch.
@@ -81,20 +81,20 @@ def make_trainer(
     for message in HANDLED:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    torch.set_float32_matmul_precision(config["matmul_precision"])
-    several_gpus = config["accelerator"] != "cpu" and torch.cuda.is_available() and device_count(config) > 1
+    torch.set_float32_matmul_precision(config.matmul_precision)
+    several_gpus = config.accelerator != "cpu" and torch.cuda.is_available() and device_count(config) > 1
     shows_progress = any(isinstance(callback, AnyProgressBar) for callback in callbacks)
     if sys.stderr.isatty() and not shows_progress:
         callbacks, shows_progress = [*callbacks, ProgressBar()], True
     options: dict[str, Any] = {
-        "max_epochs": config["max_epochs"],
-        "accelerator": config["accelerator"],
-        "devices": config["devices"] if isinstance(config["devices"], int | str) else list(config["devices"]),
+        "max_epochs": config.max_epochs,
+        "accelerator": config.accelerator,
+        "devices": config.devices if isinstance(config.devices, int | str) else list(config.devices),
         "strategy": strategy(config),
-        "precision": resolve_precision(config["precision"], config["accelerator"]),
-        "gradient_clip_val": config["gradient_clip_val"],
-        "sync_batchnorm": several_gpus if config["sync_batchnorm"] == "auto" else config["sync_batchnorm"],
-        "log_every_n_steps": min(config["log_every"], steps_per_epoch),
+        "precision": resolve_precision(config.precision, config.accelerator),
+        "gradient_clip_val": config.gradient_clip_val,
+        "sync_batchnorm": several_gpus if config.sync_batchnorm == "auto" else config.sync_batchnorm,
+        "log_every_n_steps": min(config.log_every, steps_per_epoch),
         "enable_progress_bar": shows_progress,
         "enable_model_summary": False,
         # Lightning wants this said for a checkpoint callback of its own kind, and would add one where there is none.
@@ -102,7 +102,7 @@ def make_trainer(
         "use_distributed_sampler": False,
         "num_sanity_val_steps": 0,
         "default_root_dir": str(directory),
-        **config["extra"],
+        **config.extra,
     }
     plugins = [AtomicCheckpointIO(), *options.pop("plugins", [])]
     return pl.Trainer(**options, callbacks=callbacks, logger=loggers, plugins=plugins)
