@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from vpr.demo import outputs
 from vpr.demo.answers import Answer, Match, Position, Query
-from vpr.demo.outputs import COLUMNS, replaced, write_matches
+from vpr.demo.outputs import COLUMNS, write_matches
 
 NAME = os.fsdecode(b'\xff \xc3\xa9,".jpg')  # é, a comma, a quote, and a byte that is no text
 MATCHES = tuple(Match(n, f"m{n}.jpg", Path(f"/map/m{n}.jpg"), 0.5 - n / 10, Position(-33.5, -70.25)) for n in range(3))
@@ -55,10 +56,13 @@ def test_json_has_everything(tmp_path: Path) -> None:
     assert third["matches"] == [] and third["error"] == content["errors"]["notes.txt"]
 
 
-def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    with replaced(tmp_path / "a.txt") as file:
-        file.write("first")
-    with pytest.raises(KeyboardInterrupt), replaced(tmp_path / "a.txt") as file:
-        file.write("half of the sec")
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(answer: Answer) -> None:
         raise KeyboardInterrupt
-    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a.txt", "first")]
+
+    write_matches(ANSWERS, tmp_path)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    monkeypatch.setattr(outputs, "_rows", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_matches(ANSWERS, tmp_path)
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before

@@ -20,10 +20,11 @@ from vpr.data.loading import loader_workers
 from vpr.demo.answers import Answer, Heat, Query, answer, with_heat
 from vpr.demo.database import DATABASE, index_folder, open_index
 from vpr.demo.explain import heat_maker
-from vpr.demo.outputs import replaced, write_matches, write_strips
+from vpr.demo.outputs import write_matches, write_strips
 from vpr.demo.page import page
 from vpr.errors import DataError
 from vpr.evaluation.calibrate import calibration
+from vpr.files import write_text
 from vpr.pages.render import readable
 from vpr.retrieval.calibration import Calibration
 from vpr.retrieval.extractor import Extractor
@@ -151,8 +152,8 @@ class Session:
         try:
             write_matches(answers, self.out, self.about)
             write_strips([one for one in shown if one.query.name in names], self.out / "strips")
-            with replaced(self.page, "replace") as file:
-                file.write(page(shown, self.index.photos, self.title, self.facts, self.reliability))
+            html = page(shown, self.index.photos, self.title, self.facts, self.reliability)
+            write_text(self.page, html, "replace")
         except OSError as error:
             raise DataError(f"Answers cannot be written to out={self.out} ({error.strerror or error}).") from error
 

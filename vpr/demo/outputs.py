@@ -5,19 +5,18 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import cv2
 import numpy as np
 import simplejpeg
 
 from vpr.demo.answers import Answer, Match, Position
+from vpr.files import atomic_write, write_text
 from vpr.pages.thumbnails import boxed, thumbnail
 from vpr.retrieval.extractor import progress
 
@@ -32,8 +31,10 @@ def write_matches(answers: Sequence[Answer], folder: Path, about: Mapping[str, A
     cannot be read have no row. matches.json: `about` (plain values), `errors` {query: sentence}, and `answers`, all of
     them, with the files' paths.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with replaced(folder / "matches.csv", "surrogateescape") as file:
+    with (
+        atomic_write(folder / "matches.csv") as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(COLUMNS)
         for answer in answers:
@@ -43,21 +44,8 @@ def write_matches(answers: Sequence[Answer], folder: Path, about: Mapping[str, A
         "errors": {answer.query.name: answer.error for answer in answers if answer.error},
         "answers": [plain(answer) for answer in answers],
     }
-    with replaced(folder / "matches.json", "backslashreplace") as file:  # of a half surrogate, it makes JSON's escape
-        json.dump(content, file, indent=2, ensure_ascii=False)
-        file.write("\n")
-
-
-@contextmanager
-def replaced(path: Path, errors: str = "strict") -> Iterator[TextIO]:
-    """Open a text file for writing under another name, and move it to `path` when it is complete."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "w", encoding="utf-8", errors=errors, newline="") as file:
-            yield file
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    write_text(folder / "matches.json", text, "backslashreplace")  # of a half surrogate, it makes JSON's escape
 
 
 def plain(answer: Answer) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy.stats import binomtest
 
+from vpr.files import atomic_write
 from vpr.pages.figures import SIZE, STYLE, Plot, svg
 from vpr.retrieval.calibration import Calibrated, calibration_error, precision_recall, reliability
 
@@ -38,14 +39,14 @@ def draw_reliability(calibrated: Calibrated) -> Reliability:
 
 def write_png(calibrated: Calibrated, path: Path) -> None:
     """Write both plots into one picture; its folder is made. The confidences are those of queries not learned from."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     with mpl.rc_context(STYLE):  # type: ignore[arg-type]
         figure = Figure(figsize=(2 * SIZE[0], SIZE[1] + 0.3), layout="constrained", dpi=130)
         FigureCanvasAgg(figure)
         for axes, (draw, _) in zip(figure.subplots(1, 2), _plots(calibrated), strict=True):
             draw(axes)
         figure.suptitle(f"{calibrated.protocol}: {len(calibrated.right):,} queries, none learned from", fontsize=9)
-        figure.savefig(path)
+        with atomic_write(path) as temporary:
+            figure.savefig(temporary, format="png")
 
 
 def _plots(calibrated: Calibrated) -> list[tuple[Callable[[Axes], None], str]]:

@@ -20,6 +20,7 @@ from rich.progress import track
 from vpr import checkpoint
 from vpr.errors import VPRError
 from vpr.evaluation.remeasure import evaluate_again
+from vpr.files import write_text
 from vpr.models.costs import measure
 from vpr.report import matches
 from vpr.report.gains import Gain, SeedGain
@@ -114,9 +115,8 @@ def write_page(
     if latency:
         measure_costs(runs, device)
     drawn = draw_pictures(gains(runs), path.parent / f"{path.stem}_pictures", device) if pictures else {}
-    path.parent.mkdir(parents=True, exist_ok=True)
     heading = title or " and ".join(str(folder) for folder in folders)
-    path.write_text(page(heading, runs, unfinished, path, drawn), encoding="utf-8")
+    write_text(path, page(heading, runs, unfinished, path, drawn))
 
 
 if __name__ == "__main__":

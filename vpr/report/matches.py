@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vpr.errors import DataError
+from vpr.files import atomic_write, write_text
 from vpr.pages.render import render
 from vpr.pages.thumbnails import boxed, jpeg_uri, thumbnail
 from vpr.retrieval.evaluate import Evaluation
@@ -58,13 +59,13 @@ Columns = dict[str, list[Example]]
 
 def write(result: Evaluation, folder: Path, seed: int = 0, count: int = 6) -> tuple[Path, Path]:
     """Write `matches_<protocol>.html` and `.png`: up to `count` misses and hits, drawn at random; return the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     stem = "matches_" + re.sub(r"[^\w.@+\[\]-]+", "_", result.protocol)
     columns = choose(result, seed, count)
     html, png = folder / f"{stem}.html", folder / f"{stem}.png"
-    html.write_text(page(result, columns), encoding="utf-8")
+    write_text(html, page(result, columns))
     figure = draw(result, columns)
-    figure.savefig(png, dpi=110, facecolor="white")
+    with atomic_write(png) as temporary:
+        figure.savefig(temporary, format="png", dpi=110, facecolor="white")
     return html, png
 
 
@@ -128,8 +129,7 @@ def compare(
         note=note,
         columns=_columns(changes, lambda query: _changed_example(before, after, query, names), seed, count),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html, encoding="utf-8")
+    write_text(path, html)
     return path
 
 

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vpr.checkpoint import versions
+from vpr.files import atomic_write, write_text
 from vpr.models.costs import Costs
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.metrics import correct
@@ -56,15 +57,15 @@ def write(results: Sequence[Evaluation], folder: Path, settings: Mapping[str, An
     """
     import faiss  # by now loaded; vpr.retrieval has told its loader to be quiet
 
-    folder.mkdir(parents=True, exist_ok=True)
     content = {
         "sets": {result.protocol: summary(result) for result in results},
         "settings": dict(settings),
         **({"costs": costs.plain()} if costs else {}),
         "versions": versions() | {"faiss": faiss.__version__, "numpy": np.__version__},
     }
-    (folder / "metrics.json").write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    pd.concat(map(predictions, results)).to_csv(folder / "predictions.csv", index=False)
+    write_text(folder / "metrics.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    with atomic_write(folder / "predictions.csv") as temporary:
+        pd.concat(map(predictions, results)).to_csv(temporary, index=False)
 
 
 def summary(result: Evaluation) -> dict[str, Any]:
