@@ -20,37 +20,40 @@ from vpr.cli.app import app
 @app(config_name="demo")
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
+    from omegaconf import OmegaConf
     from rich.console import Console
 
     from vpr.demo import queries
     from vpr.demo.app import begin, table
-    from vpr.demo.queries import new_files, stamps
     from vpr.errors import DataError
     from vpr.pages.render import readable
 
-    start, console, query = time.perf_counter(), Console(), Path(cfg.query)
+    start, console, query, out = time.perf_counter(), Console(), Path(cfg.query), Path(cfg.out)
 
     def say(text: str) -> None:
         console.print(readable(text), highlight=False, markup=False, soft_wrap=True)
 
-    queries.there(query, folder=cfg.watch)
-    queries.outside(Path(cfg.out), query=query, database=Path(cfg.database).expanduser())
-    seen = stamps(query) if cfg.watch else {}
-    asked = queries.photos(query, seen) if cfg.watch else queries.find(query, Path(cfg.out) / "frames", cfg.every)
-    session = begin(cfg, instantiate(cfg.index.kind), say)
-    answers = session.ask(asked)
+    queries.check_query(query, watched=cfg.watch)
+    queries.check_outside(out, query=query, database=Path(cfg.database).expanduser())
+    seen = queries.stamps(query) if cfg.watch else {}
+    photos = queries.photos(query, seen) if cfg.watch else queries.find(query, out / "frames", cfg.every)
+    codec = instantiate(cfg.index.kind)
+    session = begin(OmegaConf.to_container(cfg, resolve=True), codec, say)  # type: ignore[arg-type]
+
+    answers = session.ask(photos)
     session.write(answers)
     if answers:
         console.print(table(answers))
-    say(session.sentence(time.perf_counter() - start))
+    say(session.message(time.perf_counter() - start))
     if cfg.open and not webbrowser.open(session.page.absolute().as_uri()):
         say("No browser could be started here: open the page by hand.")
     if not cfg.watch:
         session.check_answered()
         return
+
     say(f"New photos in {query} are answered as they come. Ctrl-C ends this.")
     try:
-        for names in new_files(query, seen):
+        for names in queries.new_files(query, seen):
             try:
                 answers = session.ask(queries.photos(query, names))
                 session.write(answers)

@@ -1,4 +1,4 @@
-"""What is asked: a photo, a folder, a video, or nothing of the kind."""
+"""Queries: a photo, a folder, a video, or nothing of the kind."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def test_nothing_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="There are no images in"):
         queries.find(tmp_path, tmp_path)
     with pytest.raises(DataError, match=r"no file or folder .*gone\.jpg\. Type query="):
-        queries.there(tmp_path / "gone.jpg")
+        queries.check_query(tmp_path / "gone.jpg")
     (tmp_path / "a.jpg").write_bytes(b"")
-    queries.there(tmp_path / "a.jpg")
+    queries.check_query(tmp_path / "a.jpg")
     with pytest.raises(DataError, match="only a folder can be watched"):
-        queries.there(tmp_path / "a.jpg", folder=True)
+        queries.check_query(tmp_path / "a.jpg", watched=True)
 
 
 def test_output_inside_of_what_is_read_is_refused(tmp_path: Path) -> None:
@@ -61,8 +61,8 @@ def test_output_inside_of_what_is_read_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "new")
     for out in ("new", "new/a/b", "link/a"):
         with pytest.raises(ConfigError, match=r"out=.* lies in query=.*new, .*: type another out="):
-            queries.outside(tmp_path / out, database=tmp_path / "map", query=tmp_path / "new")
-    queries.outside(tmp_path / "newer", query=tmp_path / "new")
+            queries.check_outside(tmp_path / out, database=tmp_path / "map", query=tmp_path / "new")
+    queries.check_outside(tmp_path / "newer", query=tmp_path / "new")
 
 
 def test_videos_among_photos_are_told(take, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

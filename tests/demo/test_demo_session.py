@@ -1,4 +1,4 @@
-"""A session writes what was asked, shows as much as it should, and says what it cannot do."""
+"""A session writes its answers, shows as many as it should, and says what it cannot do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def asked(take) -> list[Query]:
 def test_strips_of_the_queries_in_the_page(session: Session, asked: list[Query]) -> None:
     session.write(session.ask(asked))
     assert sorted(path.name for path in (session.out / "strips").iterdir()) == ["0.jpg", "1.jpg"]
-    assert "Page and strips show 2 of them (page_queries)." in session.sentence(1)
+    assert "Page and strips show 2 of them (page_queries)." in session.message(1)
     (session.out / "strips/1.jpg").unlink()
     session.newest_first = True
     session.write(session.ask(asked[:1]))  # the last two are those of 2.jpg and 0.jpg; of the new ones, 0.jpg

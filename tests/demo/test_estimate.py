@@ -1,4 +1,4 @@
-"""Where a photo was taken, from its matches."""
+"""Estimates of positions, from those of the matches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the page asks of the models themselves: costs here and now, and pictures of queries."""
+"""Models of a comparison page measured again: costs here and now, and pictures of queries."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where was this photo taken? Answers to photos from a place index, as files, pictures and a page."""
+"""The demo: places of photos, by a place index, as files, pictures and a page. Takes plain values, no Hydra config."""

@@ -1,4 +1,4 @@
-"""What the demo is asked and what it answers."""
+"""Answers: queries are described in batches, searched in blocks, and located by the positions of their matches."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ from vpr.retrieval.extractor import progress
 from vpr.retrieval.index.place_index import ExtractPaths, PlaceIndex
 from vpr.retrieval.search import Neighbours
 
+BLOCK = 4096  # queries searched at once
+REFINED = 10  # of a coded index, so many times as many neighbours are compared by their descriptors
+
 
 class Position(NamedTuple):
     """WGS 84 degrees."""
@@ -34,9 +37,9 @@ class Query:
     """A photo that is asked for; a frame of a video is a photo on disk, too.
 
     Attributes:
-        name: what it is called in all output: its path below the folder that was given, or the video and the second.
+        name: in all output: its path below the folder that was given, or the video and the second.
         path: the file.
-        position: where it says itself that it was taken, if it does; it is shown, and used for nothing else.
+        position: from its own EXIF data, if there is one; it is shown, and used for nothing else.
     """
 
     name: str
@@ -62,7 +65,7 @@ class Match:
 
 @dataclass(frozen=True, eq=False)
 class Heat:
-    """What makes two photos similar: two maps, (h, w) float32 in 0..1 each, stretched over the whole photo."""
+    """Similarity maps of two photos, (h, w) float32 in 0..1 each, stretched over the whole photo."""
 
     query: np.ndarray
     match: np.ndarray
@@ -73,8 +76,8 @@ class Answer:
     """The matches of one query, most similar first.
 
     Attributes:
-        error: why the photo could not be read; there are no matches then.
-        position: estimate of where it was taken; None where the matches have no positions.
+        error: the reason why the photo could not be read; there are no matches then.
+        position: estimated; None where the matches have no positions.
         confidence: probability that the first match is right; None without calibration.
         accepted: whether `confidence` reaches the threshold of the calibration; None without.
         heat: of the query and its first match, where it was asked for.
@@ -89,9 +92,6 @@ class Answer:
     accepted: bool | None = None
     heat: Heat | None = None
     exact: bool | None = None
-
-
-# FOLDED vpr/demo/answers.py: Where a photo was taken, told from where its matches were.
 
 
 def estimate(matches: Sequence[Match], radius: float = 25.0) -> Position | None:
@@ -111,13 +111,6 @@ def estimate(matches: Sequence[Match], radius: float = 25.0) -> Position | None:
         return placed[0].position
     lat, lon = from_earth(np.average(earth, axis=0, weights=weights)[None])
     return Position(float(lat[0]), float(lon[0]))
-
-
-# FOLDED vpr/demo/answers.py: From queries to answers: described in batches, searched in blocks.
-
-
-BLOCK = 4096  # queries searched at once
-REFINED = 10  # of a coded index, so many times as many neighbours are compared by their descriptors
 
 
 def answer(
@@ -148,8 +141,8 @@ def answer(
         with progress("searching", len(queries), show) as advance:
             for low in range(0, len(queries), BLOCK):
                 block = slice(low, low + BLOCK)
-                found = _search(index, np.asarray(descriptors[block]), own[block], max(k, WIDTH))
-                answers += _answers(index, queries[block], found, k, calibration)
+                neighbours = _search(index, np.asarray(descriptors[block]), own[block], max(k, WIDTH))
+                answers += _answers(index, queries[block], neighbours, k, calibration)
             if index.codes is not None and compared > 0:
                 best = _search(index, np.asarray(descriptors[:compared]), own[:compared], 1, exact=True).indices
                 for number, ((row,), one) in enumerate(zip(best.tolist(), answers, strict=False)):
@@ -161,27 +154,27 @@ def answer(
 
 def with_heat(answers: Sequence[Answer], heat: Callable[[Path, Path], Heat], show: bool = True) -> list[Answer]:
     """Add the heat maps of each query and its first match, where both photos can be read."""
-    warm = []
+    with_maps = []
     with progress("comparing photos", len(answers), show) as advance:
-        for found in answers:
+        for one in answers:
             with suppress(DataError):  # a photo may be gone, and is in the index all the same
-                found = replace(found, heat=heat(found.query.path, found.matches[0].path)) if found.matches else found
-            warm.append(found)
+                one = replace(one, heat=heat(one.query.path, one.matches[0].path)) if one.matches else one
+            with_maps.append(one)
             if advance:
                 advance(1)
-    return warm
+    return with_maps
 
 
 def _own_rows(index: PlaceIndex, queries: Sequence[Query]) -> np.ndarray:
     """(Q,) int64: the row of each query in the index, by whatever links it is reached; -1 where it is none of its."""
-    photos, alike = index.photos, defaultdict(list)
+    photos, rows_by_stamp = index.photos, defaultdict(list)
     for row, stamp in enumerate(zip(photos.sizes.tolist(), photos.times.tolist(), strict=True)):
-        alike[stamp].append(row)  # only of these the file system is asked, whatever the size of the database
+        rows_by_stamp[stamp].append(row)  # only of these the file system is asked, whatever the size of the database
 
     def own(path: Path) -> int:
         with suppress(OSError):
             status = os.stat(path)
-            for row in alike[status.st_size, status.st_mtime_ns]:
+            for row in rows_by_stamp[status.st_size, status.st_mtime_ns]:
                 if os.path.realpath(path) == os.path.realpath(photos.root / photos.files[row]):
                     return row
         return -1
@@ -192,8 +185,7 @@ def _own_rows(index: PlaceIndex, queries: Sequence[Query]) -> np.ndarray:
 def _search(index: PlaceIndex, descriptors: np.ndarray, own: np.ndarray, k: int, exact: bool = False) -> Neighbours:
     """Find the k nearest of (Q, D), the rows `own` (Q,) left out."""
     exact = exact or index.codes is None
-    found = index.search(descriptors, k + 1 if exact else REFINED * k, exact)
-    similarities, rows = found.similarities, found.indices
+    similarities, rows = index.search(descriptors, k + 1 if exact else REFINED * k, exact)
     if not exact:
         similarities = np.stack(
             [index.descriptors[near].astype(np.float32) @ query for near, query in zip(rows, descriptors, strict=True)]
@@ -205,16 +197,16 @@ def _search(index: PlaceIndex, descriptors: np.ndarray, own: np.ndarray, k: int,
 
 
 def _answers(
-    index: PlaceIndex, queries: Sequence[Query], found: Neighbours, k: int, calibration: Calibration | None
+    index: PlaceIndex, queries: Sequence[Query], neighbours: Neighbours, k: int, calibration: Calibration | None
 ) -> list[Answer]:
-    sure = None if calibration is None else calibration.probability(found)
+    confidences = None if calibration is None else calibration.probability(neighbours)
     answers = []
     for number, query in enumerate(queries):
-        pairs = zip(found.indices[number, :k].tolist(), found.similarities[number, :k].tolist(), strict=True)
-        matches = tuple(_match(index, row, min(similarity, 1.0)) for row, similarity in pairs if row >= 0)
+        pairs = zip(*(values[number, :k].tolist() for values in neighbours), strict=True)
+        matches = tuple(_match(index, row, min(similarity, 1.0)) for similarity, row in pairs if row >= 0)
         answers.append(Answer(query, matches, position=estimate(matches)))
-        if calibration is not None and sure is not None:
-            confidence = float(sure[number])
+        if calibration is not None and confidences is not None:
+            confidence = float(confidences[number])
             accepted = confidence >= calibration.threshold
             answers[-1] = replace(answers[-1], confidence=confidence, accepted=accepted)
     return answers

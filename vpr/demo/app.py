@@ -1,4 +1,4 @@
-"""From a configuration of `demo.py` to a session: the model is loaded, the index follows its photos."""
+"""A run of the demo: a model is loaded, the index follows its photos, queries are answered, the answers are written."""
 
 from __future__ import annotations
 
@@ -32,70 +32,10 @@ from vpr.retrieval.index.codecs import Codec
 from vpr.retrieval.index.place_index import Change, ExtractPaths, PlaceIndex, path_extractor
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from vpr.demo.reliability_plot import Reliability
 
-# FOLDED vpr/demo/app.py: What a run of the demo says about itself: on the screen, on its page and in matches.json.
-
-
-def sentence(index: PlaceIndex, change: Change) -> str:
-    """Say what became of the index."""
-    removed = f", removed {len(change.removed):,}" if change.removed else ""
-    said = f"{len(index):,} photos in the index {index.folder}: {_counts(change)}{removed}."
-    placed = int(np.isfinite(index.photos.positions).all(axis=1).sum())
-    if not placed:
-        said += " None has a position, so there is no map and no estimate."
-    elif placed < len(index):
-        said += f" {placed:,} of them have a position."
-    if change.bad:
-        first = next(iter(change.bad.values())).rstrip(".")
-        said += f" Photos that cannot be read and are left out: {len(change.bad):,} (first: {first})."
-    return said
-
-
-def facts(index: PlaceIndex, change: Change, model: str, when: str) -> dict[str, str]:
-    """Return what stands on top of the page; `model` is its name."""
-    return {
-        "model": f"{model} ({index.model[:12]})",
-        "database": f"{len(index):,} photos in {index.photos.root}",
-        "index": f"{index.codec.id}, {_counts(change)}",
-        "made": when,
-    }
-
-
-def plain(
-    index: PlaceIndex,
-    change: Change,
-    settings: Mapping[str, Any],
-    when: str,
-    calibration: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Return what matches.json says beside the answers."""
-    return {
-        "model": {"ckpt": index.schema.get("ckpt"), "digest": index.model, "dim": index.dim},
-        "index": {"folder": str(index.folder), "kind": index.codec.id, "photos": len(index)},
-        "database": {
-            "folder": str(index.photos.root),
-            "described": len(change.described),
-            "kept": change.kept,
-            "removed": change.removed,
-            "unreadable": change.bad,
-        },
-        "calibration": None if calibration is None else dict(calibration),
-        "settings": dict(settings),
-        "made": when,
-        "versions": versions() | {"faiss": faiss.__version__, "numpy": np.__version__},
-    }
-
-
-def _counts(change: Change) -> str:
-    return f"described {len(change.described):,}, kept {change.kept:,}"
-
-
-# FOLDED vpr/demo/app.py: One run of the demo: queries in, answers out, and the files that show them.
-
-
+SETTINGS = ("query", "positions", "k", "calibrate", "accept", "every", "heat", "watch", "batch_size", "precision")
+COMPARED = 1000  # queries that are searched exactly, too
 ROWS = 10  # queries in the table on the screen
 
 
@@ -114,6 +54,7 @@ class Session:
         shown: queries in the page, and so those with heat maps.
         compared: of a coded index, so many queries are searched exactly, too, to tell how often it agrees.
         newest_first: show the last answers, the newest on top, instead of the first.
+        answers: by the query's name.
     """
 
     index: PlaceIndex
@@ -131,24 +72,29 @@ class Session:
     compared: int = 0
     answers: dict[str, Answer] = field(default_factory=dict)
 
+    @property
+    def page(self) -> Path:
+        return self.out / "index.html"
+
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries; one that was asked before is answered anew, and is the newest."""
-        found = answer(self.index, queries, self.extract_paths, self.k, self.calibration, compared=self.compared)
+        answers = answer(self.index, queries, self.extract_paths, self.k, self.calibration, compared=self.compared)
         if self.heat:
-            free = slice(-self.shown, None) if self.newest_first else slice(max(0, self.shown - len(self.answers)))
-            found[free] = with_heat(found[free], self.heat)
-        for one in found:
+            shown = slice(-self.shown, None) if self.newest_first else slice(max(0, self.shown - len(self.answers)))
+            answers[shown] = with_heat(answers[shown], self.heat)
+        for one in answers:
             self.answers.pop(one.query.name, None)
             self.answers[one.query.name] = one
-        return found
+        return answers
 
     def write(self, new: Sequence[Answer]) -> None:
         """Write matches.csv and matches.json of all answers, index.html, and strips of the new ones that it shows.
 
-        DataError where the folder cannot be written.
+        Raises:
+            DataError: the folder cannot be written.
         """
         answers, names = list(self.answers.values()), {one.query.name for one in new}
-        shown = self._on_page(answers)
+        shown = answers[::-1][: self.shown] if self.newest_first else answers[: self.shown]
         try:
             write_matches(answers, self.out, self.about)
             write_strips([one for one in shown if one.query.name in names], self.out / "strips")
@@ -157,41 +103,144 @@ class Session:
         except OSError as error:
             raise DataError(f"Answers cannot be written to out={self.out} ({error.strerror or error}).") from error
 
-    def sentence(self, seconds: float) -> str:
+    def message(self, seconds: float) -> str:
         """Say how many were answered, and where to look."""
         answers = self.answers.values()
-        bad = [one for one in answers if one.error]
-        said = f"{len(answers) - len(bad):,} of {len(answers):,} photos answered in {seconds:,.1f} s"
+        unread = [one for one in answers if one.error]
+        text = f"{len(answers) - len(unread):,} of {len(answers):,} photos answered in {seconds:,.1f} s"
         if any(one.accepted is not None for one in answers):
-            said += f", {sum(one.accepted is True for one in answers):,} accepted"
-        unread = f" {len(bad):,} cannot be read (first: {bad[0].error.rstrip('.')})." if bad else ""
-        few = f" Page and strips show {self.shown:,} of them (page_queries)." if len(answers) > self.shown else ""
-        beside = "matches.csv, matches.json and strips are beside it."
-        return f"{said}.{unread} The page is {self.page}; {beside}{few}{self._agreement()}"
-
-    def _agreement(self) -> str:
-        same = [one.exact for one in self.answers.values() if one.exact is not None]
-        codec, known = self.index.codec.id, f"{sum(same):,} of {len(same):,} photos"
-        return f" {codec}: the first match of {known} is that of the exact search." if same else ""
+            text += f", {sum(one.accepted is True for one in answers):,} accepted"
+        text += "."
+        if unread:
+            text += f" {len(unread):,} cannot be read (first: {unread[0].error.rstrip('.')})."
+        text += f" The page is {self.page}; matches.csv, matches.json and strips are beside it."
+        if len(answers) > self.shown:
+            text += f" Page and strips show {self.shown:,} of them (page_queries)."
+        same = [one.exact for one in answers if one.exact is not None]
+        if same:
+            share = f"{sum(same):,} of {len(same):,} photos"
+            text += f" {self.index.codec.id}: the first match of {share} is that of the exact search."
+        return text
 
     def check_answered(self) -> None:
         """Raise DataError where no query could be read."""
-        bad = [one.error for one in self.answers.values() if one.error]
-        if bad and len(bad) == len(self.answers):
-            raise DataError(f"None of {len(bad):,} queries can be read (first: {bad[0].rstrip('.')}).")
+        errors = [one.error for one in self.answers.values() if one.error]
+        if errors and len(errors) == len(self.answers):
+            raise DataError(f"None of {len(errors):,} queries can be read (first: {errors[0].rstrip('.')}).")
 
-    @property
-    def page(self) -> Path:
-        return self.out / "index.html"
 
-    def _on_page(self, answers: list[Answer]) -> list[Answer]:
-        return answers[::-1][: self.shown] if self.newest_first else answers[: self.shown]
+def begin(settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None]) -> Session:
+    """Return a session that has no answers yet.
+
+    Args:
+        settings: conf/demo.yaml, resolved, as plain values.
+        codec: of the index.
+        say: shows a message.
+
+    Raises:
+        VPRError: as of `Extractor.load`, `open_index` and `calibration`.
+    """
+    workers, out = loader_workers(settings["num_workers"]), Path(settings["out"])
+    database, runs = settings["database"], settings["paths"]["runs"]
+    extractor = Extractor.load(settings["ckpt"], settings["device"], settings["precision"])
+    extract_paths = path_extractor(extractor, settings["batch_size"], workers)
+    require_folder(database, DATABASE)  # before a calibration, which comes before hours of describing
+    calibrated, reliability = None, None
+    if settings["calibrate"]:
+        calibrated = calibration(
+            settings["calibrate"],
+            Path(runs) / "calibrations",
+            extractor,
+            data=settings["paths"]["data"],
+            precision=settings["accept"],
+            batch_size=settings["batch_size"],
+            num_workers=workers,
+        )
+    index, change = open_index(
+        settings["index"]["folder"] or index_folder(database, runs),
+        database,
+        settings["positions"],
+        extract_paths,
+        extractor.dim,
+        extractor.digest,
+        settings["ckpt"],
+        codec,
+        settings["index"]["rebuild"],
+    )
+    say(index_message(index, change))
+    if calibrated:
+        from vpr.demo.reliability_plot import draw_reliability, write_png  # matplotlib, a second that others need not
+
+        say(calibrated.sentence())
+        reliability = draw_reliability(calibrated)
+        write_png(calibrated, out / "reliability.png")
+    made = time.strftime("%Y-%m-%d %H:%M:%S")
+    return Session(
+        index,
+        extract_paths,
+        settings["k"],
+        out,
+        title=f"Places of {Path(os.path.abspath(settings['query'])).name}",
+        facts={
+            "model": f"{extractor.name} ({index.model[:12]})",
+            "database": f"{len(index):,} photos in {index.photos.root}",
+            "index": f"{index.codec.id}, {_counts(change)}",
+            "made": made,
+        },
+        about={
+            **_about(index, change),
+            "calibration": calibrated.calibration.plain() if calibrated else None,
+            "settings": {key: settings[key] for key in SETTINGS} | {"device": str(extractor.device)},
+            "made": made,
+            "versions": versions() | {"faiss": faiss.__version__, "numpy": np.__version__},
+        },
+        calibration=calibrated.calibration if calibrated else None,
+        reliability=reliability,
+        heat=heat_maker(extractor.describer, extractor.device) if settings["heat"] else None,
+        shown=settings["page_queries"],
+        newest_first=settings["watch"],
+        compared=0 if settings["watch"] else COMPARED,  # not for each photo that comes
+    )
+
+
+def index_message(index: PlaceIndex, change: Change) -> str:
+    """Say what became of the index."""
+    removed = f", removed {len(change.removed):,}" if change.removed else ""
+    text = f"{len(index):,} photos in the index {index.folder}: {_counts(change)}{removed}."
+    placed = int(np.isfinite(index.photos.positions).all(axis=1).sum())
+    if not placed:
+        text += " None has a position, so there is no map and no estimate."
+    elif placed < len(index):
+        text += f" {placed:,} of them have a position."
+    if change.bad:
+        first = next(iter(change.bad.values())).rstrip(".")
+        text += f" Photos that cannot be read and are left out: {len(change.bad):,} (first: {first})."
+    return text
+
+
+def _counts(change: Change) -> str:
+    return f"described {len(change.described):,}, kept {change.kept:,}"
+
+
+def _about(index: PlaceIndex, change: Change) -> dict[str, Any]:
+    """Return the model, the index and its photos, for matches.json."""
+    return {
+        "model": {"ckpt": index.schema.get("ckpt"), "digest": index.model, "dim": index.dim},
+        "index": {"folder": str(index.folder), "kind": index.codec.id, "photos": len(index)},
+        "database": {
+            "folder": str(index.photos.root),
+            "described": len(change.described),
+            "kept": change.kept,
+            "removed": change.removed,
+            "unreadable": change.bad,
+        },
+    }
 
 
 def table(answers: Sequence[Answer]) -> Table:
     """Lay out the first answers for a terminal."""
-    left = f"and {len(answers) - ROWS:,} more" if len(answers) > ROWS else None
-    grid = Table(caption=left, caption_justify="left")
+    more = f"and {len(answers) - ROWS:,} more" if len(answers) > ROWS else None
+    grid = Table(caption=more, caption_justify="left")
     for name in ("query", "best match"):
         grid.add_column(name, overflow="fold")
     for name in ("similarity", "confidence", "estimate"):
@@ -207,69 +256,3 @@ def _cells(one: Answer) -> Iterable[str]:
     sure = "" if one.confidence is None else f"{one.confidence:.2f} {'yes' if one.accepted else 'not sure'}"
     place = f"{one.position.lat:.5f}, {one.position.lon:.5f}" if one.position else ""
     return one.query.name, one.matches[0].name, f"{one.matches[0].similarity:.3f}", sure, place
-
-
-SETTINGS = ("query", "positions", "k", "calibrate", "accept", "every", "heat", "watch", "batch_size", "precision")
-COMPARED = 1000  # queries that are searched exactly, too
-
-
-def begin(cfg: DictConfig, codec: Codec, say: Callable[[str], None]) -> Session:
-    """Return a session that has no answers yet.
-
-    Args:
-        codec: how the index is searched, `cfg.index.kind`.
-        say: shows a sentence.
-
-    Raises:
-        VPRError: as of `vpr.api.load`, `open_index` and `calibration`.
-    """
-    workers = loader_workers(cfg.num_workers)
-    extractor = Extractor.load(cfg.ckpt, cfg.device, cfg.precision)
-    extract_paths = path_extractor(extractor, cfg.batch_size, workers)
-    require_folder(cfg.database, DATABASE)  # before a calibration, which comes before hours of describing
-    known, reliability = None, None
-    if cfg.calibrate:
-        known = calibration(
-            cfg.calibrate,
-            Path(cfg.paths.runs) / "calibrations",
-            extractor,
-            data=cfg.paths.data,
-            precision=cfg.accept,
-            batch_size=cfg.batch_size,
-            num_workers=workers,
-        )
-    index, change = open_index(
-        cfg.index.folder or index_folder(cfg.database, cfg.paths.runs),
-        cfg.database,
-        cfg.positions,
-        extract_paths,
-        extractor.dim,
-        extractor.digest,
-        cfg.ckpt,
-        codec,
-        cfg.index.rebuild,
-    )
-    say(sentence(index, change))
-    if known:
-        from vpr.demo.reliability_plot import draw_reliability, write_png  # matplotlib, a second that others need not
-
-        say(known.sentence())
-        reliability = draw_reliability(known)
-        write_png(known, Path(cfg.out) / "reliability.png")
-    when = time.strftime("%Y-%m-%d %H:%M:%S")
-    settings = {key: cfg[key] for key in SETTINGS} | {"device": str(extractor.device)}
-    return Session(
-        index,
-        extract_paths,
-        cfg.k,
-        Path(cfg.out),
-        f"Places of {Path(os.path.abspath(cfg.query)).name}",
-        facts(index, change, extractor.name, when),
-        plain(index, change, settings, when, known.calibration.plain() if known else None),
-        known.calibration if known else None,
-        reliability,
-        heat_maker(extractor.describer, extractor.device) if cfg.heat else None,
-        cfg.page_queries,
-        cfg.watch,
-        0 if cfg.watch else COMPARED,  # not for each photo that comes
-    )

@@ -1,13 +1,15 @@
-"""The photos that are searched, where they were taken, and the index that follows them from run to run."""
+"""The database of the demo: its photos, their positions, and the index that follows them from run to run.
+
+Two photos of one name, size and time of change are the same photo. The index notes the source of its positions and the
+file of its model.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -33,26 +35,26 @@ def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | No
         DataError: no such folder, no images, or a csv that is not there, cannot be read or names none of the photos.
     """
     root = Path(os.path.abspath(require_folder(folder, DATABASE)))
-    found = Photos.on_disk(root, sorted(walk_images(root), key=natural))
+    listed = Photos.on_disk(root, sorted(walk_images(root), key=natural))
     if csv is not None:
-        path = _there_or_in(root, Path(csv).expanduser())
-        listed = from_csv(root, "", list(found.files), path, missing="skip")[:, :2]
-        if np.isnan(listed).all():
+        path = _csv_path(root, Path(csv).expanduser())
+        positions = from_csv(root, "", list(listed.files), path, missing="skip")[:, :2]
+        if np.isnan(positions).all():
             raise DataError(
                 f"No row of {path} names a photo of the database. Paths there must be relative to {root}, such as "
-                f"{found.files[0]}."
+                f"{listed.files[0]}."
             )
-        return replace(found, positions=listed)
-    rows = np.full(len(found), -1) if known is None else found.rows_in(known)
+        return replace(listed, positions=positions)
+    rows = np.full(len(listed), -1) if known is None else listed.rows_in(known)
     unread = np.flatnonzero(rows < 0)
-    positions = np.full((len(found), 2), np.nan)
+    positions = np.full((len(listed), 2), np.nan)
     if known is not None:
         positions[rows >= 0] = known.positions[rows[rows >= 0]]
-    positions[unread] = [fix[:2] for fix in read_fixes(found.take(unread).paths)] or positions[unread]
-    return replace(found, positions=positions)
+    positions[unread] = [fix[:2] for fix in read_fixes(listed.take(unread).paths)] or positions[unread]
+    return replace(listed, positions=positions)
 
 
-def _there_or_in(root: Path, csv: Path) -> Path:
+def _csv_path(root: Path, csv: Path) -> Path:
     places = dict.fromkeys([csv.absolute(), root / csv])
     for path in places:
         if path.is_file():
@@ -61,7 +63,7 @@ def _there_or_in(root: Path, csv: Path) -> Path:
 
 
 def index_folder(database: str | Path, runs: str | Path) -> Path:
-    """Return where the index of a database lies unless it is told: a folder of its own for each path."""
+    """Return the default folder of the index of a database: one of its own for each path."""
     whole = os.path.abspath(database)
     return Path(runs) / "indexes" / f"{Path(whole).name}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}"
 
@@ -91,22 +93,23 @@ def open_index(
         ConfigError: the codec does not go with these photos.
     """
     codec = codec or Exact()
-    index = _there(Path(folder), model, ckpt) if PlaceIndex.exists(folder) and not rebuild else None
+    index = _open(Path(folder), model, ckpt) if PlaceIndex.exists(folder) and not rebuild else None
     facts = {"positions": "exif" if csv is None else str(csv), "ckpt": os.path.abspath(ckpt)}
     reread = index is None or index.schema.get("positions") != "exif"
-    found = photos(database, csv, None if reread else index.photos)  # type: ignore[union-attr]
+    current = photos(database, csv, None if reread else index.photos)  # type: ignore[union-attr]
     if index is None:
-        index, change = PlaceIndex.build(folder, found, extract_paths, dim, model, codec)
+        index, change = PlaceIndex.build(folder, current, extract_paths, dim, model, codec)
     else:
-        _check_same_photos(index, found)
-        change = index.update(found, extract_paths)
+        _check_same_photos(index, current)
+        change = index.update(current, extract_paths)
         if index.codec != codec:
             index.recode(codec)
-    _note(index, facts)
+    if any(index.schema.get(name) != value for name, value in facts.items()):
+        index.note(**facts)
     return index, change
 
 
-def _there(folder: Path, model: str, ckpt: str) -> PlaceIndex:
+def _open(folder: Path, model: str, ckpt: str) -> PlaceIndex:
     try:
         index = PlaceIndex(folder)
     except IndexDamaged as error:
@@ -121,14 +124,9 @@ def _there(folder: Path, model: str, ckpt: str) -> PlaceIndex:
     return index
 
 
-def _check_same_photos(index: PlaceIndex, found: Photos) -> None:
-    if found.root != index.photos.root and (found.rows_in(index.photos) < 0).all():
+def _check_same_photos(index: PlaceIndex, current: Photos) -> None:
+    if current.root != index.photos.root and (current.rows_in(index.photos) < 0).all():
         raise DataError(
             f"The place index in {index.folder} holds other photos, those in {index.photos.root}. Type "
-            f"index.folder=FOLDER for one of {found.root}, or index.rebuild=true to replace it."
+            f"index.folder=FOLDER for one of {current.root}, or index.rebuild=true to replace it."
         )
-
-
-def _note(index: PlaceIndex, facts: Mapping[str, Any]) -> None:
-    if any(index.schema.get(name) != value for name, value in facts.items()):
-        index.note(**facts)

@@ -1,4 +1,4 @@
-"""Why this answer: what makes two photos similar, as maps and painted over the photos."""
+"""Similarity maps of two photos, painted over them: the heat that explains an answer."""
 
 from __future__ import annotations
 

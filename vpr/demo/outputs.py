@@ -1,4 +1,4 @@
-"""Answers as files for other programs: matches.csv and matches.json."""
+"""Files of the demo beside its page: matches.csv, matches.json, and a strip of pictures for each query."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ from vpr.retrieval.extractor import progress
 
 COLUMNS: tuple[str, ...] = ("query", "rank", "match", "similarity", "distance", "lat", "lon")
 COLUMNS += ("confidence", "accepted", "estimate_lat", "estimate_lon")
+# Sides of a strip's pictures, height of the captions and spaces between them, in pixels; RGB.
+HEIGHT, WIDTH, CAPTION, SPACE, GAP = 240, 320, 32, 8, 32
+PAPER, FRAME, INK = (255, 255, 255), (208, 215, 222), (31, 35, 40)
 
 
 def write_matches(answers: Sequence[Answer], folder: Path, about: Mapping[str, Any] | None = None) -> None:
     """Write both files into `folder`; each replaces an earlier one in one step.
 
     matches.csv: one row a query and rank, lat and lon those of the match, empty where a value is unknown; queries that
-    cannot be read have no row. matches.json: `about` (plain values), `errors` {query: sentence}, and `answers`, all of
+    cannot be read have no row. matches.json: `about` (plain values), `errors` {query: message}, and `answers`, all of
     them, with the files' paths.
     """
     with (
@@ -91,13 +94,6 @@ def _degrees(position: Position | None) -> tuple[float | None, float | None]:
 
 def _rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else round(value, digits)
-
-
-# FOLDED vpr/demo/outputs.py: Picture strips: a query and its matches side by side.
-
-
-HEIGHT, WIDTH, CAPTION, SPACE, GAP = 240, 320, 32, 8, 32
-PAPER, FRAME, INK = (255, 255, 255), (208, 215, 222), (31, 35, 40)
 
 
 def strip(answer: Answer) -> np.ndarray:

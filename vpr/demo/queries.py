@@ -1,4 +1,4 @@
-"""What is asked: a photo, the photos of a folder, or the frames of a video."""
+"""Queries: a photo, the photos of a folder, the frames of a video, or new photos as they come into a folder."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from vpr.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
+Stamps = dict[str, tuple[int, int]]
+"""Size and time of change, in nanoseconds, of each image below a folder."""
+
 
 def find(query: Path, frames: Path, every: float = 1.0) -> list[Query]:
-    """List what is asked, in natural order (2.jpg before 10.jpg).
+    """List the queries, in natural order (2.jpg before 10.jpg).
 
     Args:
         query: a file, which is taken for a photo unless its name is that of a video, or a folder, with sub-folders.
@@ -28,23 +31,23 @@ def find(query: Path, frames: Path, every: float = 1.0) -> list[Query]:
         DataError: no image in the folder, or no frame in the video.
     """
     if query.is_dir():
-        _say_videos(query)
+        _warn_of_videos(query)
         return photos(query, walk_images(query))
     if is_video(query):
         return [Query(f"{query.name} {second:.3f} s", path) for second, path in extract_frames(query, frames, every)]
     return photos(query.parent, [query.name])
 
 
-def there(query: Path, folder: bool = False) -> None:
-    """Raise DataError where there is neither a file nor a folder, or what is there is no `folder` and must be one."""
+def check_query(query: Path, watched: bool = False) -> None:
+    """Raise DataError where there is neither a file nor a folder, or a file that is to be `watched`."""
     if not query.exists():
         raise DataError(f"There is no file or folder {os.path.abspath(query)}. Type query=PHOTO, FOLDER or VIDEO.")
-    if folder and not query.is_dir():
+    if watched and not query.is_dir():
         raise DataError(f"{os.path.abspath(query)} is no folder, and only a folder can be watched. Type query=FOLDER.")
 
 
-def outside(out: Path, **folders: Path) -> None:
-    """Raise ConfigError where `out` lies in one of these folders: what is written would be taken for photos of it."""
+def check_outside(out: Path, **folders: Path) -> None:
+    """Raise ConfigError where `out` lies in one of these folders: its pictures would be taken for photos of it."""
     for name, folder in folders.items():
         if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
             raise ConfigError(
@@ -62,26 +65,19 @@ def photos(folder: Path, names: Iterable[str]) -> list[Query]:
     ]
 
 
-def _say_videos(folder: Path) -> None:
-    found = []
+def _warn_of_videos(folder: Path) -> None:
+    videos = []
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [os.path.join(parent, name) for name in files if is_video(Path(name)) and not name.startswith(".")]
-    if found:
-        first = min(found, key=natural)
-        log.warning("%s videos in %s are left out. Ask each by itself: query=%s", f"{len(found):,}", folder, first)
-
-
-# FOLDED vpr/demo/queries.py: A folder that new photos come into.
-
-
-Stamps = dict[str, tuple[int, int]]
-"""Size and time of change, in nanoseconds, of each image below a folder."""
+        videos += [os.path.join(parent, name) for name in files if is_video(Path(name)) and not name.startswith(".")]
+    if videos:
+        first = min(videos, key=natural)
+        log.warning("%s videos in %s are left out. Ask each by itself: query=%s", f"{len(videos):,}", folder, first)
 
 
 def stamps(folder: Path) -> Stamps:
-    """Look at the images below a folder now; hidden ones and linked folders are left out."""
-    found: Stamps = {}
+    """List the images below a folder as they are now; hidden ones and linked folders are left out."""
+    images: Stamps = {}
     for parent, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in filter(is_image, files):
@@ -90,8 +86,8 @@ def stamps(folder: Path) -> Stamps:
                 status = os.stat(path)
             except OSError:  # gone since, or a link in a circle
                 continue
-            found[os.path.relpath(path, folder)] = (status.st_size, status.st_mtime_ns)
-    return found
+            images[os.path.relpath(path, folder)] = (status.st_size, status.st_mtime_ns)
+    return images
 
 
 def new_files(folder: Path, seen: Stamps, every: float = 1.0) -> Iterator[list[str]]:
@@ -103,8 +99,8 @@ def new_files(folder: Path, seen: Stamps, every: float = 1.0) -> Iterator[list[s
     gone = False
     while True:
         time.sleep(every)
-        was, gone = gone, not os.path.isdir(folder)
-        if gone and not was:
+        was_gone, gone = gone, not os.path.isdir(folder)
+        if gone and not was_gone:
             log.warning("The folder %s is gone. Its photos are answered when it is there again.", folder)
         now = stamps(folder)
         ready = {name: stamp for name, stamp in now.items() if seen.get(name) != stamp == before.get(name)}

@@ -1,4 +1,4 @@
-"""What evaluations leave behind; and, as `python -m vpr.report`, one page about many runs."""
+"""Results of evaluations as files and pages; as `python -m vpr.report`, one page about many runs. Trains nothing."""
 
 from vpr.report.results import predictions, summary, table, write
 

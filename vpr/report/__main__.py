@@ -28,10 +28,6 @@ from vpr.report.runs import Run
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.extractor import pick_device
 
-# FOLDED vpr/report/__main__.py: What the page asks of the models themselves: costs on this machine, and pictures of
-# queries.
-
-
 steps = partial(track, console=Console(stderr=True), transient=True)
 
 
@@ -51,14 +47,14 @@ def draw_pictures(gains: Sequence[Gain], folder: Path, device: str) -> dict[tupl
         {(undistilled run, distilled run, protocol id): page}
     """
     pages = {}
-    known: dict[Path, dict[str, Evaluation]] = {}
+    evaluations: dict[Path, dict[str, Evaluation]] = {}
     for gain in steps(gains, "pictures"):
         pair = gain.seeds[0]
         results = []
         for run in (pair.plain, pair.distilled):
-            if run.folder not in known:
-                known[run.folder] = evaluate_again(run.folder / "best.ckpt", device)
-            results.append(known[run.folder].get(gain.protocol))
+            if run.folder not in evaluations:
+                evaluations[run.folder] = evaluate_again(run.folder / "best.ckpt", device)
+            results.append(evaluations[run.folder].get(gain.protocol))
         before, after = results
         if before and after:
             path = folder / f"{_stem(pair, gain.protocol)}.html"
@@ -76,7 +72,7 @@ def _stem(pair: SeedGain, protocol: str) -> str:
 
 
 def main(argv: Sequence[str]) -> int:
-    """Write the page and return 0, or 2 for what the user can mend."""
+    """Write the page and return 0, or 2 after an error that the user can mend."""
     parser = argparse.ArgumentParser(
         "python -m vpr.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

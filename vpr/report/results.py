@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: a table on the screen, metrics.json and predictions.csv."""
+"""Results of an evaluation: a table on the screen, metrics.json and predictions.csv."""
 
 from __future__ import annotations
 

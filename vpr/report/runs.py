@@ -1,4 +1,4 @@
-"""Runs in folders: what finished ones measured, and how others ended."""
+"""Runs in folders: measurements of finished ones, the ends of others, training curves, and differences of settings."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def teacher(self) -> str:
-        """What its teachers are called; empty where nobody taught."""
+        """Label of its teachers; empty for an undistilled run."""
         return self._label("teacher") if self.config.get("distillation", {}).get("terms") else ""
 
     @property
@@ -65,16 +65,16 @@ class Run:
 
     @property
     def label(self) -> str:
-        """Student, and who taught it what."""
+        """Student, teacher and term in words."""
         return f"{self.student} ← {self.teacher}, {self.term}" if self.teacher else self.student
 
-    def _label(self, what: str) -> str:
-        return (self.config.get("labels") or {}).get(what) or ""
+    def _label(self, key: str) -> str:
+        return (self.config.get("labels") or {}).get(key) or ""
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """A run without a summary: `ending` says how far it came, `line` is the last that it said."""
+    """A run without a summary: `ending` says how far it came, `line` is the last of its log."""
 
     folder: Path
     overrides: list[str]
@@ -93,8 +93,8 @@ def find(folders: Iterable[Path]) -> tuple[list[Run], list[Unfinished]]:
         if not folder.is_dir():
             raise DataError(f"{folder}: there is no such folder. Name folders of runs: runs/NAME, multirun/DATE.")
     runs = {path.parent.resolve(): _read(path) for path in _below(folders, "summary.json")}
-    began = {path.parent for name in ("job.json", "train.log") for path in _below(folders, name)}
-    unfinished = [_unfinished(folder) for folder in sorted(began) if folder.resolve() not in runs]
+    started = {path.parent for name in ("job.json", "train.log") for path in _below(folders, name)}
+    unfinished = [_unfinished(folder) for folder in sorted(started) if folder.resolve() not in runs]
     if not runs and not unfinished:
         raise DataError(
             f"There is no run in {', '.join(map(str, folders))}: no summary.json and no train.log. Runs are written by "
@@ -138,14 +138,14 @@ def _unfinished(folder: Path) -> Unfinished:
 
 
 def _overrides(folder: Path) -> list[str]:
-    """Return what Hydra noted down: a YAML list, one string a line."""
+    """Return the overrides that Hydra noted down: a YAML list, one string a line."""
     path = folder / ".hydra" / "overrides.yaml"
     lines = path.read_text("utf-8").splitlines() if path.is_file() else []
     return [line.removeprefix("- ").strip("'\"") for line in lines if line.startswith("- ")]
 
 
 def _add_evaluation(path: Path, runs: dict[Path, Run]) -> None:
-    """Give a run what evaluate.py measured of its best.ckpt; an evaluation of another file is none of ours."""
+    """Add to a run the recalls that evaluate.py measured of its best.ckpt; evaluations of other files are left out."""
     content = json.loads(path.read_text("utf-8"))
     settings = content.get("settings") or {}
     ckpt = Path(settings.get("ckpt") or "")
@@ -169,9 +169,6 @@ def _first_hits(path: Path) -> dict[str, np.ndarray]:
     return {str(name): rows.to_numpy() for name, rows in right}
 
 
-# FOLDED vpr/report/runs.py: Training curves, from the csv file that a run logs into.
-
-
 class Curve(NamedTuple):
     """Values over optimiser steps."""
 
@@ -180,42 +177,39 @@ class Curve(NamedTuple):
 
 
 def read_curves(run: Run) -> dict[str, Curve]:
-    """Return the loss as `train/loss`, and `<protocol>/R@1` for each protocol; nothing where no csv was logged."""
+    """Read the csv log of a run: `train/loss`, and `<protocol>/R@1` for each protocol; nothing where there is none."""
     path = run.folder / "csv" / "metrics.csv"
     if not path.is_file() or path.stat().st_size == 0:
         return {}
     table = pd.read_csv(path)
     names = [name for name in table.columns if name == "train/loss" or name.endswith("/R@1")]
-    found = {}
+    curves = {}
     for name in names:
         rows = table[["step", name]].dropna()
         if len(rows):
-            found[name] = Curve(rows["step"].tolist(), rows[name].tolist())
-    return found
+            curves[name] = Curve(rows["step"].tolist(), rows[name].tolist())
+    return curves
 
 
-# FOLDED vpr/report/runs.py: What runs have in common, and in what they differ.
-
-
-# What says nothing of how a run was trained, or stands in a column of its own.
+# Keys that do not change a run's training, or have a column of their own.
 ASIDE = {"seed", "name", "labels", "logger", "evaluate_first", "debug"}
-# A student of the same training: what the runs that a gain is taken between must share.
+# Keys that the two runs of a gain must share: they are students of the same training.
 SHARED = ("seed", "image", "batch", "augment", "backbone", "dataset")
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Return {"optimizer.lr": "0.001", ...}; lists are values."""
-    found: dict[str, str] = {}
+    leaves: dict[str, str] = {}
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
-            found |= flat(value, f"{prefix}{key}.")
+            leaves |= flat(value, f"{prefix}{key}.")
         else:
-            found[prefix + key] = value if isinstance(value, str) else json.dumps(value)
-    return found
+            leaves[prefix + key] = value if isinstance(value, str) else json.dumps(value)
+    return leaves
 
 
 def setting(run: Run) -> str:
-    """Return what stands for the run's settings, seed aside: two runs of one setting differ in their seed alone."""
+    """Return a key of the run's settings, seed aside: two runs of one key differ in their seed alone."""
     config = {key: value for key, value in run.config.items() if key not in ASIDE}
     distillation = {k: v for k, v in config.pop("distillation", {}).items() if k not in ("teacher", "teachers")}
     if not run.teacher:
@@ -224,7 +218,7 @@ def setting(run: Run) -> str:
 
 
 def same_training(run: Run) -> str:
-    """Return what a distilled run and its undistilled counterpart share: student, data, seed, number of steps."""
+    """Return a key that a distilled run and its undistilled counterpart share: student, data, seed, number of steps."""
     config = run.config
     steps = {key: config["trainer"].get(key) for key in ("max_epochs", "extra")}
     agg = inner_node(config["agg"])  # a projection into the teacher's space is what distillation has put there
@@ -234,12 +228,12 @@ def same_training(run: Run) -> str:
 def differences(runs: Sequence[Run]) -> list[str]:
     """Say of each run what sets it apart from those of the same label: "optimizer.lr=0.001", or an empty string."""
     flats = [_comparable(run) for run in runs]
-    said = []
+    texts = []
     for run, own in zip(runs, flats, strict=True):
         others = [other for peer, other in zip(runs, flats, strict=True) if peer.label == run.label]
         keys = sorted({key for other in others for key in own.keys() | other.keys() if own.get(key) != other.get(key)})
-        said.append(", ".join(f"{key.removeprefix('distillation.terms.')}={own.get(key, '-')}" for key in keys))
-    return said
+        texts.append(", ".join(f"{key.removeprefix('distillation.terms.')}={own.get(key, '-')}" for key in keys))
+    return texts
 
 
 def _comparable(run: Run) -> dict[str, str]:
