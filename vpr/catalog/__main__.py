@@ -49,8 +49,8 @@ def main(argv: Sequence[str]) -> int:
 
     findings = [inspect_dataset(entry, bool(named)) for entry in each(sets.entries)]
     if "--json" in argv:
-        found = {"paths.data": os.path.abspath(sets.folder), "collections": sets.collections}
-        print(json.dumps(found | {"sets": [asdict(finding) for finding in findings]}, indent=1))
+        header = {"paths.data": os.path.abspath(sets.folder), "collections": sets.collections}
+        print(json.dumps(header | {"sets": [asdict(finding) for finding in findings]}, indent=1))
     else:
         show(findings, sets, named, Console())
     return FAILED if named and any(finding.state != FOUND for finding in findings) else 0

@@ -52,17 +52,17 @@ class RetrievalSet:
     query_short_side: int | None = None
 
     def __post_init__(self) -> None:
-        for what, expected, found in (
+        for what, expected, count in (
             ("database images", self.protocol.database, len(self.database)),
             ("queries", self.protocol.queries, len(self.queries)),
         ):
-            if expected is not None and expected != found:
+            if expected is not None and expected != count:
                 raise DataError(
-                    f"{self.protocol.id} has {expected:,} {what}, but {found:,} were found (first: "
+                    f"{self.protocol.id} has {expected:,} {what}, but {count:,} were found (first: "
                     f"{next(iter(self.database if what != 'queries' else self.queries), 'none')}). Extract the archive "
                     "again, or give a set of your own another protocol id and other counts."
                 )
-            if not found:
+            if not count:
                 raise DataError(f"{self.protocol.id} has no {what}. Check its root and filters.")
         if self.panoramas is not None:
             shape, kind = np.shape(self.panoramas), np.asarray(self.panoramas).dtype.kind
@@ -155,9 +155,9 @@ def as_found(protocol: Protocol, database: int, queries: int, missing: str = "ra
     if missing != "skip":
         return protocol
     counts = [
-        f"{found}of{expected}{unit}"
-        for found, expected, unit in ((database, protocol.database, "db"), (queries, protocol.queries, "q"))
-        if expected is not None and found != expected
+        f"{count}of{expected}{unit}"
+        for count, expected, unit in ((database, protocol.database, "db"), (queries, protocol.queries, "q"))
+        if expected is not None and count != expected
     ]
     suffix = f"[{','.join(counts)}]" if counts else ""
     return replace(protocol, id=protocol.id + suffix, database=database, queries=queries)

@@ -152,18 +152,18 @@ def join(sets: Sequence[WeakSet]) -> Candidates:
 def _check_apart(sets: Sequence[WeakSet]) -> None:
     known: dict[str, str] = {}
     for weak in sets if len(sets) > 1 else ():
-        own = {
+        files = {
             os.path.join(os.path.realpath(side.root), file): side.name
             for side in (weak.queries, weak.database)
             for file in side.files
         }
-        shared = sorted(known.keys() & own.keys())
+        shared = sorted(known.keys() & files.keys())
         if shared:
             raise ConfigError(
-                f"dataset: {known[shared[0]]} and {own[shared[0]]} share {len(shared):,} images (first: {shared[0]}). "
-                "What is a positive by the one would be a negative by the other. Choose one of them."
+                f"dataset: {known[shared[0]]} and {files[shared[0]]} share {len(shared):,} images "
+                f"(first: {shared[0]}). What is a positive by the one would be a negative by the other. Choose one of them."
             )
-        known |= own
+        known |= files
 
 
 def _as_place(side: GeotaggedImages) -> Places:

@@ -105,13 +105,13 @@ def _wall(
     floors: tuple[float, float, int],
     material: str,
     look: int,
-    own: int,
+    seed: int,
     rich: bool,
 ) -> Sheet:
     """Draw one wall. `look` fixes the style that front and side share, `own` what differs."""
     ground, storey, storeys = floors
     sheet, style = Sheet(width, top), np.random.default_rng(look)
-    rng = np.random.default_rng(own)
+    rng = np.random.default_rng(seed)
     colour = paint(sheet, material, style)
     trim = np.clip(colour * style.choice([0.7, 0.85, 1.2, 1.3]) + style.choice([0, 14]), 30, 236)
     bays = max(int(width / style.choice([2.3, 2.8, 3.4, 4.2])), 1)

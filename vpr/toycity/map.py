@@ -92,12 +92,12 @@ def stations(street: Street, spacing: float) -> np.ndarray:
     return np.arange(FIRST, street.length - LAST, spacing)
 
 
-def build_city(seed: tuple[int, ...], spacing: float, wanted: int) -> City:
-    """Lay out a city large enough for `wanted` camera stations that are `spacing` metres apart."""
+def build_city(seed: tuple[int, ...], spacing: float, count: int) -> City:
+    """Lay out a city large enough for `count` camera stations that are `spacing` metres apart."""
     cells = 2
     while True:
         city = _lay_out(seed, cells)
-        if sum(len(stations(s, spacing)) for s in city.streets) >= wanted:
+        if sum(len(stations(s, spacing)) for s in city.streets) >= count:
             return city
         cells += 1
 

@@ -203,18 +203,21 @@ def _chimney(canvas: Canvas, foot: np.ndarray, across: np.ndarray, look: Facade,
 def road_texture(width: float, key: tuple[int, ...], snow: int) -> list[np.ndarray]:
     """Draw `TILE` metres of a street, `width` from front to front; `snow` 0..2 is none, some, much."""
     rng = np.random.default_rng(key[:-1])  # markings belong to the street,
-    own = np.random.default_rng(key)  # wear to the tile
+    wear = np.random.default_rng(key)  # wear to the tile
     h, w = round(width * SCALE), round(TILE * SCALE)
     image = np.empty((h, w, 3), np.float32)
     asphalt = rng.uniform(78, 104) + np.array([0, 0, 3.0])
     image[:] = asphalt
     image *= (
-        1 + cv2.resize(own.normal(0, 0.05, (5, 7)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)[..., None]
+        1
+        + cv2.resize(wear.normal(0, 0.05, (5, 7)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)[..., None]
     )
-    image *= 1 + grain(h, w, own)[..., None]
-    for _ in range(int(own.integers(0, 3))):  # patches and drains
-        left, top = int(own.integers(w)), int(own.integers(h))
-        image[top : top + int(own.integers(10, 50)), left : left + int(own.integers(10, 90))] *= own.uniform(0.75, 1.1)
+    image *= 1 + grain(h, w, wear)[..., None]
+    for _ in range(int(wear.integers(0, 3))):  # patches and drains
+        left, top = int(wear.integers(w)), int(wear.integers(h))
+        image[top : top + int(wear.integers(10, 50)), left : left + int(wear.integers(10, 90))] *= wear.uniform(
+            0.75, 1.1
+        )
     kerb = round(PAVEMENT * SCALE)
     paint = np.array([206, 204, 196], np.float32)
     line = str(rng.choice(["dashed", "solid", "none"], p=[0.6, 0.2, 0.2]))
@@ -228,13 +231,13 @@ def road_texture(width: float, key: tuple[int, ...], snow: int) -> list[np.ndarr
     size = int(rng.choice([8, 12, 16]))
     rows, columns = np.arange(kerb)[:, None], np.arange(w)
     joints = np.where((rows % size == 0) | ((columns + rows // size % 2 * size // 2) % size == 0), 0.84, 1.0)
-    pavement = joints[..., None] * slab * (1 + own.normal(0, 0.02, (kerb, w, 1)))
+    pavement = joints[..., None] * slab * (1 + wear.normal(0, 0.02, (kerb, w, 1)))
     image[:kerb], image[-kerb:] = pavement, pavement[::-1]
     for y in (kerb, h - kerb):
         image[y - 3 : y + 3] = (176, 174, 168)
         image[y : y + 2] *= 0.55
     if snow:
-        depth = cv2.resize(own.normal(0, 0.25, (8, 12)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
+        depth = cv2.resize(wear.normal(0, 0.25, (8, 12)).astype(np.float32), (w, h), interpolation=cv2.INTER_CUBIC)
         across = np.abs(np.arange(h) - h / 2) / (h / 2)
         tracks = 0.45 * np.sin(np.arange(h) / SCALE * 2.4) ** 2 * (across < 0.55)
         cover = np.clip(depth + (0.35 if snow == 1 else 1.0) * (0.35 + across)[:, None] - tracks[:, None] + 0.2, 0, 1)[
