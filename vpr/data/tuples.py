@@ -161,7 +161,8 @@ def _check_apart(sets: Sequence[WeakSet]) -> None:
         if shared:
             raise ConfigError(
                 f"dataset: {known[shared[0]]} and {files[shared[0]]} share {len(shared):,} images "
-                f"(first: {shared[0]}). What is a positive by the one would be a negative by the other. Choose one of them."
+                f"(first: {shared[0]}). What is a positive by the one would be a negative by the other. Choose one of "
+                "them."
             )
         known |= files
 
