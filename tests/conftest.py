@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: the reference files, and a tiny drawn training set with a run of a second or two."""
+"""Fixtures that all tests share: the reference files, a tiny training set with runs of a second, toycity in every layout."""
 
 from __future__ import annotations
 
@@ -7,16 +7,24 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
 from pytorch_lightning.callbacks import Callback
 
 import vpr.training.run as fit_module
 from vpr.cli.compose import compose
+from vpr.toycity.layouts.album import Album
+from vpr.toycity.layouts.write import write_all
+from vpr.toycity.spec import PanoramaSpec
 from vpr.training.module import TrainingModule
 
 PLACES, VIEWS, SIDE = 12, 4, 48
@@ -145,7 +153,7 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], float]]:
 
     def recorded(self, batch, batch_idx):
         loss = step(self, batch, batch_idx)
-        seen.append((batch.photos.tolist(), loss.item()))
+        seen.append((batch.numbers.tolist(), loss.item()))
         return loss
 
     monkeypatch.setattr(TrainingModule, "training_step", recorded)
@@ -187,3 +195,40 @@ def interrupted_at(with_callback: Callable) -> Callable[[int], AbstractContextMa
             yield
 
     return at
+
+
+@dataclass(frozen=True)
+class Written:
+    """Folder for `paths.data`, and the drawn album. Images are linked: copy a layout before you change its files."""
+
+    root: Path
+    album: Album
+
+    def read(self, dataset: str, folder: str | Path | None = None, **settings: Any) -> Any:
+        """Read as evaluate.py does with `dataset=<dataset>`; `folder`, below the root or absolute, replaces its root.
+
+        `settings` replace those of the reader; the counts of the protocol are those of this city.
+        """
+        node = deepcopy(composed(dataset, self.root))
+        with open_dict(node):
+            if folder is not None:
+                node.root = str(self.root / folder)
+            node.update(settings)
+            node.protocol.database, node.protocol.queries = len(self.album.database), len(self.album.queries)
+        return instantiate(node, _convert_="all")
+
+    def copy(self, folder: str, target: Path) -> Path:
+        """Return a copy of a layout whose files may be changed."""
+        return Path(shutil.copytree(self.root / folder, target))
+
+
+@cache
+def composed(dataset: str, root: Path) -> DictConfig:
+    return compose("evaluate", [f"dataset={dataset}", f"paths.data={root}"]).dataset.eval[dataset]
+
+
+@pytest.fixture(scope="session")
+def toycity(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """The drawn city in every layout, written once for all tests of formats."""
+    root = tmp_path_factory.mktemp("toycity")
+    return Written(root, write_all(root, PanoramaSpec(0, 6, 18), workers=1))

@@ -64,12 +64,12 @@ class PlaceBatch(NamedTuple):
     Attributes:
         images: (N, 3, H, W) uint8.
         labels: (N,) int64 places.
-        bad: a sentence per bad photo.
-        photos: (N,) int64, of which photo each image is a view, counted through all sources. An array, for it stays on
-            the host: what is looked up by it lies on disk.
+        bad: a message per bad image.
+        numbers: (N,) int64, the number of each image through all sources. An array, for it stays on the host: it is an
+            index into what lies on disk.
     """
 
     images: Tensor
     labels: Tensor
     bad: tuple[str, ...] = ()
-    photos: np.ndarray | None = None
+    numbers: np.ndarray | None = None

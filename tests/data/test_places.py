@@ -177,9 +177,9 @@ def test_a_batch_says_of_which_photo_each_image_is_a_view(tmp_path: Path) -> Non
     sources = make_source(tmp_path / "a"), make_source(tmp_path / "b", first_grey=100, name="b")
     data = dataset(*sources, k=3, transform=noise)
     batch = collate_places([data[Draw(place, 2)] for place in (4, 0, 2)])
-    assert batch.photos is not None and batch.photos.dtype == np.int64
-    assert [grey - 88 if grey >= 100 else grey for grey in greys(batch.images)] == batch.photos.tolist()
-    assert len(set(batch.photos.tolist())) == 8  # place 2 repeats one of its two photos
+    assert batch.numbers is not None and batch.numbers.dtype == np.int64
+    assert [grey - 88 if grey >= 100 else grey for grey in greys(batch.images)] == batch.numbers.tolist()
+    assert len(set(batch.numbers.tolist())) == 8  # place 2 repeats one of its two photos
 
 
 def test_photos_left_out_are_passed_over_in_silence(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_a_tuple_is_query_positive_negatives_and_difficult_positives(dataset: Tu
     # a difficult positive that is lacking is filled in with the positive
     expected = [0, 1, 3, 4, 2, 1, 0, 2, 5, 4, 2, 2]
     assert (batch.images[:, 0, 0, 0] // 20).tolist() == batch.labels.tolist() == expected
-    assert batch.photos is not None and batch.photos.tolist() == expected
+    assert batch.numbers is not None and batch.numbers.tolist() == expected
     assert batch.present.tolist() == [[True, False], [False, False]]
 
 

@@ -242,7 +242,7 @@ def test_bad_photos_have_no_target_and_are_never_drawn(folder: Path, caplog: pyt
     # Even where it can be read by now.
     bad.write_bytes((folder / "place02" / "0.jpg").read_bytes())
     drawn = collate_places([data[Draw(2, epoch)] for epoch in range(8)])
-    assert set(drawn.photos.tolist()) == {8, 10, 11} and not drawn.bad
+    assert set(drawn.numbers.tolist()) == {8, 10, 11} and not drawn.bad
     norms = targets.teachers[0].targets(drawn).descriptors.norm(dim=1)
     torch.testing.assert_close(norms, torch.ones(24))
 

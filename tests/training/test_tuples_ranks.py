@@ -26,7 +26,7 @@ directory = Path(sys.argv[1])
 step, extract, told = TrainingModule.training_step, refresh_module.extract, {"steps": [], "described": []}
 
 def stepping(self, batch, batch_idx):
-    told["steps"].append(batch.photos.reshape(-1, batch.size).tolist())
+    told["steps"].append(batch.numbers.reshape(-1, batch.size).tolist())
     return step(self, batch, batch_idx)
 
 def extracting(describe, loader, *args):

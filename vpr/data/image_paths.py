@@ -18,7 +18,7 @@ AT_ONCE = 2048
 
 
 class ImagePaths(Sequence[Path]):
-    """The paths of all sources' images, counted as `PlaceBatch.photos` counts them; each is made when asked for."""
+    """The paths of all sources' images, counted as `PlaceBatch.numbers` counts them; each is made when asked for."""
 
     def __init__(self, sources: Sequence[Places]) -> None:
         self.sources = tuple(sources)

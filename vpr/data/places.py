@@ -120,7 +120,7 @@ class PlaceItem(NamedTuple):
     images: Tensor | None
     label: int
     bad: tuple[str, ...]
-    photos: np.ndarray
+    numbers: np.ndarray
 
 
 class PlacesDataset(Dataset[PlaceItem]):
@@ -223,14 +223,14 @@ def collate_places(items: Sequence[PlaceItem]) -> PlaceBatch:
         DataError: not one image of the batch can be read.
     """
     bad = tuple(message for item in items for message in item.bad)
-    readable = [(item.images, item.label, item.photos) for item in items if item.images is not None]
+    readable = [(item.images, item.label, item.numbers) for item in items if item.images is not None]
     if not readable:
         raise DataError(
             f"None of the images of {len(items)} places can be read (first: {bad[:1]}). Check the data set."
         )
     images = torch.cat([images for images, _, _ in readable])
     labels = torch.tensor([label for images, label, _ in readable for _ in images], dtype=torch.int64)
-    return PlaceBatch(images, labels, bad, np.concatenate([photos for _, _, photos in readable]))
+    return PlaceBatch(images, labels, bad, np.concatenate([numbers for _, _, numbers in readable]))
 
 
 class PlaceBatchSampler(Sampler[list[Draw]]):

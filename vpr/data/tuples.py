@@ -177,7 +177,7 @@ class TupleDraw(NamedTuple):
     """A request: in this epoch, the tuple of these images, query first; -1 where a difficult positive is lacking."""
 
     epoch: int
-    photos: tuple[int, ...]
+    numbers: tuple[int, ...]
 
 
 class TupleBatch(NamedTuple):
@@ -191,7 +191,7 @@ class TupleBatch(NamedTuple):
         present: (T, d) bool, true where there is a difficult positive. In the place of an absent one the positive
             stands.
         bad: a message per bad image.
-        photos: `labels` as an array on the host.
+        numbers: `labels` as an array on the host.
     """
 
     images: Tensor
@@ -200,14 +200,14 @@ class TupleBatch(NamedTuple):
     negatives: int
     present: Tensor
     bad: tuple[str, ...] = ()
-    photos: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
 
 class TupleItem(NamedTuple):
     """One tuple: `images` (size, 3, H, W) uint8, or None if one of them cannot be read; the rest as in TupleBatch."""
 
     images: Tensor | None
-    photos: np.ndarray
+    numbers: np.ndarray
     present: np.ndarray
     negatives: int
     bad: tuple[str, ...] = ()
@@ -250,7 +250,7 @@ class TuplesDataset(Dataset[TupleItem]):
         return self.candidates.queries
 
     def __getitem__(self, draw: TupleDraw) -> TupleItem:
-        drawn = np.array(draw.photos, np.int64)
+        drawn = np.array(draw.numbers, np.int64)
         present = drawn[2 + self.negatives :] >= 0
         images = np.where(drawn >= 0, drawn, drawn[1])
         numbers = images.tolist()
@@ -263,7 +263,7 @@ class TuplesDataset(Dataset[TupleItem]):
 
     def _rng(self, draw: TupleDraw, slot: int) -> np.random.Generator:
         # numpy pads a seed sequence with zeros: slots count from 1.
-        return np.random.default_rng((self.seed, draw.epoch, draw.photos[0], 1 + slot))
+        return np.random.default_rng((self.seed, draw.epoch, draw.numbers[0], 1 + slot))
 
 
 def collate_tuples(items: Sequence[TupleItem]) -> TupleBatch:
@@ -276,13 +276,13 @@ def collate_tuples(items: Sequence[TupleItem]) -> TupleBatch:
     readable = [item for item in items if item.images is not None]
     if not readable:
         raise DataError(f"None of {len(items)} tuples can be read any more (first: {bad[0]}). Check the data set.")
-    photos = np.concatenate([item.photos for item in readable])
+    numbers = np.concatenate([item.numbers for item in readable])
     return TupleBatch(
         torch.cat([item.images for item in readable if item.images is not None]),
-        torch.from_numpy(photos),
-        len(readable[0].photos),
+        torch.from_numpy(numbers),
+        len(readable[0].numbers),
         readable[0].negatives,
         torch.from_numpy(np.stack([item.present for item in readable])),
         bad,
-        photos.copy(),
+        numbers.copy(),
     )

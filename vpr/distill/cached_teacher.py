@@ -77,6 +77,6 @@ class CachedTeacher:
 
     def targets(self, batch: PlaceBatch) -> Outputs:
         """Return the targets of the photos of this rank's batch, on its device."""
-        assert self.rows is not None and batch.photos is not None
-        found = torch.from_numpy(np.asarray(self.rows[batch.photos])).to(batch.images.device, non_blocking=True)
+        assert self.rows is not None and batch.numbers is not None
+        found = torch.from_numpy(np.asarray(self.rows[batch.numbers])).to(batch.images.device, non_blocking=True)
         return Outputs(F.normalize(found.float(), dim=1), None, self.share)

@@ -124,14 +124,13 @@ def develop(image: np.ndarray, condition: Condition, rng: np.random.Generator) -
 
     Exposure, white balance, vignette, raindrops and snowflakes, noise.
     """
-    photo = image
     if condition.wet or condition.snow == 2:
-        _falling(photo, condition.wet, rng)
+        _falling(image, condition.wet, rng)
     mean = 75.0 if condition.night else 118.0
-    gain = condition.exposure * min(max((mean / float(photo.mean())) ** 0.6, 0.7), 1.5)  # automatic exposure
-    photo = photo * (_vignette(*photo.shape[:2]) * np.array(condition.balance, np.float32) * np.float32(gain))
-    photo += condition.noise * (0.6 + photo / 400) * rng.standard_normal(photo.shape, np.float32)
-    return np.clip(photo, 0, 255).astype(np.uint8)
+    gain = condition.exposure * min(max((mean / float(image.mean())) ** 0.6, 0.7), 1.5)  # automatic exposure
+    image = image * (_vignette(*image.shape[:2]) * np.array(condition.balance, np.float32) * np.float32(gain))
+    image += condition.noise * (0.6 + image / 400) * rng.standard_normal(image.shape, np.float32)
+    return np.clip(image, 0, 255).astype(np.uint8)
 
 
 @lru_cache(maxsize=2)
@@ -140,8 +139,8 @@ def _vignette(h: int, w: int) -> np.ndarray:
     return (1 - np.float32(0.13) * (x * x + y * y))[..., None]
 
 
-def _falling(photo: np.ndarray, rain: bool, rng: np.random.Generator) -> None:
-    h, w, _ = photo.shape
+def _falling(image: np.ndarray, rain: bool, rng: np.random.Generator) -> None:
+    h, w, _ = image.shape
     layer = np.zeros((h, w), np.uint8)
     slant = rng.uniform(-3, 3)
     for x, y, size in rng.uniform((0, 0, 0.5), (w, h, 1.5), (int(rng.integers(30, 90)), 3)):
@@ -149,7 +148,7 @@ def _falling(photo: np.ndarray, rain: bool, rng: np.random.Generator) -> None:
             cv2.line(layer, (int(x), int(y)), (int(x + slant * size), int(y + 9 * size)), 60, 1, cv2.LINE_AA)
         else:
             cv2.circle(layer, (int(x), int(y)), int(size), 170, -1, cv2.LINE_AA)
-    photo += (235 - photo) * (layer[..., None] / 255.0)
+    image += (235 - image) * (layer[..., None] / 255.0)
 
 
 def _main(folder: str, spec_text: str, first: str, last: str) -> None:

@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     protocol = "dataset.eval.tokyo247.protocol"
     sizes = f"{protocol}.database={len(album.database)} {protocol}.queries={len(album.queries)}"
     print(f"    {protocol}.id=toycity-tokyo@25m-nms {sizes}")
-    print("Other sets in the same way; one with other counts (tokyo_tm_val holds photos out) says what it found.")
+    print("Other sets in the same way; one with other counts (tokyo_tm_val holds images out) says so.")
     return 0
 
 

@@ -241,7 +241,7 @@ def write_tokyo247(album: Album, root: Path) -> None:
 def write_tokyo_tm(album: Album, root: Path) -> None:
     """Write `tokyoTM_{train,val}.mat` and `images/<pl>/<place>/_<stamp>/<place>__<stamp>_<lat>_<lon>_<yaw>_012.jpg`.
 
-    The published .mat files take their queries from their own database; here they are other photos of its places.
+    The published .mat files take their queries from their own database; here they are other images of its places.
     """
     places = album.database.drop_duplicates("place_id").set_index("place_id").panoid
     database, queries = (_tokyo_tm_names(rows, places) for rows in (album.database, album.queries))
