@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: the reference files, a tiny training set with runs of a second, toycity in every layout."""
+"""Fixtures that all tests share: the reference files, a tiny training set with runs of a second, drawn layouts."""
 
 from __future__ import annotations
 
