@@ -34,10 +34,10 @@ from vpr.retrieval.calibration import (
     Calibrated,
     Calibration,
     by_chance,
-    calibrated,
+    calibrate,
     calibration_error,
+    counted_answers,
     interval,
-    known_answers,
     precision_recall,
 )
 from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
@@ -82,7 +82,7 @@ def of_cities(ckpt: str, data: Path, out: Path) -> Iterator[float]:
         return measure(describer, test_set(folder, seed, database, queries))
 
     first = measured(*CITY)
-    neighbours, right = known_answers(first)
+    neighbours, right = counted_answers(first)
     order = np.random.default_rng(0).permutation(len(right))
     learned, others = order[:LEARNED], order[LEARNED:]
     fitted = Calibration.fit(rows(neighbours, learned), right[learned], WANTED)
@@ -92,7 +92,7 @@ def of_cities(ckpt: str, data: Path, out: Path) -> Iterator[float]:
     yield report(judged(fitted, name, rows(neighbours, others), right[others]), source, Path(ckpt).stem, out)
     for city in (OTHER, LARGE):
         result = measured(*city)
-        yield report(judged(fitted, result.protocol, *known_answers(result)), source, Path(ckpt).stem, out)
+        yield report(judged(fitted, result.protocol, *counted_answers(result)), source, Path(ckpt).stem, out)
 
 
 def judged(fitted: Calibration, name: str, neighbours: Neighbours, right: np.ndarray) -> Calibrated:
@@ -108,14 +108,14 @@ def of_sped(root: Path, ckpts: list[str], out: Path) -> None:
     models = [("ImageNet + GeM", untrained, sped(root, 606)), ("ImageNet + GeM", untrained, held_out)]
     models += [(f"small_real {number}", checkpoint.load(path), held_out) for number, path in enumerate(ckpts)]
     for name, describer, retrieval_set in models:
-        report(calibrated(measure(describer, retrieval_set), WANTED), "10 folds of the same", name, out)
+        report(calibrate(measure(describer, retrieval_set), WANTED), "10 folds of the same", name, out)
 
 
 def across(ckpt: str, data: Path, out: Path) -> None:
     """Print a row for each pair of real sets: learned from one, judged on the other."""
     cfg = compose("evaluate", ["ckpt=x", f"dataset=[{','.join(REAL)}]", f"paths.data={data}"])
     describer = checkpoint.load(ckpt)
-    known = [(s.protocol.id, *known_answers(measure(describer, s))) for s in evaluation_sets(cfg.dataset).values()]
+    known = [(s.protocol.id, *counted_answers(measure(describer, s))) for s in evaluation_sets(cfg.dataset).values()]
     for (source, neighbours, right), (asked, *answers) in permutations(known, 2):
         fitted = Calibration.fit(neighbours, right, WANTED)
         report(judged(fitted, asked, *answers), source, f"{Path(ckpt).stem}-{source}", out)
@@ -134,7 +134,7 @@ def measure(describer: Describer, retrieval_set: RetrievalSet) -> Evaluation:
 
 
 def rows(neighbours: Neighbours, chosen: np.ndarray) -> Neighbours:
-    return Neighbours(*(values[chosen] for values in neighbours))
+    return neighbours.of(chosen)
 
 
 def report(found: Calibrated, learned: str, model: str, out: Path) -> float:

@@ -1,4 +1,4 @@
-"""What cached targets cost: a training step with them against one without a teacher, and making them.
+"""Cost of cached targets: a training step with them against one without a teacher, and making them.
 
     python benchmarks/distill_cost.py            some minutes on one core
     python benchmarks/distill_cost.py --quick    smaller networks and images; its ratios are coarser

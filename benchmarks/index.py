@@ -31,7 +31,7 @@ from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.index.codecs import PQ, Binary, Exact
 from vpr.retrieval.index.place_index import Photos, PlaceIndex, path_extractor
 from vpr.retrieval.scoring import KS, check_ks
-from vpr.retrieval.search import Neighbours, reach, suppress
+from vpr.retrieval.search import Neighbours, search_width, suppress_panoramas
 from vpr.toycity.dataset import test_set
 
 CODECS = (Exact(), PQ(64), PQ(64, rotate=True), PQ(32), PQ(16), Binary(512), Binary(512, learned=False))
@@ -146,11 +146,11 @@ def measure(index: PlaceIndex, retrieval_set: RetrievalSet, queries: np.ndarray,
     counted = metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)
 
     def recalls(exact: bool) -> dict[int, float]:
-        width = reach(max(ks), len(index), retrieval_set.panoramas)
+        width = search_width(max(ks), len(index), retrieval_set.panoramas)
         similarities, indices = index.search(queries, width, exact)
         found = Neighbours(similarities, np.where(indices < 0, -1, rows[indices]))
         if retrieval_set.panoramas is not None:
-            found = suppress(found, retrieval_set.panoramas)
+            found = suppress_panoramas(found, retrieval_set.panoramas)
         hit = metrics.hits(found.indices, retrieval_set.positives, ks)[counted]
         return dict(zip(ks, metrics.recall(hit).tolist(), strict=True))
 

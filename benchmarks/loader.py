@@ -42,7 +42,7 @@ BILINEAR = v1.InterpolationMode.BILINEAR
 
 
 class Args(NamedTuple):
-    """What is measured: the photos, and how often each path is timed."""
+    """Measurement: its photos, and how often each path is timed."""
 
     paths: list[Path]
     rounds: int

@@ -15,7 +15,7 @@ from torch import nn
 import vpr
 from vpr import checkpoint
 from vpr.errors import CheckpointError
-from vpr.evaluation.remeasure import evaluate_again
+from vpr.evaluation.remeasure import remeasure
 from vpr.interop.mixvpr import convert
 from vpr.models import weights
 from vpr.models.describer import build_describer
@@ -287,5 +287,5 @@ def test_a_checkpoint_with_old_names_is_evaluated_again(tmp_path: Path, describe
     torch.save({"position": {}, "describer": packed}, tmp_path / "last.ckpt")
     for name in ("best.ckpt", "last.ckpt"):
         assert checkpoint.read(tmp_path / name)["config"]["loss"] == {"_target_": "vpr.losses.pairs.MinedLoss"}
-        (result,) = evaluate_again(tmp_path / name, "cpu").values()
+        (result,) = remeasure(tmp_path / name, "cpu").values()
         assert (result.counts["database"], result.counts["queries"]) == (12, 4)

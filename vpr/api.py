@@ -1,4 +1,4 @@
-"""What a program needs: a model from a file, and descriptors from photos."""
+"""Programming interface: a model from a file, and descriptors of photos."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def known(right: np.ndarray, confidence: np.ndarray | None = None, precision: fl
     queries = len(right)
     confidence = np.linspace(0.99, 0.05, queries) if confidence is None else confidence
     calibration = Calibration(-9.0, 8.0, 30.0, 0.0, precision, queries, int(right.sum()))
-    return Calibrated(calibration, "a<b&c@25m", confidence, right).asking(precision)
+    return Calibrated(calibration, "a<b&c@25m", confidence, right).with_precision(precision)
 
 
 def plots(calibrated: Calibrated) -> list[str]:

@@ -93,7 +93,7 @@ def test_fitted_once_and_kept_with_its_evidence(calibrate: Calibrate, tmp_path: 
     assert kept["calibration"]["queries"] == 24 and kept["calibration"]["precision"] == 0.95
     again = calibrate()
     assert evaluations == ["utm-folder@25m"]
-    assert again.calibration == found.calibration and again.sentence() == found.sentence()
+    assert again.calibration == found.calibration and again.message() == found.message()
     np.testing.assert_array_equal(again.confidence, found.confidence)
 
 
@@ -116,7 +116,7 @@ def test_another_share_needs_no_new_fit(calibrate: Calibrate, evaluations: list[
     assert mild.calibration.threshold < strict.calibration.threshold
     accepted = mild.right[mild.confidence >= mild.calibration.threshold]
     assert accepted.mean() >= 0.5 and mild.calibration.precision == 0.5
-    assert f"there {len(accepted)}, of which {accepted.sum()} are right" in mild.sentence()
+    assert f"there {len(accepted)}, of which {accepted.sum()} are right" in mild.message()
 
 
 def test_other_numbers_are_another_fit(calibrate: Calibrate, tmp_path: Path, evaluations: list[str]) -> None:
@@ -167,7 +167,7 @@ def test_no_threshold_is_said(calibrate: Calibrate, tmp_path: Path) -> None:
         photo.rename(photo.with_name(photo.name.replace("@4000000", "@4100000")))
     found = calibrate()
     assert not found.right.any() and found.calibration.threshold == np.inf
-    assert "No threshold makes 95 % of its answers right: none is accepted." in found.sentence()
+    assert "No threshold makes 95 % of its answers right: none is accepted." in found.message()
     assert calibrate().calibration == found.calibration  # written and read
 
 

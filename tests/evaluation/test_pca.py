@@ -130,7 +130,7 @@ def test_without_whitening_it_only_turns(typed: Evaluate, tmp_path: Path, photos
 
 @pytest.fixture
 def fitted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many components were asked for, each time that some were fitted."""
+    """Numbers of components, one for each fit."""
     dims: list[int] = []
     of_images = PCA.of_images
 

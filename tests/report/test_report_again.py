@@ -15,7 +15,7 @@ import torch
 
 from vpr import checkpoint
 from vpr.errors import CheckpointError
-from vpr.evaluation.remeasure import evaluate_again
+from vpr.evaluation.remeasure import remeasure
 from vpr.models.describer import build_describer
 from vpr.report.__main__ import main
 
@@ -48,7 +48,7 @@ def save(path: Path, dataset: dict[str, Any], seed: int = 0) -> None:
 
 def test_a_checkpoint_is_evaluated_on_the_sets_of_its_run(dataset: dict[str, Any], tmp_path: Path) -> None:
     save(tmp_path / "best.ckpt", dataset)
-    (found,) = evaluate_again(tmp_path / "best.ckpt", "cpu").items()
+    (found,) = remeasure(tmp_path / "best.ckpt", "cpu").items()
     assert found[0] == "drawn@1f" and found[1].counts["queries"] == 8 and found[1].recalls[20] == 1
 
 
@@ -60,14 +60,14 @@ def test_nothing_but_readers_of_data_is_called(dataset: dict[str, Any], tmp_path
     dataset["eval"]["drawn"]["protocol"] = {"_target_": target, "_args_": [f"touch {tmp_path}/called"]}
     save(tmp_path / "best.ckpt", dataset)
     with pytest.raises(CheckpointError, match="no reader of vpr.data; nothing was called"):
-        evaluate_again(tmp_path / "best.ckpt", "cpu")
+        remeasure(tmp_path / "best.ckpt", "cpu")
     assert not (tmp_path / "called").exists()
 
 
 def test_without_evaluation_sets_there_is_nothing_to_evaluate(tmp_path: Path) -> None:
     save(tmp_path / "best.ckpt", {})
     with pytest.raises(CheckpointError, match="no evaluation sets"):
-        evaluate_again(tmp_path / "best.ckpt", "cpu")
+        remeasure(tmp_path / "best.ckpt", "cpu")
 
 
 @pytest.mark.slow

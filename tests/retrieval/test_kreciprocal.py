@@ -116,5 +116,5 @@ def test_numbers_that_cannot_be(options: dict[str, float], says: str) -> None:
 
 
 def test_too_few_photos() -> None:
-    with pytest.raises(ConfigError, match="k1=25: there are 5 photos in all"):
+    with pytest.raises(ConfigError, match="k1=25: there are 5 images in all"):
         jaccard(np.eye(5)[:2], np.eye(5)[2:], KReciprocal(25, 1, 0))

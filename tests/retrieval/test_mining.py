@@ -176,5 +176,5 @@ def test_numbers_that_cannot_be(options: dict[str, int], says: str) -> None:
 
 
 def test_a_gallery_too_small_for_negatives() -> None:
-    with pytest.raises(DataError, match="has only 1 of 8 gallery photos"):
+    with pytest.raises(DataError, match="has only 1 of 8 database images"):
         mine(QUERY, GALLERY, [np.array([0])], [np.arange(7)], Mining(negatives=2), np.random.default_rng(0))

@@ -1,4 +1,4 @@
-"""What benchmarks/pca.py says of components holds for those that it can compare with numpy's."""
+"""Benchmark of PCA: its figures hold for components that can be compared with numpy's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a confidence can be trusted: each number against one that is derived by hand."""
+"""Reliability of a confidence: each number against one that is derived by hand."""
 
 from __future__ import annotations
 

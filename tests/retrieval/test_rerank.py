@@ -91,7 +91,7 @@ def test_panoramas_and_too_few_photos_in_a_score() -> None:
     result = score(gallery, queries, of_cut_outs, ks=[1, 20], rerank=KReciprocal(8, 2, 0.1)).reranked
     assert result is not None and result.protocol == "drawn@0-nms[kreciprocal-8-2-0.1]"
     assert all(sorted(rows // 12) == list(range(20)) for rows in result.neighbours.indices)
-    with pytest.raises(ConfigError, match="k1=280: there are 280 photos"):
+    with pytest.raises(ConfigError, match="k1=280: there are 280 images"):
         score(gallery, queries, of_cut_outs, rerank=KReciprocal(280, 1, 0))
 
 

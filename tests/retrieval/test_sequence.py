@@ -56,7 +56,7 @@ def test_sequences_do_not_mix() -> None:
         [0.0, 0.0, 3.0, 0.0],
     ]
     np.testing.assert_allclose(smooth(SIMILAR, InSequence(3, [1.0]), queries, database), np.array(expected))
-    with pytest.raises(DataError, match="3 photos of 2 sequences come in 3 parts"):
+    with pytest.raises(DataError, match="3 images of 2 sequences come in 3 parts"):
         smooth(SIMILAR, InSequence(3), np.array([1, 2, 1]))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vpr.retrieval.search import Neighbours, nearest, search, suppress
+from vpr.retrieval.search import Neighbours, nearest, search, suppress_panoramas
 
 
 def first_of_each(ranking: np.ndarray, panoramas: np.ndarray) -> list[int]:
@@ -26,7 +26,7 @@ def ranked(indices: list[list[int]]) -> Neighbours:
 
 def test_by_hand() -> None:
     panoramas = np.array([7, 7, 5, 5, 9])
-    found = suppress(ranked([[1, 0, 4, 2, 3], [3, 2, 0, -1, -1]]), panoramas)
+    found = suppress_panoramas(ranked([[1, 0, 4, 2, 3], [3, 2, 0, -1, -1]]), panoramas)
     assert found.indices.tolist() == [[1, 4, 2, -1, -1], [3, 0, -1, -1, -1]]
     assert found.similarities.tolist() == [
         pytest.approx([1, 0.8, 0.7, -np.inf, -np.inf]),
@@ -37,14 +37,14 @@ def test_by_hand() -> None:
 
 def test_a_place_without_neighbour_takes_nobodys_panorama() -> None:
     # -1 reads the last row's panorama, which is that of row 0, too.
-    assert suppress(ranked([[0, -1], [-1, -1]]), np.array([3, 3])).indices.tolist() == [[0, -1], [-1, -1]]
+    assert suppress_panoramas(ranked([[0, -1], [-1, -1]]), np.array([3, 3])).indices.tolist() == [[0, -1], [-1, -1]]
 
 
 @pytest.mark.parametrize(("top", "key"), [(300, "nms_order_q0"), (40, "nms_order_q0_top40")])
 def test_published_order(shared: Path, top: int, key: str) -> None:
     world = np.load(shared / "golden/retrieval_eval.npz")
     order = np.argsort(world["dist_qg"][:1], axis=1, kind="stable")[:, :top]
-    found = suppress(Neighbours(np.zeros(order.shape, np.float32), order), world["gallery_pid"])
+    found = suppress_panoramas(Neighbours(np.zeros(order.shape, np.float32), order), world["gallery_pid"])
     expected = world[key].tolist()
     assert found.indices[0, : len(expected)].tolist() == expected
     assert (found.indices[0, len(expected) :] == -1).all()

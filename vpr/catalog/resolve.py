@@ -46,7 +46,7 @@ def weak_sets(dataset: Mapping[str, Any]) -> list[WeakSet]:
     return [read_entry(node, f"dataset.weak.{name}") for name, node in (dataset.get("weak") or {}).items()]
 
 
-def evaluation_sets(dataset: DictConfig) -> Mapping[str, RetrievalSet]:
+def evaluation_sets(dataset: Mapping[str, Any]) -> Mapping[str, RetrievalSet]:
     """Return the evaluation sets of a `dataset` node by name."""
     return {name: read_entry(node, f"dataset.eval.{name}") for name, node in (dataset.get("eval") or {}).items()}
 
@@ -72,7 +72,7 @@ def trained_on(content: Mapping[str, Any]) -> list[str]:
     return sorted({name for part in ("train", "weak") for name in dataset.get(part) or {}})
 
 
-def read_entry(node: DictConfig, key: str) -> Any:
+def read_entry(node: Mapping[str, Any], key: str) -> Any:
     """Call the reader of `dataset.<part>.<name>`, which is `key`.
 
     Raises:
@@ -88,12 +88,12 @@ def read_entry(node: DictConfig, key: str) -> Any:
         raise
 
 
-def locate(node: DictConfig, key: str) -> str:
+def locate(node: Mapping[str, Any], key: str) -> str:
     """Return where near its root an absent set is, unpacked one folder deeper or its root one level off, and a command.
 
     Empty if it is nowhere near, or another set could be meant.
     """
-    plain: Any = OmegaConf.to_container(node, resolve=True)
+    plain: Any = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
     roots = dict(_values(plain, "root"))
     if len(set(roots.values())) != 1 or not _is_unmistakable(plain):
         return ""

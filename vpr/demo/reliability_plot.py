@@ -34,7 +34,7 @@ class Reliability(NamedTuple):
 
 def draw_reliability(calibrated: Calibrated) -> Reliability:
     """Draw both plots as SVG. The confidences are those of queries not learned from."""
-    return Reliability(calibrated.sentence(), tuple(svg(draw, alt) for draw, alt in _plots(calibrated)))
+    return Reliability(calibrated.message(), tuple(svg(draw, alt) for draw, alt in _plots(calibrated)))
 
 
 def write_png(calibrated: Calibrated, path: Path) -> None:

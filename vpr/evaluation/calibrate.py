@@ -1,4 +1,4 @@
-"""Calibration of a model's confidence on a set of conf/dataset: described and fitted once, and kept as a json."""
+"""Calibration of a model's confidence on a set of conf/dataset, fitted once and kept as a json."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from vpr.cli.compose import data_sets, dataset_names
 from vpr.cli.hints import did_you_mean
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataAbsent
-from vpr.retrieval.calibration import WIDTH, Calibrated, calibrated, facts, read, write
+from vpr.retrieval.calibration import WIDTH, Calibrated, calibrate, read_calibration, read_facts, write_calibration
 from vpr.retrieval.evaluate import EvalOptions, evaluate
 from vpr.retrieval.extractor import Extractor
 
 log = logging.getLogger(__name__)
 
-OWN, POSITIONS = "image_folder", "positions.csv"
+OWN_IMAGES, POSITIONS = "image_folder", "positions.csv"
 
 
 def calibration(
@@ -43,7 +43,7 @@ def calibration(
     The set goes through the ordinary evaluation, and the queries that its protocol counts are learned from.
 
     Args:
-        name: of a set in conf/dataset; a folder of own photos as `image_folder` reads it, with positions in EXIF or in
+        name: of a set in conf/dataset; a folder of images as `image_folder` reads it, with positions in EXIF or in
             a positions.csv there; or the path of a `.json` that this function wrote.
         folder: where `calibration_<set>_<8 hex of the model>.json` is, or comes to be.
         extractor: the model; the same one with another precision is calibrated anew.
@@ -62,9 +62,9 @@ def calibration(
         )
     model = extractor.digest
     if name.endswith(".json"):
-        return read(Path(name), model).asking(precision)
+        return read_calibration(Path(name), model).with_precision(precision)
     if name not in dataset_names() and Path(name).is_dir():
-        name, overrides = OWN, [*overrides, *_of_folder(Path(name))]
+        name, overrides = OWN_IMAGES, [*overrides, *_of_folder(Path(name))]
     path = folder / f"calibration_{name}_{model[:8]}.json"
     try:
         retrieval_set = _labelled(name, [f"paths.data={data}", *overrides])
@@ -73,22 +73,22 @@ def calibration(
         if not (isinstance(absent, DataAbsent) and path.is_file()):
             raise
         log.warning("%s The calibration that was made of it before is used.", absent)
-        return read(path, model).asking(precision)
+        return read_calibration(path, model).with_precision(precision)
     made_of = {"data": _digest(retrieval_set), "numbers": extractor.precision}
-    if path.is_file() and facts(path).items() >= made_of.items():
-        return read(path, model).asking(precision)
+    if path.is_file() and read_facts(path).items() >= made_of.items():
+        return read_calibration(path, model).with_precision(precision)
     options = EvalOptions(ks=[1, WIDTH], batch_size=batch_size, num_workers=num_workers)
     result = evaluate(extractor, retrieval_set, options=options)
-    found = calibrated(result, precision)
-    write(path, found, {"model": model, "dataset": name, **made_of, "counts": result.counts})
+    calibrated = calibrate(result, precision)
+    write_calibration(path, calibrated, {"model": model, "dataset": name, **made_of, "counts": result.counts})
     log.info("The calibration is kept in %s", path)
-    return found
+    return calibrated
 
 
 def _of_folder(folder: Path) -> list[str]:
-    """Return the overrides by which the set of own photos is read from a folder."""
-    own = {"root": folder.absolute()} | ({"csv": POSITIONS} if (folder / POSITIONS).is_file() else {})
-    return [f"dataset.eval.{OWN}.{key}={value}" for key, value in own.items()]
+    """Return the overrides by which a folder of images is read as the set of the user's own."""
+    settings = {"root": folder.absolute()} | ({"csv": POSITIONS} if (folder / POSITIONS).is_file() else {})
+    return [f"dataset.eval.{OWN_IMAGES}.{key}={value}" for key, value in settings.items()]
 
 
 def _labelled(name: str, overrides: Sequence[str]) -> RetrievalSet:
@@ -104,15 +104,16 @@ def _labelled(name: str, overrides: Sequence[str]) -> RetrievalSet:
         raise ConfigError(f"calibrate={name}: {broken[0]}")
     sets = [entry for entry in entries if entry.part == "eval"]
     if len(sets) != 1:
-        found = f"it holds {', '.join(entry.name for entry in sets)}" if sets else "it has no evaluation set"
-        raise ConfigError(f"calibrate={name}: {found}. Name one labelled set, for example calibrate=toycity.")
+        names_held = ", ".join(entry.name for entry in sets)
+        fault = f"it holds {names_held}" if sets else "it has no evaluation set"
+        raise ConfigError(f"calibrate={name}: {fault}. Name one labelled set, for example calibrate=toycity.")
     if absent := OmegaConf.missing_keys(sets[0].node):
         raise ConfigError(f"calibrate={name}: {sorted(absent)[0]} is not given. Name another labelled set.")
     return read_entry(sets[0].node, sets[0].key)
 
 
 def _digest(retrieval_set: RetrievalSet) -> str:
-    """Tell sets apart by their protocol, files and ground truth."""
+    """Return a SHA-256 of a set's protocol, files and ground truth."""
     total = hashlib.sha256(repr(retrieval_set.protocol).encode())
     for paths in (retrieval_set.database, retrieval_set.queries):
         total.update(b"\0".join(map(os.fsencode, paths)) + b"\n")

@@ -1,4 +1,4 @@
-"""Evaluate a run's checkpoint once more, on the sets that the run was evaluated on."""
+"""Evaluation of a run's checkpoint once more, on the sets that the run was evaluated on, for the report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra.utils import get_object
-from omegaconf import OmegaConf
 
 from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets
@@ -20,7 +19,7 @@ from vpr.retrieval.extractor import Extractor, pick_device
 READERS = ("vpr.data.formats", "vpr.data.cells", "vpr.toycity.dataset", "vpr.types.Protocol")
 
 
-def evaluate_again(path: Path, device: str = "auto") -> dict[str, Evaluation]:
+def remeasure(path: Path, device: str = "auto") -> dict[str, Evaluation]:
     """Return {protocol id: evaluation} of a describer on the evaluation sets of its own configuration.
 
     Raises:
@@ -39,13 +38,13 @@ def evaluate_again(path: Path, device: str = "auto") -> dict[str, Evaluation]:
     options = EvalOptions(
         num_workers=loader_workers(-1, 1), on_bad_image=dataset.get("on_bad_image", "raise"), progress=False
     )
-    sets = evaluation_sets(OmegaConf.create(dataset)).values()
+    sets = evaluation_sets(dataset).values()
     results = [evaluate(extractor, retrieval_set, options=options) for retrieval_set in sets]
     return {result.protocol: result for result in results}
 
 
 def _reads_data(target: object) -> bool:
-    """Look where it was defined: what a module of ours has imported has a name there, too."""
+    """Tell whether a target is defined by a reader's module, and not only imported there."""
     if not _is_reader(str(target)):
         return False
     try:

@@ -19,7 +19,7 @@ from rich.progress import track
 
 from vpr import checkpoint
 from vpr.errors import VPRError
-from vpr.evaluation.remeasure import evaluate_again
+from vpr.evaluation.remeasure import remeasure
 from vpr.files import write_text
 from vpr.models.costs import measure
 from vpr.report import matches
@@ -53,7 +53,7 @@ def draw_pictures(gains: Sequence[Gain], folder: Path, device: str) -> dict[tupl
         results = []
         for run in (pair.plain, pair.distilled):
             if run.folder not in evaluations:
-                evaluations[run.folder] = evaluate_again(run.folder / "best.ckpt", device)
+                evaluations[run.folder] = remeasure(run.folder / "best.ckpt", device)
             results.append(evaluations[run.folder].get(gain.protocol))
         before, after = results
         if before and after:

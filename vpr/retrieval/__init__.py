@@ -1,4 +1,7 @@
-"""Retrieval: descriptors of images, their nearest neighbours, and what that is worth."""
+"""Retrieval: extraction of descriptors, search, and recall; and what is fitted to descriptors: PCA and calibration.
+
+Takes an `Extractor`, never a configuration. May import data, models, checkpoint and interop.
+"""
 
 import logging
 

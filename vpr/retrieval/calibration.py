@@ -1,4 +1,7 @@
-"""Confidence: the probability that the first match of a query is right, from the similarities of its list alone."""
+"""Confidence of a first match: its calibration, the reliability of that, and the json that keeps both.
+
+Confidence is the probability that the first match of a query is right, from the similarities of its list alone.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +25,24 @@ from vpr.retrieval.search import Neighbours
 
 log = logging.getLogger(__name__)
 
-WIDTH = 5  # similarities of a list that count; ask for so many, also where fewer are shown
+WIDTH = 5  # similarities of a list that count; search for so many, also where fewer are shown
 LEAST = 20  # queries that a calibration is fitted to: with fewer it would be a guess
+BINS = 15  # of confidence, for the expected calibration error
+FORMAT = 1  # of the json
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """p = 1 / (1 + exp(-(offset + similarity s1 + margin (s1 - mean(s2, s3, s4, s5))))), with s1, s2 ... of a list.
+    """Logistic regression p = 1 / (1 + exp(-(offset + similarity s1 + margin (s1 - mean(s2, s3, s4, s5))))).
 
-    Two numbers a query and three that are fitted. It holds for one model, and for photos and a database like those it
-    was fitted to: in a much larger database, or one with other numbers of photos a place, similarities are others.
+    s1, s2 ... are the similarities of a query's list. The fit holds for one model, and for images and a database like
+    those it was fitted to: in a much larger database, or one with other numbers of images a place, similarities differ.
 
     Attributes:
-        offset, similarity, margin: what was fitted.
+        offset, similarity, margin: fitted weights.
         threshold: the lowest confidence with which an answer is accepted; inf: none is.
         precision: the share of accepted answers that should be right.
-        queries, right: how many queries it was fitted to, and how many of their first matches were right.
+        queries, right: number of queries it was fitted to, and of those whose first match was right.
     """
 
     offset: float
@@ -54,7 +59,7 @@ class Calibration:
 
         Logistic regression with the targets (R + 1) / (R + 2) for the R right ones and 1 / (W + 2) for the W wrong ones
         (Platt 1999), which keep it finite where similarities tell all of them apart, or all are right, or none is. No
-        slope is negative: a more similar photo is never less likely to be right. The threshold is the lowest confidence
+        slope is negative: a more similar image is never less likely to be right. The threshold is the lowest confidence
         such that, of the queries with it or a higher one, at least the share `precision` is right.
 
         Args:
@@ -83,8 +88,8 @@ class Calibration:
         Of a list of more than `WIDTH` the first count; of a shorter one it is lower, if anything.
         """
         x = features(neighbours)
-        found = expit(self.offset + x @ np.array([self.similarity, self.margin]))
-        return np.where(_matched(neighbours), found, 0.0)
+        probability = expit(self.offset + x @ np.array([self.similarity, self.margin]))
+        return np.where(np.isfinite(neighbours.similarities[:, 0]), probability, 0.0)
 
     def plain(self) -> dict[str, Any]:
         """Return it as plain values for a json; a threshold that accepts nothing is None."""
@@ -103,62 +108,126 @@ class Calibration:
         return cls(**numbers | counts, threshold=threshold)  # type: ignore[arg-type]
 
 
-def lowest(confidence: np.ndarray, right: np.ndarray, precision: float) -> float:
-    """Return the lowest confidence from which on the share `precision` of (Q,) answers is right; inf: there is none.
+@dataclass(frozen=True, eq=False)
+class Calibrated:
+    """Calibration with its confidences of queries that it had not seen.
 
-    >>> lowest(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]), 0.75)
-    0.6
+    Attributes:
+        calibration: fitted to all queries of the set; its threshold is taken from `confidence`.
+        protocol: id of the labelled set's protocol.
+        confidence, right: (Q,) of its queries, cross-validated: each by a fit to others; whether the answer was right.
     """
-    order = np.argsort(-confidence, kind="stable")
-    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
-    whole = np.append(np.diff(confidence[order]) != 0, True)  # those of one confidence are accepted together
-    enough = np.flatnonzero(whole & (share >= precision))
-    return float(confidence[order[enough[-1]]]) if len(enough) else math.inf
+
+    calibration: Calibration
+    protocol: str
+    confidence: np.ndarray
+    right: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """Expected calibration error, cross-validated, 0..1."""
+        return calibration_error(self.confidence, self.right)
+
+    def with_precision(self, precision: float) -> Calibrated:
+        """Return the same with the threshold for another share of accepted answers that should be right."""
+        threshold = lowest(self.confidence, self.right, precision)
+        return replace(self, calibration=replace(self.calibration, threshold=threshold, precision=precision))
+
+    def message(self) -> str:
+        """Return a text for the user: calibration error, threshold, and the accepted answers."""
+        threshold, precision, queries = self.calibration.threshold, self.calibration.precision, len(self.right)
+        text = f"Confidence is calibrated on {queries:,} queries of {self.protocol}, {100 * self.right.mean():.1f} %"
+        text += f" of them answered right (expected calibration error {self.error:.3f}, cross-validated)."
+        text += " It holds for photos and a database like these."
+        if not math.isfinite(threshold):
+            return f"{text} No threshold makes {100 * precision:g} % of its answers right: none is accepted."
+        accepted = self.right[self.confidence >= threshold]
+        return (
+            f"{text} Answers are accepted from {threshold:.3f} on: there {len(accepted):,}, of which "
+            f"{accepted.sum():,} are right."
+        )
 
 
-def features(neighbours: Neighbours) -> np.ndarray:
-    """Return (Q, 2) float64: the first similarity, and how far it is above the mean of the next four.
+def counted_answers(result: Evaluation) -> tuple[Neighbours, np.ndarray]:
+    """Return the neighbours of the Q queries that the protocol counts, and whether the first match is right, (Q,)."""
+    return result.neighbours.of(result.counted), result.hits[result.counted, 0]
 
-    Of a shorter list those that are there count. Of one photo the difference is 0: nothing says that it stands out.
+
+def calibrate(result: Evaluation, precision: float) -> Calibrated:
+    """Calibrate on an evaluation, whose first k is 1 and whose last is `vpr.retrieval.calibration.WIDTH` or more.
+
+    Raises:
+        DataError: too few queries whose answer is known.
     """
-    similarities = np.asarray(neighbours.similarities[:, :WIDTH], np.float64)
-    there = np.isfinite(similarities)
-    first = np.where(there[:, 0], similarities[:, 0], 0.0)
-    next_ones, count = np.where(there, similarities, 0.0)[:, 1:].sum(axis=1), there[:, 1:].sum(axis=1)
-    return np.stack([first, np.where(count > 0, first - next_ones / np.maximum(count, 1), 0.0)], axis=1)
+    neighbours, right = counted_answers(result)
+    if len(right) < LEAST:
+        raise DataError(
+            f"{result.protocol} has {len(right):,} queries whose answer is known; a calibration needs {LEAST} or more."
+        )
+    if right.all() or not right.any():
+        log.warning(
+            "%s of the %d first matches of %s is right: a confidence learned from it tells nothing apart.",
+            *("Each" if right.all() else "None", len(right), result.protocol),
+        )
+    fitted = Calibration.fit(neighbours, right, precision)
+    return Calibrated(fitted, result.protocol, cross_validated(neighbours, right), right).with_precision(precision)
 
 
-def _matched(neighbours: Neighbours) -> np.ndarray:
-    return np.isfinite(neighbours.similarities[:, 0])
+def write_calibration(path: Path, calibrated: Calibrated, facts: Mapping[str, Any]) -> None:
+    """Write a json, completely or not at all, with `facts` in front: the `model`'s digest, the `dataset`'s name ..."""
+    content = {"format": FORMAT, **facts, "protocol": calibrated.protocol, "calibration_error": calibrated.error}
+    content |= {"calibration": calibrated.calibration.plain(), "confidence": calibrated.confidence.tolist()}
+    content |= {"right": calibrated.right.astype(int).tolist()}
+    try:
+        write_text(path, json.dumps(content) + "\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error}") from error
 
 
-def _logistic(x: np.ndarray, right: np.ndarray) -> tuple[float, ...]:
-    """Return the offset and the slopes of the features (Q, F), none of them negative."""
-    centre, scale = x.mean(axis=0), x.std(axis=0)
-    scale[scale < 1e-12] = 1.0  # one that never varies
-    rows = np.column_stack([np.ones(len(x)), (x - centre) / scale])
-    hits = right.sum()
-    target = np.where(right, (hits + 1) / (hits + 2), 1 / (len(right) - hits + 2))
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        z = rows @ weights
-        return float(np.mean(np.logaddexp(0, z) - target * z)), rows.T @ (expit(z) - target) / len(rows)
-
-    bounds = [(None, None)] + [(0, None)] * x.shape[1]
-    found = minimize(loss, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-8})
-    slopes = found.x[1:] / scale
-    return (float(found.x[0] - slopes @ centre), *map(float, slopes))
+def read_facts(path: Path) -> dict[str, Any]:
+    """Return all entries of a calibration's json, with `model`, `dataset` and `data`; errors as `read_calibration`."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']}, and {FORMAT} is read here")
+        return content | {key: str(content[key]) for key in ("model", "dataset", "data", "protocol")}
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such file (looked in {path.absolute().parent}).") from None
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise _damaged(path, error) from error
 
 
-# FOLDED vpr/retrieval/calibration.py: How far a confidence can be trusted: calibration error, precision against
-# recall, and their uncertainty.
+def read_calibration(path: Path, model: str) -> Calibrated:
+    """Return the calibration that was written for the model of this digest.
+
+    Raises:
+        CheckpointError: the file is missing, damaged or of another model.
+    """
+    content = read_facts(path)
+    if content["model"] != model:
+        raise CheckpointError(
+            f"{path} was calibrated for the model {content['model'][:12]}, and this is {model[:12]}: their "
+            f"similarities mean different things. Type calibrate={content['dataset']}: this one is calibrated on the "
+            "same set."
+        )
+    try:
+        confidence, right = np.array(content["confidence"], float), np.array(content["right"], bool)
+        if not 0 < len(right) == len(confidence):
+            raise ValueError("its lists are not of one length")
+        return Calibrated(Calibration.of(content["calibration"]), content["protocol"], confidence, right)
+    except (KeyError, TypeError, ValueError, CheckpointError) as error:
+        raise _damaged(path, error) from error
 
 
-BINS = 15
+def _damaged(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is damaged, or no calibration ({type(error).__name__}: {error}). Delete it, and name a labelled set: "
+        "calibrate=NAME."
+    )
 
 
 class Bins(NamedTuple):
-    """Answers by their confidence, the bins that hold any: mean `confidence`, `share` right, `answers`, (B,) each."""
+    """Bins of confidence that hold any answers: mean `confidence`, `share` right, `answers`, (B,) each."""
 
     confidence: np.ndarray
     share: np.ndarray
@@ -166,7 +235,7 @@ class Bins(NamedTuple):
 
 
 class PrecisionRecall(NamedTuple):
-    """What each confidence as a threshold would give, falling; (T,) each.
+    """Precision and recall at each confidence as a threshold, falling; (T,) each.
 
     Attributes:
         thresholds: confidences; answers at or above one are accepted.
@@ -211,8 +280,8 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray, bins: int = BIN
     >>> calibration_error(np.array([0.9, 0.9, 0.1]), np.array([True, False, False]), bins=2)  # (2 x 0.4 + 0.1) / 3
     0.3
     """
-    found = reliability(confidence, right, bins)
-    return float(np.average(np.abs(found.confidence - found.share), weights=found.answers))
+    held = reliability(confidence, right, bins)
+    return float(np.average(np.abs(held.confidence - held.share), weights=held.answers))
 
 
 def precision_recall(confidence: np.ndarray, right: np.ndarray) -> PrecisionRecall:
@@ -262,136 +331,52 @@ def cross_validated(neighbours: Neighbours, right: np.ndarray, folds: int = 10, 
     fold = np.random.default_rng(seed).permutation(len(right)) % folds
     confidence = np.empty(len(right))
     for held_out in np.unique(fold):
-        rest, asked = fold != held_out, fold == held_out
-        calibration = Calibration.fit(_of(neighbours, rest), right[rest], least=1)
-        confidence[asked] = calibration.probability(_of(neighbours, asked))
+        rest, judged = fold != held_out, fold == held_out
+        calibration = Calibration.fit(neighbours.of(rest), right[rest], least=1)
+        confidence[judged] = calibration.probability(neighbours.of(judged))
     return confidence
 
 
-def _of(neighbours: Neighbours, rows: np.ndarray) -> Neighbours:
-    return Neighbours(neighbours.similarities[rows], neighbours.indices[rows])
+def lowest(confidence: np.ndarray, right: np.ndarray, precision: float) -> float:
+    """Return the lowest confidence from which on the share `precision` of (Q,) answers is right; inf: there is none.
 
-
-# FOLDED vpr/retrieval/calibration.py: A calibration with the evidence for it, made of an evaluation and kept as a json.
-
-
-FORMAT = 1
-
-
-@dataclass(frozen=True, eq=False)
-class Calibrated:
-    """A calibration, and how it did on queries that it had not seen.
-
-    Attributes:
-        calibration: fitted to all queries of the set; its threshold is taken from `confidence`.
-        protocol: id of the labelled set's protocol.
-        confidence, right: (Q,) of its queries, cross-validated: each by a fit to others; whether the answer was right.
+    >>> lowest(np.array([0.9, 0.8, 0.7, 0.6]), np.array([True, True, False, True]), 0.75)
+    0.6
     """
-
-    calibration: Calibration
-    protocol: str
-    confidence: np.ndarray
-    right: np.ndarray
-
-    @property
-    def error(self) -> float:
-        """Expected calibration error, cross-validated, 0..1."""
-        return calibration_error(self.confidence, self.right)
-
-    def asking(self, precision: float) -> Calibrated:
-        """Return it with the threshold for another share of accepted answers that should be right."""
-        threshold = lowest(self.confidence, self.right, precision)
-        return replace(self, calibration=replace(self.calibration, threshold=threshold, precision=precision))
-
-    def sentence(self) -> str:
-        """Say what it is worth."""
-        found, queries = self.calibration, len(self.right)
-        known = f"Confidence is calibrated on {queries:,} queries of {self.protocol}, {100 * self.right.mean():.1f} %"
-        known += f" of them answered right (expected calibration error {self.error:.3f}, cross-validated)."
-        known += " It holds for photos and a database like these."
-        if not math.isfinite(found.threshold):
-            return f"{known} No threshold makes {100 * found.precision:g} % of its answers right: none is accepted."
-        accepted = self.right[self.confidence >= found.threshold]
-        return (
-            f"{known} Answers are accepted from {found.threshold:.3f} on: there {len(accepted):,}, of which "
-            f"{accepted.sum():,} are right."
-        )
+    order = np.argsort(-confidence, kind="stable")
+    share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    whole = np.append(np.diff(confidence[order]) != 0, True)  # those of one confidence are accepted together
+    enough = np.flatnonzero(whole & (share >= precision))
+    return float(confidence[order[enough[-1]]]) if len(enough) else math.inf
 
 
-def known_answers(result: Evaluation) -> tuple[Neighbours, np.ndarray]:
-    """Return the neighbours of the Q queries that the protocol counts, and whether the first match is right, (Q,)."""
-    asked = result.counted
-    return Neighbours(*(values[asked] for values in result.neighbours)), result.hits[asked, 0]
+def features(neighbours: Neighbours) -> np.ndarray:
+    """Return (Q, 2) float64: the first similarity, and how far it is above the mean of the next four.
 
-
-def calibrated(result: Evaluation, precision: float) -> Calibrated:
-    """Calibrate on an evaluation, whose first k is 1 and whose last is `vpr.retrieval.calibration.WIDTH` or more.
-
-    Raises:
-        DataError: too few queries whose answer is known.
+    Of a shorter list those that are there count. Of one image the difference is 0: nothing says that it stands out.
     """
-    neighbours, right = known_answers(result)
-    if len(right) < LEAST:
-        raise DataError(
-            f"{result.protocol} has {len(right):,} queries whose answer is known; a calibration needs {LEAST} or more."
-        )
-    if right.all() or not right.any():
-        log.warning(
-            "%s of the %d first matches of %s is right: a confidence learned from it tells nothing apart.",
-            *("Each" if right.all() else "None", len(right), result.protocol),
-        )
-    fitted = Calibration.fit(neighbours, right, precision)
-    return Calibrated(fitted, result.protocol, cross_validated(neighbours, right), right).asking(precision)
+    similarities = np.asarray(neighbours.similarities[:, :WIDTH], np.float64)
+    matched = np.isfinite(similarities)
+    first = np.where(matched[:, 0], similarities[:, 0], 0.0)
+    next_ones, count = np.where(matched, similarities, 0.0)[:, 1:].sum(axis=1), matched[:, 1:].sum(axis=1)
+    return np.stack([first, np.where(count > 0, first - next_ones / np.maximum(count, 1), 0.0)], axis=1)
 
 
-def write(path: Path, found: Calibrated, facts: Mapping[str, Any]) -> None:
-    """Write a json, completely or not at all, with `facts` in front: the `model`'s digest, the `dataset`'s name ..."""
-    content = {"format": FORMAT, **facts, "protocol": found.protocol, "calibration_error": found.error}
-    content |= {"calibration": found.calibration.plain(), "confidence": found.confidence.tolist()}
-    content |= {"right": found.right.astype(int).tolist()}
-    try:
-        write_text(path, json.dumps(content) + "\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error}") from error
+def _logistic(x: np.ndarray, right: np.ndarray) -> tuple[float, ...]:
+    """Return the offset and the slopes of the features (Q, F), none of them negative."""
+    centre, scale = x.mean(axis=0), x.std(axis=0)
+    scale[scale < 1e-12] = 1.0  # one that never varies
+    rows = np.column_stack([np.ones(len(x)), (x - centre) / scale])
+    hits = right.sum()
+    target = np.where(right, (hits + 1) / (hits + 2), 1 / (len(right) - hits + 2))
 
+    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
+        z = rows @ weights
+        return float(np.mean(np.logaddexp(0, z) - target * z)), rows.T @ (expit(z) - target) / len(rows)
 
-def facts(path: Path) -> dict[str, Any]:
-    """Return the facts about a json of `write`: `model`, `dataset`, `data` and all else; CheckpointError as `read`."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']}, and {FORMAT} is read here")
-        return content | {key: str(content[key]) for key in ("model", "dataset", "data", "protocol")}
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such file (looked in {path.absolute().parent}).") from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise _damaged(path, error) from error
-
-
-def read(path: Path, model: str) -> Calibrated:
-    """Return what `write` wrote for the model of this digest.
-
-    Raises:
-        CheckpointError: the file is missing, damaged or of another model.
-    """
-    content = facts(path)
-    if content["model"] != model:
-        raise CheckpointError(
-            f"{path} was calibrated for the model {content['model'][:12]}, and this is {model[:12]}: their "
-            f"similarities mean different things. Type calibrate={content['dataset']}: this one is calibrated on the "
-            "same set."
-        )
-    try:
-        confidence, right = np.array(content["confidence"], float), np.array(content["right"], bool)
-        if not 0 < len(right) == len(confidence):
-            raise ValueError("its lists are not of one length")
-        return Calibrated(Calibration.of(content["calibration"]), content["protocol"], confidence, right)
-    except (KeyError, TypeError, ValueError, CheckpointError) as error:
-        raise _damaged(path, error) from error
-
-
-def _damaged(path: Path, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path} is damaged, or no calibration ({type(error).__name__}: {error}). Delete it, and name a labelled set: "
-        "calibrate=NAME."
+    bounds = [(None, None)] + [(0, None)] * x.shape[1]
+    minimum = minimize(
+        loss, np.zeros(rows.shape[1]), jac=True, method="L-BFGS-B", bounds=bounds, options={"gtol": 1e-8}
     )
+    slopes = minimum.x[1:] / scale
+    return (float(minimum.x[0] - slopes @ centre), *map(float, slopes))

@@ -10,17 +10,17 @@ from vpr.errors import ConfigError, DataError
 
 
 def correct(indices: np.ndarray, positives: Sequence[np.ndarray]) -> np.ndarray:
-    """Say of every neighbour (Q, K) whether it is one of its query's positives; -1 never is. Returns (Q, K) bool."""
+    """Tell of every neighbour (Q, K) whether it is one of its query's positives; -1 never is. Returns (Q, K) bool."""
     lengths = np.fromiter(map(len, positives), np.int64, len(positives))
     flat = np.concatenate(positives) if lengths.sum() else np.empty(0, np.int64)
     stride = max(indices.max(initial=-1), flat.max(initial=-1)) + 1
-    wanted = np.repeat(np.arange(len(positives)), lengths) * stride + flat
-    found = np.arange(len(indices))[:, None] * stride + indices
-    return np.isin(found, wanted) & (indices >= 0)
+    right_pairs = np.repeat(np.arange(len(positives)), lengths) * stride + flat
+    pairs = np.arange(len(indices))[:, None] * stride + indices
+    return np.isin(pairs, right_pairs) & (indices >= 0)
 
 
 def hits(indices: np.ndarray, positives: Sequence[np.ndarray], ks: Sequence[int]) -> np.ndarray:
-    """Say of every query whether a positive is among its first k neighbours, for each k. Returns (Q, len(ks)) bool.
+    """Tell of every query whether a positive is among its first k neighbours, for each k. Returns (Q, len(ks)) bool.
 
     A k beyond the width of `indices` (Q, K) counts all K neighbours.
     """
@@ -31,7 +31,9 @@ def hits(indices: np.ndarray, positives: Sequence[np.ndarray], ks: Sequence[int]
 def counted(positives: Sequence[np.ndarray], no_positives: str) -> np.ndarray:
     """Choose the queries that a recall counts, (Q,) bool: `skip` leaves out those without positives, `miss` keeps them.
 
-    Raises ConfigError for another policy and DataError where no query is left.
+    Raises:
+        ConfigError: another policy.
+        DataError: no query is left.
     """
     if no_positives not in ("skip", "miss", "unknown"):
         raise ConfigError(f"no_positives is '{no_positives}'; choose skip, miss or unknown.")
@@ -44,12 +46,12 @@ def counted(positives: Sequence[np.ndarray], no_positives: str) -> np.ndarray:
 
 
 def recall(hit: np.ndarray) -> np.ndarray:
-    """Share of queries that hit: (Q, len(ks)) bool of the counted queries -> (len(ks),) float in 0..1."""
+    """Return the share of queries that hit: (Q, len(ks)) bool of the counted queries -> (len(ks),) float in 0..1."""
     return hit.mean(axis=0)
 
 
 def interval(hit: np.ndarray, seed: int = 0, draws: int = 10_000, level: float = 0.95) -> np.ndarray:
-    """Percentile bootstrap interval over queries (Efron 1979): (Q, ...) bool -> (..., 2) float.
+    """Return the percentile bootstrap interval over queries (Efron 1979): (Q, ...) bool -> (..., 2) float.
 
     The mean of a resample of Q hits out of `p Q` follows Binomial(Q, p) / Q, which is drawn directly.
     """
@@ -61,7 +63,7 @@ def interval(hit: np.ndarray, seed: int = 0, draws: int = 10_000, level: float =
 def paired_interval(
     before: np.ndarray, after: np.ndarray, seed: int = 0, draws: int = 10_000, level: float = 0.95
 ) -> tuple[float, float]:
-    """Bootstrap interval of recall(after) - recall(before) on the same queries, hits (Q,) bool each.
+    """Return the bootstrap interval of recall(after) - recall(before) on the same queries, hits (Q,) bool each.
 
     Resampling pairs makes the numbers of queries gained, lost and unchanged multinomial (Efron 1979).
     """

@@ -1,6 +1,6 @@
-"""Mining: what a query learns from, chosen among what its position allows by what the network now sees.
+"""Tuple mining: of the images that its position allows, those that a query learns from, by their descriptors.
 
-The easiest positive and the hardest negatives of a random pool and of last time (Arandjelovic et al., CVPR 2016,
+The easiest positive and the hardest negatives of a random pool and of the last mining (Arandjelovic et al., CVPR 2016,
 section 4); difficult positives, which re-ranking moves forward (Ge et al., ECCV 2020).
 """
 
@@ -21,11 +21,11 @@ Distances = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Mining:
-    """How many images a tuple has, and among how many they are looked for.
+    """Sizes of a tuple, and of the pools that it is chosen from.
 
     Attributes:
         negatives: hardest negatives of a query.
-        pool: gallery rows drawn at random, beside last time's negatives, in which they are looked for.
+        pool: database rows drawn at random, beside the negatives of the last mining, in which they are looked for.
         difficult: difficult positives of a query at most; 0: none.
         positive_pool: nearest positives in which those are looked for.
 
@@ -45,13 +45,13 @@ class Mining:
         for taken, pool in (("negatives", "pool"), ("difficult", "positive_pool")):
             if getattr(self, taken) > getattr(self, pool):
                 raise ConfigError(
-                    f"{taken}={getattr(self, taken)} with {pool}={getattr(self, pool)}: more are wanted than are "
+                    f"{taken}={getattr(self, taken)} with {pool}={getattr(self, pool)}: more are needed than are "
                     f"looked at. Make {pool} larger."
                 )
 
 
 class Mined(NamedTuple):
-    """Gallery rows: `positive` (q,), `negatives` (q, n), hardest first, `difficult` (q, d), -1 where fewer; int64."""
+    """Database rows: `positive` (q,), `negatives` (q, n), hardest first, `difficult` (q, d), -1 where fewer; int64."""
 
     positive: np.ndarray
     negatives: np.ndarray
@@ -59,7 +59,7 @@ class Mined(NamedTuple):
 
 
 class Choice(Protocol):
-    """What mining asks of a random generator; `np.random.Generator` is one."""
+    """Random draw that mining needs; `np.random.Generator` has it."""
 
     def choice(self, a: int, size: int, replace: bool = True) -> np.ndarray:
         """Draw `size` numbers of 0 .. a - 1, none twice where `replace` is false."""
@@ -67,9 +67,9 @@ class Choice(Protocol):
 
 def mine(
     queries: np.ndarray,
-    gallery: np.ndarray,
+    database: np.ndarray,
     positives: Sequence[np.ndarray],
-    near: Sequence[np.ndarray],
+    non_negatives: Sequence[np.ndarray],
     mining: Mining,
     rng: Choice,
     earlier: Sequence[np.ndarray] | None = None,
@@ -79,20 +79,20 @@ def mine(
     """Choose a tuple for each query. Queries are drawn for in their order; equally near rows go by row number.
 
     Args:
-        queries, gallery: (q, D) and (N, D) L2-normalised rows, float16 or float32, arrays or memmaps, read in blocks.
-        positives, near: gallery rows per query, at least one positive each; `near` are no negatives.
-        earlier: last time's negatives per query, which are looked at again.
-        reranked: distances (n,) of queries (n,) to gallery rows (n,), which sort the positives anew (see
+        queries, database: (q, D) and (N, D) L2-normalised rows, float16 or float32, arrays or memmaps, read in blocks.
+        positives, non_negatives: database rows per query, at least one positive each.
+        earlier: negatives per query of the last mining, which are considered again.
+        reranked: distances (n,) of queries (n,) to database rows (n,), which sort the positives anew (see
             `vpr.retrieval.kreciprocal.Jaccard`); None: by the descriptors, and the nearest positives are the difficult.
         device: where similarities are computed.
 
     Raises:
-        DataError: a query for which fewer gallery rows than `mining.negatives` may be negatives.
+        DataError: a query for which fewer database rows than `mining.negatives` may be negatives.
     """
-    pools = [_pool(len(gallery), rows, mining, rng) for rows in near]
+    pools = [_pool(len(database), rows, mining, rng) for rows in non_negatives]
     if earlier is not None:
         pools = [np.union1d(pool, rows) for pool, rows in zip(pools, earlier, strict=True)]
-    near_to_far = _nearest_first(queries, gallery, [*positives, *pools], device)
+    near_to_far = _nearest_first(queries, database, [*positives, *pools], device)
     good, bad = near_to_far[: len(queries)], near_to_far[len(queries) :]
     return Mined(
         positive=np.array([rows[0] for rows in good], np.int64),
@@ -101,41 +101,42 @@ def mine(
     )
 
 
-def _pool(gallery: int, near: np.ndarray, mining: Mining, rng: Choice) -> np.ndarray:
-    """Draw gallery rows that are not `near`; sorted."""
-    near = np.unique(near)
-    free = gallery - len(near)
+def _pool(database: int, non_negatives: np.ndarray, mining: Mining, rng: Choice) -> np.ndarray:
+    """Draw database rows that may be negatives; sorted."""
+    excluded = np.unique(non_negatives)
+    free = database - len(excluded)
     if free < mining.negatives:
         raise DataError(
-            f"negatives={mining.negatives}: a query has only {free:,} of {gallery:,} gallery photos that are far "
-            "enough to be negatives. Ask for fewer, or take a gallery that covers more ground."
+            f"negatives={mining.negatives}: a query has only {free:,} of {database:,} database images that are far "
+            "enough to be negatives. Ask for fewer, or take a database that covers more ground."
         )
     drawn = np.arange(free) if mining.pool >= free else np.sort(rng.choice(free, mining.pool, replace=False))
-    return drawn + np.searchsorted(near - np.arange(len(near)), drawn, side="right")  # the free-th row that is not near
+    # The free-th row that is not excluded.
+    return drawn + np.searchsorted(excluded - np.arange(len(excluded)), drawn, side="right")
 
 
 def _nearest_first(
-    queries: np.ndarray, gallery: np.ndarray, rows: Sequence[np.ndarray], device: torch.device | str
+    queries: np.ndarray, database: np.ndarray, rows: Sequence[np.ndarray], device: torch.device | str
 ) -> list[np.ndarray]:
     """Sort each list of rows by distance; list i is one of query i modulo the number of queries."""
-    lengths = np.array([len(own) for own in rows], np.int64)
+    lengths = np.array([len(of_query) for of_query in rows], np.int64)
     number, flat = np.repeat(np.arange(len(rows)), lengths), np.concatenate([np.empty(0, np.int64), *rows])
-    near = similarities([queries], [gallery], number % max(len(queries), 1), flat, device)
-    flat = flat[np.lexsort((flat, -near, number))]
+    similar = similarities([queries], [database], number % max(len(queries), 1), flat, device)
+    flat = flat[np.lexsort((flat, -similar, number))]
     return np.split(flat, np.cumsum(lengths)[:-1])[: len(rows)]
 
 
 def _difficult(pools: Sequence[np.ndarray], most: int, reranked: Distances | None) -> np.ndarray:
-    """Choose of each query's nearest positives those that re-ranking moves forward, most places first, then those that
-    it does not move."""
+    """Choose difficult positives of each query's nearest: those that re-ranking moves forward, most places first, then
+    those that it does not move."""
     chosen = np.full((len(pools), most), -1, np.int64)
     if not most or not len(pools):
         return chosen
     lengths = [len(rows) for rows in pools]
     flat = np.concatenate(pools)
     distances = np.zeros(len(flat)) if reranked is None else reranked(np.repeat(np.arange(len(pools)), lengths), flat)
-    for query, (rows, own) in enumerate(zip(pools, np.split(distances, np.cumsum(lengths)[:-1]), strict=True)):
-        order = np.argsort(own, kind="stable")  # old ranks, by new rank
+    for query, (rows, far) in enumerate(zip(pools, np.split(distances, np.cumsum(lengths)[:-1]), strict=True)):
+        order = np.argsort(far, kind="stable")  # old ranks, by new rank
         gap = np.arange(len(rows)) - order
         kept = np.argsort(gap, kind="stable")[: (gap <= 0).sum()][:most]
         chosen[query, : len(kept)] = rows[order[kept]]

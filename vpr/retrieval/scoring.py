@@ -20,15 +20,15 @@ KS = (1, 5, 10, 20)
 
 
 class Rerank(Protocol):
-    """Another way to search, measured beside the plain one: k-reciprocal distances, frames in sequence."""
+    """Re-ranked search, measured beside the plain one: k-reciprocal distances, frames in sequence."""
 
     @property
     def id(self) -> str:
-        """What stands in the protocol's id."""
+        """Name with its settings, for the protocol's id."""
         ...
 
-    def check(self, photos: int) -> None:
-        """Raise ConfigError where there are too few photos, queries and database together."""
+    def check(self, images: int) -> None:
+        """Raise ConfigError where there are too few images, queries and database together."""
         ...
 
     def nearest(
@@ -45,7 +45,7 @@ class Rerank(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What was measured on one set.
+    """Recall of a model on one set, with what it was computed from.
 
     Attributes:
         retrieval_set: the set as measured, without the bad images that were skipped.
@@ -53,10 +53,10 @@ class Evaluation:
         intervals: {k: (low, high)}, 95 % bootstrap interval over the counted queries.
         hits: (Q, len(ks)) bool, one row per query; `counted` (Q,) bool are those that the recalls count.
         neighbours: those that the recalls count: of each panorama the nearest cut-out alone, where the set says so.
-        bad: sentence per unreadable image, by its row in the database followed by the queries.
+        bad: message per unreadable image, by its row in the database followed by the queries.
         seconds: wall time of `search` and, where images were described, of `extract`.
-        models: who described the `queries` and the `database`, where that is known: name and digest.
-        reranked: what the same search is worth after re-ranking, where that was asked for; its id says how.
+        models: name and digest of those that described the `queries` and the `database`, where they are known.
+        reranked: evaluation of the re-ranked search, if there was one; its id says how.
     """
 
     retrieval_set: RetrievalSet
@@ -78,7 +78,7 @@ class Evaluation:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Numbers of database images and queries measured, of queries without positives, and of bad images skipped."""
+        """Numbers of database images, queries, counted queries, queries without positives, and bad images skipped."""
         positives = self.retrieval_set.positives
         return {
             "database": len(self.retrieval_set.database),
@@ -90,7 +90,7 @@ class Evaluation:
 
     @property
     def mean_positives(self) -> float:
-        """Positives a query, over all queries, those without any included."""
+        """Mean number of positives over all queries, those without any included."""
         return float(np.mean([len(rows) for rows in self.retrieval_set.positives]))
 
     @property
@@ -116,7 +116,7 @@ def score(
 ) -> Evaluation:
     """Measure recall@k of given descriptors, with the panorama suppression that the set asks for.
 
-    With several ranks all of them call it; the first searches and tells the others.
+    All ranks call it; the first searches and broadcasts.
 
     Args:
         database, queries: (N, D) and (Q, D) L2-normalised rows in the order of the set, float16 or float32; arrays or
@@ -126,7 +126,7 @@ def score(
         device: where it compares descriptors.
 
     Raises:
-        ConfigError: a k is below 1, the protocol's `no_positives` is unknown, or the photos are too few for `rerank`.
+        ConfigError: a k is below 1, the protocol's `no_positives` is unknown, or the images are too few for `rerank`.
         DataError: other numbers of descriptors than the set has images, or no query with a positive.
     """
     ks = check_ks(ks)
@@ -138,18 +138,20 @@ def score(
     if rerank is None:
         return plain
     protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{rerank.id}]")
-    again = replace(retrieval_set, protocol=protocol)
-    reranked = _measure(again, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, max(ks), again, device))
+    renamed = replace(retrieval_set, protocol=protocol)
+    reranked = _measure(
+        renamed, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, max(ks), renamed, device)
+    )
     return replace(plain, reranked=reranked)
 
 
 def _measure(
-    retrieval_set: RetrievalSet, ks: list[int], seed: int, dim: int, find: Callable[[], Neighbours]
+    retrieval_set: RetrievalSet, ks: list[int], seed: int, dim: int, searching: Callable[[], Neighbours]
 ) -> Evaluation:
-    """Have the first rank find the neighbours, and measure them."""
+    """Have the first rank search, and measure the neighbours."""
     counted = metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)
     began = time.perf_counter()
-    neighbours = distributed.on_rank_zero(find)
+    neighbours = distributed.on_rank_zero(searching)
     seconds = {"search": time.perf_counter() - began}
     hits = metrics.hits(neighbours.indices, retrieval_set.positives, ks)
     recalls, intervals = {}, {}
@@ -168,13 +170,13 @@ def check_ks(ks: Sequence[int]) -> list[int]:
 
 
 def _check_shapes(database: np.ndarray, queries: np.ndarray, retrieval_set: RetrievalSet) -> None:
-    for what, array, images in (
+    for part, array, images in (
         ("database", database, retrieval_set.database),
         ("query", queries, retrieval_set.queries),
     ):
         if array.ndim != 2 or len(array) != len(images):
             raise DataError(
-                f"{retrieval_set.protocol.id} has {len(images):,} {what} images, and the descriptors have the shape "
+                f"{retrieval_set.protocol.id} has {len(images):,} {part} images, and the descriptors have the shape "
                 f"{array.shape}: give one row for each image, in the order of the set."
             )
     if database.shape[1] != queries.shape[1]:

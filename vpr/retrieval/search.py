@@ -1,4 +1,4 @@
-"""Exact search: the nearest database descriptors of every query, streamed through memory in blocks."""
+"""Exact search, streamed through memory in blocks: nearest neighbours, non-maximum suppression, chosen similarities."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 BLOCK_BYTES = 256 << 20
+LEFT_ROWS, RIGHT_ROWS = 2048, 16_384  # of a tile of similarities: 128 MiB
 TILE = 1024  # faiss multiplies 1,024 database rows at a time: whole tiles give the very sums that IndexFlatIP gives
 
 
@@ -20,6 +21,14 @@ class Neighbours(NamedTuple):
 
     similarities: np.ndarray
     indices: np.ndarray
+
+    def first(self, k: int) -> Neighbours:
+        """Return the first `k` of every query."""
+        return Neighbours(self.similarities[:, :k], self.indices[:, :k])
+
+    def of(self, queries: np.ndarray) -> Neighbours:
+        """Return those of some of the queries: a mask (Q,) bool, or numbers (n,) int."""
+        return Neighbours(self.similarities[queries], self.indices[queries])
 
 
 def search(database: np.ndarray, queries: np.ndarray, k: int, block: int | None = None) -> Neighbours:
@@ -31,19 +40,62 @@ def search(database: np.ndarray, queries: np.ndarray, k: int, block: int | None 
     """
     width = database.shape[1]
     rows = block or max(BLOCK_BYTES // (4 * width) // TILE, 1) * TILE
-    wanted = np.empty(queries.shape, np.float32)
-    _reader(queries)(0, torch.from_numpy(wanted))
+    query_rows = np.empty(queries.shape, np.float32)
+    _reader(queries)(0, torch.from_numpy(query_rows))
     best = Neighbours(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
     for start, vectors in blocks(database, rows):
-        found = _search_block(wanted, vectors, k)
-        best = _merge(best, Neighbours(found.similarities, found.indices + start))
+        of_block = _search_block(query_rows, vectors, k)
+        best = _merge(best, Neighbours(of_block.similarities, of_block.indices + start))
     return best
 
 
+def nearest(database: np.ndarray, queries: np.ndarray, k: int, panoramas: np.ndarray | None = None) -> Neighbours:
+    """Search with non-maximum suppression over cut-outs: of the views cut from one panorama only the nearest counts.
+
+    The protocol of Tokyo 24/7 (Arandjelovic et al., CVPR 2016): among the nearest `k` times 12 cut-outs, keep the
+    first of each panorama. A panorama takes at most as many places as the largest one has cut-outs, so `k` times that
+    number holds `k` panoramas: the result is that of suppression in the full ranking.
+
+    Args:
+        database, queries: (N, D) and (Q, D), as `search` takes them.
+        panoramas: (N,) int, the panorama of each database row; None: every row counts.
+
+    Returns:
+        neighbours of width k; -1 with similarity -inf where there are fewer panoramas.
+    """
+    wide = search(database, queries, search_width(k, len(database), panoramas))
+    return wide if panoramas is None else suppress_panoramas(wide, panoramas).first(k)
+
+
+def search_width(k: int, rows: int, panoramas: np.ndarray | None) -> int:
+    """Return the number of nearest cut-outs, of `rows` in all, that hold the `k` nearest panoramas."""
+    if panoramas is None:
+        return k
+    largest = int(np.unique(panoramas, return_counts=True)[1].max())
+    return max(k, min(k * largest, rows))
+
+
+def suppress_panoramas(neighbours: Neighbours, panoramas: np.ndarray) -> Neighbours:
+    """Keep the first neighbour (Q, K) of each panorama, in order; the places left at the end become -1 and -inf."""
+    similarities, indices = neighbours
+    of_neighbours = panoramas[indices]
+    order = np.argsort(of_neighbours, axis=1, kind="stable")  # equal panoramas side by side, the nearest first
+    grouped = np.take_along_axis(of_neighbours, order, axis=1)
+    first = np.ones(indices.shape, bool)
+    np.put_along_axis(first, order[:, 1:], grouped[:, 1:] != grouped[:, :-1], axis=1)
+    # -1 reads some panorama, too, but stands at the end of a row: it takes nobody's place, and stays -1 if it is kept.
+    front = np.argsort(~first, axis=1, kind="stable")
+    keep = np.take_along_axis(first, front, axis=1)
+    return Neighbours(
+        np.where(keep, np.take_along_axis(similarities, front, axis=1), np.float32(-np.inf)),
+        np.where(keep, np.take_along_axis(indices, front, axis=1), -1),
+    )
+
+
 def _search_block(queries: np.ndarray, vectors: np.ndarray, k: int) -> Neighbours:
-    ask = min(k + 1, len(vectors))  # one more than wanted shows a tie at the cut
-    similarities, indices = faiss.knn(queries, vectors, ask, metric=faiss.METRIC_INNER_PRODUCT)
-    if ask <= k:
+    width = min(k + 1, len(vectors))  # one more than needed shows a tie at the cut
+    similarities, indices = faiss.knn(queries, vectors, width, metric=faiss.METRIC_INNER_PRODUCT)
+    if width <= k:
         return Neighbours(similarities, indices)
     tied = np.flatnonzero(similarities[:, k - 1] == similarities[:, k])
     similarities, indices = similarities[:, :k], indices[:, :k]
@@ -54,11 +106,66 @@ def _search_block(queries: np.ndarray, vectors: np.ndarray, k: int) -> Neighbour
     return Neighbours(similarities, indices)
 
 
-def _merge(best: Neighbours, found: Neighbours) -> Neighbours:
-    similarities = np.concatenate([best.similarities, found.similarities], axis=1)
-    indices = np.concatenate([best.indices, found.indices], axis=1)
+def _merge(best: Neighbours, more: Neighbours) -> Neighbours:
+    similarities = np.concatenate([best.similarities, more.similarities], axis=1)
+    indices = np.concatenate([best.indices, more.indices], axis=1)
     order = np.lexsort((indices, -similarities), axis=1)[:, : best.indices.shape[1]]
     return Neighbours(np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1))
+
+
+class Tile(NamedTuple):
+    """Similarities of rows `left` .. of one side to rows `right` .. of the other: `values` (n, m) float32."""
+
+    left: int
+    right: int
+    values: Tensor
+
+
+def tiles(
+    left: Sequence[np.ndarray], right: Sequence[np.ndarray], device: torch.device | str = "cpu"
+) -> Iterator[Tile]:
+    """Yield the inner products of all rows of `left` with all rows of `right`, tile by tile, `left` outermost.
+
+    Each side is a sequence of (N, D) arrays or memmaps, float16 or float32, whose rows are counted through. Products
+    are made on `device` in float32.
+    """
+    for start, left_rows in stacked(left, LEFT_ROWS):
+        on_device = torch.from_numpy(left_rows).to(device)
+        for low, rows in stacked(right, RIGHT_ROWS):
+            yield Tile(start, low, on_device @ torch.from_numpy(rows).to(device).T)
+
+
+def stacked(arrays: Sequence[np.ndarray], most: int) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, float32 rows) of arrays one below the other, at most `most` rows at a time."""
+    first = 0
+    for array in arrays:
+        rows = min(most, max(BLOCK_BYTES // (4 * array.shape[1]), 1))
+        for start, block in blocks(array, rows):
+            yield first + start, block
+        first += len(array)
+
+
+def similarities(
+    left: Sequence[np.ndarray],
+    right: Sequence[np.ndarray],
+    rows: np.ndarray,
+    columns: np.ndarray,
+    device: torch.device | str = "cpu",
+) -> np.ndarray:
+    """Return the inner product of row `rows[i]` of `left` with row `columns[i]` of `right`, (n,) float32.
+
+    `left` and `right` as in `tiles`; `rows` and `columns` are (n,) int64.
+    """
+    products = np.empty(len(rows), np.float32)
+    order = np.argsort(rows, kind="stable")
+    sorted_rows = rows[order]
+    for tile in tiles(left, right, device):
+        height, width = tile.values.shape
+        inside = order[slice(*np.searchsorted(sorted_rows, [tile.left, tile.left + height]))]
+        inside = inside[(columns[inside] >= tile.right) & (columns[inside] < tile.right + width)]
+        row, column = (torch.from_numpy(index) for index in (rows[inside] - tile.left, columns[inside] - tile.right))
+        products[inside] = tile.values[row.to(device), column.to(device)].cpu().numpy()
+    return products
 
 
 def blocks(array: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -112,115 +219,3 @@ def _place_in_file(array: np.ndarray) -> tuple[str, int] | None:
         return None
     root = array.base if isinstance(array.base, np.memmap) else array
     return str(array.filename), root.offset + array.ctypes.data - root.ctypes.data
-
-
-# FOLDED vpr/retrieval/search.py: Similarities of chosen pairs of descriptors, streamed: no matrix of all pairs is
-# kept, and none is read at random.
-
-
-LEFT_ROWS, RIGHT_ROWS = 2048, 16_384  # of a tile: 128 MiB of similarities
-
-
-class Tile(NamedTuple):
-    """Similarities of rows `left` .. of one side to rows `right` .. of the other: `values` (n, m) float32."""
-
-    left: int
-    right: int
-    values: Tensor
-
-
-def tiles(
-    left: Sequence[np.ndarray], right: Sequence[np.ndarray], device: torch.device | str = "cpu"
-) -> Iterator[Tile]:
-    """Yield the inner products of all rows of `left` with all rows of `right`, tile by tile, `left` outermost.
-
-    Each side is a sequence of (N, D) arrays or memmaps, float16 or float32, whose rows are counted through. Products
-    are made on `device` in float32.
-    """
-    for start, wanted in stacked(left, LEFT_ROWS):
-        asked = torch.from_numpy(wanted).to(device)
-        for low, rows in stacked(right, RIGHT_ROWS):
-            yield Tile(start, low, asked @ torch.from_numpy(rows).to(device).T)
-
-
-def stacked(arrays: Sequence[np.ndarray], most: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, float32 rows) of arrays one below the other, at most `most` rows at a time."""
-    first = 0
-    for array in arrays:
-        rows = min(most, max(BLOCK_BYTES // (4 * array.shape[1]), 1))
-        for start, block in blocks(array, rows):
-            yield first + start, block
-        first += len(array)
-
-
-def similarities(
-    left: Sequence[np.ndarray],
-    right: Sequence[np.ndarray],
-    rows: np.ndarray,
-    columns: np.ndarray,
-    device: torch.device | str = "cpu",
-) -> np.ndarray:
-    """Return the inner product of row `rows[i]` of `left` with row `columns[i]` of `right`, (n,) float32.
-
-    `left` and `right` as in `tiles`; `rows` and `columns` are (n,) int64.
-    """
-    found = np.empty(len(rows), np.float32)
-    order = np.argsort(rows, kind="stable")
-    sorted_rows = rows[order]
-    for tile in tiles(left, right, device):
-        height, width = tile.values.shape
-        inside = order[slice(*np.searchsorted(sorted_rows, [tile.left, tile.left + height]))]
-        inside = inside[(columns[inside] >= tile.right) & (columns[inside] < tile.right + width)]
-        row, column = (torch.from_numpy(index) for index in (rows[inside] - tile.left, columns[inside] - tile.right))
-        found[inside] = tile.values[row.to(device), column.to(device)].cpu().numpy()
-    return found
-
-
-# FOLDED vpr/retrieval/search.py: Non-maximum suppression over cut-outs: of the views cut from one panorama, only
-# the nearest counts.
-
-
-def nearest(database: np.ndarray, queries: np.ndarray, k: int, panoramas: np.ndarray | None = None) -> Neighbours:
-    """Search for the `k` nearest database rows of every query, at most one of each panorama.
-
-    The protocol of Tokyo 24/7 (Arandjelovic et al., CVPR 2016): among the nearest `k` times 12 cut-outs, keep the
-    first of each panorama. A panorama takes at most as many places as the largest one has cut-outs, so `k` times that
-    number holds `k` panoramas: the result is that of suppression in the full ranking.
-
-    Args:
-        database, queries: (N, D) and (Q, D), as `vpr.retrieval.search.search` takes them.
-        panoramas: (N,) int, the panorama of each database row; None: every row counts.
-
-    Returns:
-        neighbours of width k; -1 with similarity -inf where there are fewer panoramas.
-    """
-    wide = search(database, queries, reach(k, len(database), panoramas))
-    if panoramas is None:
-        return wide
-    similarities, indices = suppress(wide, panoramas)
-    return Neighbours(similarities[:, :k], indices[:, :k])
-
-
-def reach(k: int, rows: int, panoramas: np.ndarray | None) -> int:
-    """Return how many of `rows` nearest cut-outs hold the `k` nearest panoramas."""
-    if panoramas is None:
-        return k
-    largest = int(np.unique(panoramas, return_counts=True)[1].max())
-    return max(k, min(k * largest, rows))
-
-
-def suppress(neighbours: Neighbours, panoramas: np.ndarray) -> Neighbours:
-    """Keep the first neighbour (Q, K) of each panorama, in order; the places left at the end become -1 and -inf."""
-    similarities, indices = neighbours
-    seen = panoramas[indices]
-    order = np.argsort(seen, axis=1, kind="stable")  # equal panoramas side by side, the nearest first
-    together = np.take_along_axis(seen, order, axis=1)
-    first = np.ones(indices.shape, bool)
-    np.put_along_axis(first, order[:, 1:], together[:, 1:] != together[:, :-1], axis=1)
-    # -1 reads some panorama, too, but stands at the end of a row: it takes nobody's place, and stays -1 if it is kept.
-    front = np.argsort(~first, axis=1, kind="stable")
-    keep = np.take_along_axis(first, front, axis=1)
-    return Neighbours(
-        np.where(keep, np.take_along_axis(similarities, front, axis=1), np.float32(-np.inf)),
-        np.where(keep, np.take_along_axis(indices, front, axis=1), -1),
-    )

@@ -1,4 +1,4 @@
-"""Sequence help: photos taken one after another are found together, along lines through the matrix of similarities."""
+"""Sequence matching: images taken one after another are matched along lines through the matrix of similarities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
-from vpr.retrieval.search import TILE, Neighbours, blocks, reach, suppress
+from vpr.retrieval.search import TILE, Neighbours, blocks, search_width, suppress_panoramas
 
 BLOCK_BYTES = 256 << 20
 
@@ -63,8 +63,8 @@ class InSequence:
         frames = np.outer(list(self.velocities), self.steps)
         return np.unique((np.sign(frames) * np.floor(np.abs(frames) + 0.5)).astype(np.int64), axis=0)
 
-    def check(self, photos: int) -> None:
-        """Any number of photos will do."""
+    def check(self, images: int) -> None:
+        """Accept any number of images."""
 
     def nearest(
         self,
@@ -74,16 +74,17 @@ class InSequence:
         retrieval_set: RetrievalSet,
         device: torch.device | str = "cpu",
     ) -> Neighbours:
-        """Search a set whose photos are in order; those of one folder are one sequence.
+        """Search a set whose images are in order; those of one folder are one sequence.
 
-        DataError where the photos of a folder do not stand together.
+        Raises:
+            DataError: the images of a folder do not stand together.
         """
-        asked, known = folders(retrieval_set.queries), folders(retrieval_set.database)
-        wide = reach(k, len(database), retrieval_set.panoramas)
-        found = search_in_sequence(database, queries, wide, self, asked, known, device=device)
+        groups = folders(retrieval_set.queries), folders(retrieval_set.database)
+        width = search_width(k, len(database), retrieval_set.panoramas)
+        neighbours = search_in_sequence(database, queries, width, self, *groups, device=device)
         if retrieval_set.panoramas is not None:
-            found = suppress(found, retrieval_set.panoramas)
-        return Neighbours(found.similarities[:, :k], found.indices[:, :k])
+            neighbours = suppress_panoramas(neighbours, retrieval_set.panoramas)
+        return neighbours.first(k)
 
 
 def smooth(
@@ -111,8 +112,8 @@ def smooth(
     for line in settings.lines:
         total = np.zeros(similarities.shape, np.float32)
         for step, offset in zip(settings.steps, line, strict=True):
-            there = frames[(first <= frames + step) & (frames + step <= last)]
-            total[there] += similarities[there + step][:, np.clip(rows + offset, low, high)]
+            inside = frames[(first <= frames + step) & (frames + step <= last)]
+            total[inside] += similarities[inside + step][:, np.clip(rows + offset, low, high)]
         np.maximum(best, total, out=best)
     return best / count
 
@@ -147,26 +148,26 @@ def search_in_sequence(
 
 
 def folders(paths: Sequence[os.PathLike[str]]) -> np.ndarray:
-    """Number the folders that photos lie in, (N,) int64."""
+    """Number the folders that images lie in, (N,) int64."""
     return np.unique([os.path.dirname(os.fspath(path)) for path in paths], return_inverse=True)[1]
 
 
 def _product(queries: np.ndarray, database: np.ndarray, device: torch.device | str) -> np.ndarray:
     out = np.empty((len(queries), len(database)), np.float32)
-    asked = torch.from_numpy(queries).to(device)
+    on_device = torch.from_numpy(queries).to(device)
     for start, part in blocks(database, max(BLOCK_BYTES // (4 * database.shape[1]) // TILE, 1) * TILE):
-        out[:, start : start + len(part)] = (asked @ torch.from_numpy(part).to(device).T).cpu()
+        out[:, start : start + len(part)] = (on_device @ torch.from_numpy(part).to(device).T).cpu()
     return out
 
 
 def _bounds(groups: np.ndarray | None, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """First and last frame of the sequence of each frame."""
+    """Return the first and last frame of the sequence of each frame."""
     if groups is None:
         groups = np.zeros(frames, np.int64)
     starts = np.flatnonzero(np.append(True, groups[1:] != groups[:-1]))
     if len(starts) > len(np.unique(groups)):
         raise DataError(
-            f"{frames:,} photos of {len(np.unique(groups)):,} sequences come in {len(starts):,} parts: the frames of a "
+            f"{frames:,} images of {len(np.unique(groups)):,} sequences come in {len(starts):,} parts: the frames of a "
             "sequence must stand together, in the order in which they were taken."
         )
     lengths = np.diff(np.append(starts, frames))

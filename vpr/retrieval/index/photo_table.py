@@ -1,4 +1,4 @@
-"""The photos of a place index: their files as they were when they were described, and where they were taken."""
+"""Photo table of a place index: files as they were when they were described, and positions."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ class Photos:
             stats = [os.stat(root / file) for file in files]
         except OSError as error:
             raise DataError(f"{error.filename} cannot be looked at ({error.strerror}).") from error
-        where = np.full((len(files), 2), np.nan) if positions is None else np.asarray(positions, np.float64)
-        if where.shape != (len(files), 2) or unit not in COLUMNS:
+        points = np.full((len(files), 2), np.nan) if positions is None else np.asarray(positions, np.float64)
+        if points.shape != (len(files), 2) or unit not in COLUMNS:
             raise DataError(f"Positions of {len(files):,} photos are ({len(files)}, 2) {' or '.join(COLUMNS)}, not "
-                            f"{where.shape} {unit}.")  # fmt: skip
+                            f"{points.shape} {unit}.")  # fmt: skip
         if len(set(files)) < len(files):
             raise DataError(f"Of {len(files):,} photos in {root} only {len(set(files)):,} have names of their own.")
         sizes, times = (np.array([getattr(s, name) for s in stats], np.int64) for name in ("st_size", "st_mtime_ns"))
-        return cls(root, list(files), sizes, times, where, unit)
+        return cls(root, list(files), sizes, times, points, unit)
 
     def __len__(self) -> int:
         return len(self.files)
@@ -99,7 +99,7 @@ class Photos:
         return zip(self.files, self.sizes.tolist(), self.times.tolist(), strict=True)
 
     def same_as(self, other: Photos) -> bool:
-        """Whether these are the same files in the same order, unchanged, in the same places."""
+        """Tell whether these are the same files in the same order, unchanged, in the same places."""
         return ((self.root, self.unit, self.digest) == (other.root, other.unit, other.digest)) and np.array_equal(
             self.positions, other.positions, equal_nan=True
         )

@@ -1,4 +1,4 @@
-"""Place index: a folder with the descriptors of many photos, searched, and kept up to date photo by photo."""
+"""Place index: a folder with the descriptors of many images, searched, and kept up to date image by image."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = ["Change", "ExtractPaths", "Photos", "PlaceIndex", "path_extractor"]
 
 
 class PlaceIndex:
-    """An index on disk, as it was when opened, or last changed through this object.
+    """Index on disk, as it was when opened, or last changed through this object.
 
     The folder holds `schema.json`, which names the sub-folder of the state that counts, and there `descriptors.npy`
     (N, D), mapped and not read into memory, `images.csv`, and `codes.faiss` where the codec has codes. A change writes
@@ -113,7 +113,7 @@ class PlaceIndex:
 
     @staticmethod
     def exists(folder: str | Path) -> bool:
-        """Whether `folder` holds an index, of whatever model."""
+        """Tell whether `folder` holds an index, of whatever model."""
         return (Path(folder) / "schema.json").is_file()
 
     def __len__(self) -> int:
@@ -136,12 +136,15 @@ class PlaceIndex:
     def search(self, descriptors: np.ndarray, k: int, exact: bool = False) -> Neighbours:
         """Find the `k` most similar photos of each row of (Q, D); see `vpr.retrieval.search.search`.
 
-        Of a coded index similarities are approximate, and equal ones are sorted by row number. `exact` goes through
-        the descriptors themselves. DataError where those given have another length.
+        With a codec similarities are approximate, and equal ones are sorted by row number. `exact` goes through the
+        descriptors themselves.
+
+        Raises:
+            DataError: the descriptors have other dimensions than the index.
         """
         if descriptors.ndim != 2 or descriptors.shape[1] != self.dim:
             raise DataError(
-                f"The place index in {self.folder} holds descriptors of {self.dim:,} numbers; those to be found have "
+                f"The place index in {self.folder} holds descriptors of {self.dim:,} numbers; the queries' have "
                 f"the shape {descriptors.shape}. Describe both with the same model."
             )
         if self.codes is None or exact:
@@ -205,11 +208,11 @@ class PlaceIndex:
                 commit(self.folder, self.folder / now["files"], now | facts)
         self._load()
 
-    def _become(self, wanted: Callable[[Photos], Photos], extract_paths: ExtractPaths) -> Change:
-        """Hold the photos `wanted` of those that are held now, which another process may have changed since `open`."""
+    def _become(self, new_photos: Callable[[Photos], Photos], extract_paths: ExtractPaths) -> Change:
+        """Hold `new_photos` of those that are held now, which another process may have changed since `open`."""
         with locked(self.folder):
             self._load()
-            change = update(self.folder, self.schema, self._state, wanted(self.photos), extract_paths)
+            change = update(self.folder, self.schema, self._state, new_photos(self.photos), extract_paths)
         self._load()
         return change
 

@@ -1,4 +1,7 @@
-"""States of a place index on disk: one follows another in one step, or not at all."""
+"""States of a place index on disk: each replaces the one before in one step, or not at all.
+
+A new state takes over the descriptors of images that are unchanged; those of new ones are extracted.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,11 @@ from vpr.retrieval.index.photo_table import Photos
 log = logging.getLogger(__name__)
 
 FORMAT = 1
+BLOCK = 4096  # rows copied at once
+
+ExtractPaths = Callable[[Sequence[Path], np.ndarray, np.ndarray], dict[int, str]]
+"""`(paths, rows (n,) int64, out (N, D))`: fill these rows of `out` with the descriptors of these of the N files, and
+return a message per unreadable one, by its row."""
 
 
 def read_schema(folder: Path) -> dict[str, Any]:
@@ -77,7 +85,11 @@ def commit(folder: Path, state: Path, schema: dict[str, Any]) -> None:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Keep other processes from writing this index; DataError where one is at it."""
+    """Keep other processes from writing this index.
+
+    Raises:
+        DataError: another one is writing it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as file:
         try:
@@ -87,19 +99,8 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-# FOLDED vpr/retrieval/index/storage.py: How a place index follows its photos: what is new is described, the rest is
-# kept.
-
-
-ExtractPaths = Callable[[Sequence[Path], np.ndarray, np.ndarray], dict[int, str]]
-"""`(paths, rows (n,) int64, out (N, D))`: fill these rows of `out` with the descriptors of these of the N files, and
-return a sentence per unreadable one, by its row."""
-
-BLOCK = 4096  # rows copied at once
-
-
 class State(NamedTuple):
-    """What an index holds: N photos, descriptors (N, D), and the codes of a coded index."""
+    """Content of an index: N photos, descriptors (N, D), and the codes of a coded one."""
 
     photos: Photos
     descriptors: np.ndarray
@@ -108,13 +109,13 @@ class State(NamedTuple):
 
 @dataclass(frozen=True)
 class Change:
-    """What an update did.
+    """Result of an update.
 
     Attributes:
         described: files that were new or changed.
         removed: files that are no longer there.
         kept: number of photos that were not described again.
-        bad: a sentence per unreadable file; it is not in the index.
+        bad: a message per unreadable file; it is not in the index.
     """
 
     described: list[str] = field(default_factory=list)
@@ -154,7 +155,7 @@ def update(folder: Path, schema: dict[str, Any], old: State, photos: Photos, ext
         [new.files[number] for number in good],
         sorted(set(old.photos.files) - set(photos.files)),
         len(kept),
-        {new.files[number]: sentence for number, sentence in bad.items()},
+        {new.files[number]: message for number, message in bad.items()},
     )
 
 
@@ -211,7 +212,7 @@ def _described(
 
 
 def _follow(codes: faiss.Index, kept: np.ndarray, new: np.ndarray) -> faiss.Index:
-    """A copy of codes with these rows alone, and then new ones."""
+    """Return a copy of codes with these rows alone, and then new ones."""
     codes = faiss.clone_index(codes)
     gone = np.setdiff1d(np.arange(codes.ntotal), kept)
     if len(gone):
