@@ -171,7 +171,7 @@ def begin(settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None])
     if calibrated:
         from vpr.demo.reliability_plot import draw_reliability, write_png  # matplotlib, a second that others need not
 
-        say(calibrated.sentence())
+        say(calibrated.message())
         reliability = draw_reliability(calibrated)
         write_png(calibrated, out / "reliability.png")
     made = time.strftime("%Y-%m-%d %H:%M:%S")
