@@ -102,7 +102,7 @@ def test_a_map_shows_matches_estimate_and_own_position_where_they_are() -> None:
     assert drawing is not None
     assert drawing["label"] == "Map of the matches 1,3, the estimate, the photo's own position"
     assert drawing["labels"] == [(328, 135, 19, "3"), (32, 135, 19, "1")]
-    assert (drawing["estimate"], drawing["own"]) == (Point(32, 135), Point(180, 135))
+    assert (drawing["estimate"], drawing["exif"]) == (Point(32, 135), Point(180, 135))
     assert drawing["bar"]["label"] == "50 m"  # 200 m are 296 pixels; a quarter of 360 is 60.8 m
     assert city.around(answer(None, estimate=left)) is None
 
@@ -112,9 +112,13 @@ def test_own_position_far_away_is_not_drawn() -> None:
     assert city is not None
     place = Position(46.6, 14.3)
     near, far = answer(place, own=Position(46.605, 14.3)), answer(place, own=Position(46.7, 14.3))
-    assert (city.own(near), city.own(far), city.own(answer(place))) == (near.query.position, None, None)
+    assert (city.exif_position(near), city.exif_position(far), city.exif_position(answer(place))) == (
+        near.query.position,
+        None,
+        None,
+    )
     drawing = city.around(far)
-    assert drawing is not None and drawing["own"] is None and "own position" not in drawing["label"]
+    assert drawing is not None and drawing["exif"] is None and "own position" not in drawing["label"]
 
 
 def test_the_overview_leads_to_the_answers() -> None:

@@ -137,18 +137,18 @@ def answer(
     with extractor.working_folder() as folder:
         descriptors = extractor.create(folder, len(queries), index.dim, "float32")
         bad = extract_paths([query.path for query in queries], np.arange(len(queries)), descriptors)
-        own = _own_rows(index, queries)
+        excluded = _query_rows(index, queries)
         with progress("searching", len(queries), show) as advance:
             for low in range(0, len(queries), BLOCK):
                 block = slice(low, low + BLOCK)
-                neighbours = _search(index, np.asarray(descriptors[block]), own[block], max(k, WIDTH))
+                neighbours = _search(index, np.asarray(descriptors[block]), excluded[block], max(k, WIDTH))
                 answers += _answers(index, queries[block], neighbours, k, calibration)
-            if index.codes is not None and compared > 0:
-                best = _search(index, np.asarray(descriptors[:compared]), own[:compared], 1, exact=True).indices
-                for number, ((row,), one) in enumerate(zip(best.tolist(), answers, strict=False)):
-                    answers[number] = replace(one, exact=[match.row for match in one.matches[:1]] == [row])
                 if advance:
                     advance(len(queries[block]))
+            if index.codes is not None and compared > 0:
+                best = _search(index, np.asarray(descriptors[:compared]), excluded[:compared], 1, exact=True).indices
+                for number, ((row,), one) in enumerate(zip(best.tolist(), answers, strict=False)):
+                    answers[number] = replace(one, exact=[match.row for match in one.matches[:1]] == [row])
     return [Answer(a.query, error=bad[row]) if row in bad else a for row, a in enumerate(answers)]
 
 
@@ -165,13 +165,13 @@ def with_heat(answers: Sequence[Answer], heat: Callable[[Path, Path], Heat], sho
     return with_maps
 
 
-def _own_rows(index: PlaceIndex, queries: Sequence[Query]) -> np.ndarray:
+def _query_rows(index: PlaceIndex, queries: Sequence[Query]) -> np.ndarray:
     """(Q,) int64: the row of each query in the index, by whatever links it is reached; -1 where it is none of its."""
     photos, rows_by_stamp = index.photos, defaultdict(list)
     for row, stamp in enumerate(zip(photos.sizes.tolist(), photos.times.tolist(), strict=True)):
         rows_by_stamp[stamp].append(row)  # only of these the file system is asked, whatever the size of the database
 
-    def own(path: Path) -> int:
+    def row_of(path: Path) -> int:
         with suppress(OSError):
             status = os.stat(path)
             for row in rows_by_stamp[status.st_size, status.st_mtime_ns]:
@@ -179,18 +179,20 @@ def _own_rows(index: PlaceIndex, queries: Sequence[Query]) -> np.ndarray:
                     return row
         return -1
 
-    return np.array([own(query.path) for query in queries], np.int64)
+    return np.array([row_of(query.path) for query in queries], np.int64)
 
 
-def _search(index: PlaceIndex, descriptors: np.ndarray, own: np.ndarray, k: int, exact: bool = False) -> Neighbours:
-    """Find the k nearest of (Q, D), the rows `own` (Q,) left out."""
+def _search(
+    index: PlaceIndex, descriptors: np.ndarray, excluded: np.ndarray, k: int, exact: bool = False
+) -> Neighbours:
+    """Find the k nearest of (Q, D), the rows `excluded` (Q,) left out."""
     exact = exact or index.codes is None
     similarities, rows = index.search(descriptors, k + 1 if exact else REFINED * k, exact)
     if not exact:
         similarities = np.stack(
             [index.descriptors[near].astype(np.float32) @ query for near, query in zip(rows, descriptors, strict=True)]
         )
-    nothing = (rows < 0) | (rows == own[:, None])
+    nothing = (rows < 0) | (rows == excluded[:, None])
     similarities, rows = np.where(nothing, -np.inf, similarities), np.where(nothing, -1, rows)
     order = np.argsort(-similarities, axis=1, kind="stable")[:, :k]
     return Neighbours(np.take_along_axis(similarities, order, 1), np.take_along_axis(rows, order, 1))

@@ -88,8 +88,8 @@ class View(NamedTuple):
 
 def apart(first: tuple[float, float], second: tuple[float, float]) -> float:
     """Metres between two places in degrees, in a straight line."""
-    here, there = to_earth(*np.array([first, second], float).T)
-    return float(np.linalg.norm(here - there))
+    points = to_earth(*np.array([first, second], float).T)
+    return float(np.linalg.norm(points[0] - points[1]))
 
 
 def length(metres: float) -> str:
@@ -159,11 +159,11 @@ class City:
         estimates = []
         for number, answer in enumerate(answers, 1):
             if answer.position:
-                own, (x, y) = self.own(answer), self._pixel(view, answer.position)
+                exif, (x, y) = self.exif_position(answer), self._pixel(view, answer.position)
                 estimates.append(
                     {
                         **{"number": number, "name": answer.query.name, "x": x, "y": y},
-                        **{"unsure": answer.accepted is False, "start": self._pixel(view, own) if own else None},
+                        **{"unsure": answer.accepted is False, "start": self._pixel(view, exif) if exif else None},
                     }
                 )
         count = len(self.places)
@@ -183,13 +183,13 @@ class City:
         ranks = [rank for rank, match in enumerate(answer.matches, 1) if match.position]
         if not ranks:
             return None
-        own = self.own(answer)
+        exif = self.exif_position(answer)
         matches = self.plane.metres(np.array([match.position for match in answer.matches if match.position]))
-        others = [self.plane.metres(np.array(place)) for place in (answer.position, own) if place]
+        others = [self.plane.metres(np.array(place)) for place in (answer.position, exif) if place]
         view = View.over(np.concatenate([matches, *others]), width, height, 32, LEAST)
         subjects = [f"Map of the matches {short(ranks)}"]
         subjects += ["the estimate"] if answer.position else []
-        subjects += ["the photo's own position"] if own else []
+        subjects += ["the photo's own position"] if exif else []
         low, high = view.corners
         near = self.places[((self.places > low) & (self.places < high)).all(axis=1)]
         return {
@@ -198,14 +198,14 @@ class City:
             "label": ", ".join(subjects),
             "ground": ground(view, near if len(near) < FEW_DOTS else None),
             "estimate": self._pixel(view, answer.position) if answer.position else None,
-            "own": self._pixel(view, own) if own else None,
+            "exif": self._pixel(view, exif) if exif else None,
             "labels": labels(ranks, view.at(matches)),
             "place": self._place(view, height + 8),
             "bar": scale_bar(view, 112, height + 24),
             "north": Point(width - 24, height + 26),
         }
 
-    def own(self, answer: Answer) -> Position | None:
+    def exif_position(self, answer: Answer) -> Position | None:
         """Return the position that the photo itself gives, unless that is far outside of the city."""
         if not answer.query.position:
             return None

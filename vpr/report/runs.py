@@ -229,10 +229,12 @@ def differences(runs: Sequence[Run]) -> list[str]:
     """Say of each run what sets it apart from those of the same label: "optimizer.lr=0.001", or an empty string."""
     flats = [_comparable(run) for run in runs]
     texts = []
-    for run, own in zip(runs, flats, strict=True):
+    for run, settings in zip(runs, flats, strict=True):
         others = [other for peer, other in zip(runs, flats, strict=True) if peer.label == run.label]
-        keys = sorted({key for other in others for key in own.keys() | other.keys() if own.get(key) != other.get(key)})
-        texts.append(", ".join(f"{key.removeprefix('distillation.terms.')}={own.get(key, '-')}" for key in keys))
+        keys = sorted(
+            {key for other in others for key in settings.keys() | other.keys() if settings.get(key) != other.get(key)}
+        )
+        texts.append(", ".join(f"{key.removeprefix('distillation.terms.')}={settings.get(key, '-')}" for key in keys))
     return texts
 
 
