@@ -99,7 +99,7 @@ def test_whitened_by_one_and_by_two_ranks(folder: Path) -> None:
     alone = evaluate(folder, *arguments, f"out={folder / 'white1'}", dataset=both)
     assert alone.returncode == 0, alone.stderr
     assert "drawn@2f[whitened-6]" in alone.stdout and "D = 6" in " ".join(alone.stdout.split())
-    assert "fitted to 26 of 26 photos of places_folder" in " ".join((alone.stdout + alone.stderr).split())
+    assert "fitted to 26 of 26 images of places_folder" in " ".join((alone.stdout + alone.stderr).split())
     kept = folder / "pca_params_epoch=3[0.h5"
     assert kept.is_file() and checkpoint.load(folder / "six (6).ckpt").dim == 6
 

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
+import torchvision
 from torch import Tensor, nn
 
+from vpr import checkpoint
 from vpr.errors import ConfigError
+from vpr.models.describer import build_describer
 from vpr.retrieval.extractor import Extractor, pick_device
+from vpr.retrieval.pca import PCA
 
 
 class Tiny(nn.Module):
@@ -63,3 +70,44 @@ def test_auto_device(monkeypatch: pytest.MonkeyPatch) -> None:
         pick_device("cuda")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device("auto") == torch.device("cuda")
+
+
+PARTS = {
+    "backbone": {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none", "crop": [4]},
+    "agg": {"_target_": "vpr.models.aggregators.gem.GeM"},
+}
+
+
+@pytest.fixture
+def ckpt(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    checkpoint.save(tmp_path / "best.ckpt", build_describer(**PARTS, image={"size": [4, 4]}), PARTS | {"name": "a/b"})
+    return tmp_path / "best.ckpt"
+
+
+def test_loads_a_checkpoint(ckpt: Path) -> None:
+    extractor, content = Extractor.load(ckpt, "cpu", "bf16-mixed"), checkpoint.read(ckpt)
+    assert (extractor.name, extractor.digest, extractor.dim) == ("a-b", checkpoint.digest(content), 256)
+    assert (extractor.preprocess.size, extractor.fixed_size, extractor.precision) == ((4, 4), False, "bf16-mixed")
+    assert checkpoint.digest(extractor.content()) == extractor.digest and extractor.content().keys() == content.keys()
+
+
+def test_loads_a_published_file(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trunk = nn.Sequential(*list(torchvision.models.resnet18(weights=None).children())[:-2])
+    state = {f"backbone.{key}": value for key, value in trunk.state_dict().items()}
+    head = {"1.p": torch.tensor([3.0]), "3.weight": torch.eye(8, 512), "3.bias": torch.zeros(8)}
+    torch.save(state | {f"aggregation.{key}": value for key, value in head.items()}, tmp_path / "ResNet18.pth")
+    extractor = Extractor.load(tmp_path / "ResNet18.pth", "cpu")
+    assert (extractor.name, extractor.dim) == ("ResNet18", 8)
+    torch.testing.assert_close(extractor(IMAGES).norm(dim=1), torch.ones(2))
+
+
+def test_pca_behind_a_model(ckpt: Path) -> None:
+    extractor = Extractor.load(ckpt, "cpu")
+    pca = PCA.fit(np.random.default_rng(0).normal(size=(40, 256)).astype(np.float32), 7)
+    projected, fewer = extractor.with_pca(pca), extractor.with_pca(pca, 3, whiten=False)
+    assert (projected.name, projected.dim, fewer.name, fewer.dim) == ("a-b-pca7", 7, "a-b-pca3", 3)
+    assert len({extractor.digest, projected.digest, fewer.digest}) == 3
+    torch.testing.assert_close(projected(IMAGES), pca.projection()(extractor(IMAGES)), atol=1e-5, rtol=1e-4)
+    assert "metrics" in projected.content() and "pca" not in extractor.content()["config"]

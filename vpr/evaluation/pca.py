@@ -1,4 +1,4 @@
-"""PCA whitening of `evaluate.py pca.dim=...`: fitted once to training photos, and kept beside the checkpoint."""
+"""PCA whitening of `evaluate.py pca.dim=...`: fitted once to training images, and kept beside the checkpoint."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def with_pca(cfg: DictConfig, extractor: Extractor, sets: Sets) -> tuple[Extract
     with distributed.raise_on_all_ranks():
         if options.save and distributed.rank() == 0:
             content = projected.content()
-            content["config"] |= {"pca": {**origin, "dim": dim, "whiten": options.whiten}}
-            checkpoint.write(options.save, content)
+            config = content["config"] | {"pca": {**origin, "dim": dim, "whiten": options.whiten}}
+            checkpoint.write(options.save, content | {"config": config})
             log.info("%s describes with %s numbers.", options.save, f"{dim:,}")
     suffix = f"[{'whitened' if options.whiten else 'pca'}-{dim}]"
     return projected, {name: _with_suffix(retrieval_set, suffix) for name, retrieval_set in sets.items()}
@@ -95,13 +95,13 @@ def _fitted(cfg: DictConfig, extractor: Extractor) -> tuple[PCA, Origin]:
         )
     names = _training_sets(cfg, extractor)
     try:
-        photos = training_images(names, cfg, "pca.dataset")
+        images = training_images(names, cfg, "pca.dataset")
     except (DataAbsent, HydraException) as error:
         cause = first_of_ours(error)
         if isinstance(cause, DataAbsent) and kept.get("model") == model:
             raise DataAbsent(f"{cause} To use what was fitted before, type pca.file={path}") from error
         raise
-    origin: Origin = {"model": model, "dataset": "+".join(names), "photos": photos.digest()}
+    origin: Origin = {"model": model, "dataset": "+".join(names), "photos": images.digest()}
     origin |= {"samples": cfg.pca.samples, "seed": cfg.pca.seed}
     differing = [key for key, value in origin.items() if kept.get(key) != value]
     if differing or kept["components"] < cfg.pca.dim:
@@ -109,7 +109,7 @@ def _fitted(cfg: DictConfig, extractor: Extractor) -> tuple[PCA, Origin]:
             others = ", ".join(differing)
             why = f"was fitted with other {others}" if differing else f"has {kept['components']} components"
             log.warning("%s %s: it is replaced.", path, why)
-        _fit(cfg, extractor, photos, path, origin)
+        _fit(cfg, extractor, images, path, origin)
     return PCA.read(path), origin
 
 
@@ -122,18 +122,18 @@ def _training_sets(cfg: DictConfig, extractor: Extractor) -> list[str]:
     if not names:
         raise ConfigError(
             f"pca.dim={cfg.pca.dim}: {cfg.ckpt} does not say on what it was trained. Name the training set to whose "
-            "photos PCA is fitted, for example pca.dataset=pitts30k_train."
+            "images PCA is fitted, for example pca.dataset=pitts30k_train."
         )
     return names
 
 
-def _fit(cfg: DictConfig, extractor: Extractor, photos: ImagePaths, path: Path, origin: Origin) -> None:
-    """Fit PCA to a sample of the photos, and write it: once, by the first rank."""
-    dim, chosen = cfg.pca.dim, sample(photos, cfg.pca.samples, cfg.pca.seed)
+def _fit(cfg: DictConfig, extractor: Extractor, images: ImagePaths, path: Path, origin: Origin) -> None:
+    """Fit PCA to a sample of the images, and write it: once, by the first rank."""
+    dim, chosen = cfg.pca.dim, sample(images, cfg.pca.samples, cfg.pca.seed)
     if not os.access(path.absolute().parent, os.W_OK):  # before an hour goes into descriptors
         raise ConfigError(f"{path} cannot be written. Copy {cfg.ckpt} to a folder of your own.")
     if distributed.rank() == 0:
-        log.info("PCA to %d is fitted to %d of %d photos of %s.", dim, len(chosen), len(photos), origin["dataset"])
+        log.info("PCA to %d is fitted to %d of %d images of %s.", dim, len(chosen), len(images), origin["dataset"])
     pca = PCA.of_images(
         extractor,
         chosen,

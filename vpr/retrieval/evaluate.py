@@ -84,7 +84,7 @@ def evaluate(
         rerank: measure the re-ranked search, too, on the device of `extractor`; it is the result's `reranked`.
 
     Raises:
-        ConfigError: the gallery's descriptors have other dimensions, or the set has too few photos to be re-ranked.
+        ConfigError: the gallery's descriptors have other dimensions, or the set has too few images to be re-ranked.
         DataError: unreadable images under `raise`, NaN descriptors, no query with a positive.
     """
     metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)  # before hours go into descriptors

@@ -269,7 +269,7 @@ def sample(paths: Sequence[Path], count: int, seed: int) -> list[Path]:
 
 
 def check_dim(dim: int, rows: int, columns: int) -> None:
-    """Raise ConfigError where `rows` descriptors of `columns` numbers have fewer than `dim` principal components."""
+    """Raise ConfigError where `rows` descriptors of `columns` dimensions have fewer than `dim` principal components."""
     most = max(0, min(columns, rows - 1))
     if not 1 <= dim <= most:
         raise ConfigError(

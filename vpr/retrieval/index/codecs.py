@@ -28,11 +28,11 @@ class Codec:
         raise NotImplementedError
 
     def bytes(self, dim: int, itemsize: int) -> int:
-        """Bytes an image that a search goes through, of descriptors of `dim` numbers of `itemsize` bytes."""
+        """Bytes an image that a search goes through, of descriptors of `dim` dimensions of `itemsize` bytes."""
         raise NotImplementedError
 
     def check(self, photos: int, dim: int) -> None:
-        """Raise ConfigError where codes cannot be learned from so many descriptors of `dim` numbers."""
+        """Raise ConfigError where codes cannot be learned from so many descriptors of `dim` dimensions."""
 
     def train(self, descriptors: np.ndarray) -> faiss.Index:
         """Learn codes from descriptors (N, D) float32 and return an empty faiss index of them; errors as of `check`."""

@@ -70,7 +70,7 @@ class PlaceIndex:
 
         Args:
             extract_paths: see `path_extractor`.
-            dim: numbers of a descriptor.
+            dim: dimensions of a descriptor.
             model: digest of the model (`vpr.checkpoint.digest`).
             codec: how descriptors are searched; None: exact.
             dtype: of the descriptors on disk, float16 or float32.
