@@ -2,7 +2,10 @@
 
 A `dataset` node has up to three parts: `train: {name: reader returning Places}`, `eval: {name: reader returning
 RetrievalSet}` and `weak: {name: reader returning WeakSet}`. Names differ from set to set, so that sets merge:
-`dataset=[gsv_cities,msls_val]`. A reader that makes its own images has a key `draw`; false only looks.
+`dataset=[gsv_cities,msls_val]`. A reader that makes its own images has a key `draw`; false only looks. Beside the parts
+stand `image_size: {name: [h, w]}`, at which a training set is usually used, `on_bad_image: raise|skip` for evaluation
+sets (training always skips, and ends above 1 %), and `random_weights_ok: {name: true}`, which lets a run of these sets
+alone start from random weights where `default` ones cannot be had.
 """
 
 from __future__ import annotations
