@@ -68,7 +68,7 @@ def main(cfg: DictConfig) -> None:
         for result in results:
             console.print(report.table(result))
             matches.write(result, out, cfg.seed)
-        console.print(costs.sentence(), highlight=False, soft_wrap=True)
+        console.print(costs.message(), highlight=False, soft_wrap=True)
         console.print(f"metrics.json, predictions.csv and pictures of hits and misses are in {out}", soft_wrap=True)
 
 

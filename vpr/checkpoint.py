@@ -1,4 +1,12 @@
-"""One file that holds a whole describer: weights, config, preprocessing, metrics."""
+"""Checkpoint: one file that holds a whole describer, written by training and by the importers, read by all else.
+
+Plain containers and tensors only: `format` (1), `config` (`backbone`, `agg`, `image`, and the rest of the run),
+`weights` (the student's alone), `preprocess`, `metrics` ({protocol id: {R@1: 0..1}}), `versions`. `save` is `pack` then
+`write`, `load` is `read` then `unpack`. Reading executes nothing (`weights_only=True`), loading is strict and never
+downloads.
+`best.ckpt` of a run is such a file; its `last.ckpt` is Lightning's, for resuming, with the same content under
+`describer`, so `read` and `load` take both. Names in the config that have moved since it was written are mapped.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +116,11 @@ def save(
 def pack(
     describer: nn.Module, config: Mapping[str, Any], metrics: Mapping[str, Mapping[str, float]] | None = None
 ) -> dict[str, Any]:
-    """Return the content of a checkpoint: plain containers and tensors on the CPU, names without torch.compile's."""
+    """Return the content of a checkpoint: plain containers and tensors on the CPU, names without torch.compile's.
+
+    Raises:
+        CheckpointError: something in config or metrics is not plain.
+    """
     content = {
         "format": FORMAT,
         "config": dict(config),
@@ -123,12 +135,25 @@ def pack(
 
 
 def write(path: str | Path, content: Mapping[str, Any]) -> None:
-    """Write what `pack` returned, completely or not at all."""
+    """Write what `pack` returned, completely or not at all.
+
+    Raises:
+        CheckpointError: the folder cannot be written, or the disk is full.
+    """
     try:
         with atomic_write(path) as temporary:
             torch.save(dict(content), temporary)
     except (OSError, RuntimeError) as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error
+
+
+def load(path: str | Path) -> Describer:
+    """Return the describer of a checkpoint, in evaluation mode, on the CPU. Never downloads.
+
+    Raises:
+        CheckpointError: as `read`, or weights and config do not fit each other.
+    """
+    return unpack(read(path), str(path))
 
 
 def read(path: str | Path) -> dict[str, Any]:
@@ -140,37 +165,85 @@ def read(path: str | Path) -> dict[str, Any]:
     return checked(read_any(path), path)
 
 
-def is_ours(found: object) -> bool:
-    """Tell whether what `read_any` returned is meant as a checkpoint of this project."""
-    content = found.get("describer", found) if isinstance(found, dict) else found
-    return isinstance(content, dict) and "format" in content
-
-
-def checked(found: Any, path: str | Path) -> dict[str, Any]:
-    """Return the content of a checkpoint that `read_any` returned, with what its config names where it is now.
+def checked(stored: Any, path: str | Path) -> dict[str, Any]:
+    """Return the content of a checkpoint that `read_any` returned, the `_target_`s in its config as they are now.
 
     Raises:
         CheckpointError: as of `read`.
     """
-    content = found.get("describer", found) if isinstance(found, dict) else found
-    if not is_ours(found):
-        raise CheckpointError(f"{path} is not a checkpoint of this project: it is {_describe(found)}. {IMPORT_HINT}")
+    content = _describer_in(stored)
+    if not is_ours(stored):
+        raise CheckpointError(f"{path} is not a checkpoint of this project: it is {_kind(stored)}. {IMPORT_HINT}")
     if type(content["format"]) is not int or content["format"] != FORMAT:
         raise CheckpointError(f"{path} has format {content['format']}; vpr {vpr.__version__} reads format {FORMAT}.")
-    absent = [key for key in KEYS if key not in content]
-    if absent:
-        raise CheckpointError(f"{path} lacks the entries {', '.join(absent)}: it is not complete.")
-    odd = [key for key in KEYS[1:] if not isinstance(content[key], dict)]
-    if not odd:
-        odd = [k for k, v in content["weights"].items() if not (isinstance(k, str) and isinstance(v, Tensor))]
-    if odd:
-        raise CheckpointError(f"{path} is damaged: its entry {odd[0]} is not what it should be.")
+    missing_keys = [key for key in KEYS if key not in content]
+    if missing_keys:
+        raise CheckpointError(f"{path} lacks the entries {', '.join(missing_keys)}: it is not complete.")
+    damaged = [key for key in KEYS[1:] if not isinstance(content[key], dict)]
+    if not damaged:
+        damaged = [k for k, v in content["weights"].items() if not (isinstance(k, str) and isinstance(v, Tensor))]
+    if damaged:
+        raise CheckpointError(f"{path} is damaged: its entry {damaged[0]} is not what it should be.")
     for key in ("config", "preprocess", "metrics"):
         try:
             _check_plain(content[key], key)
         except CheckpointError as error:
             raise CheckpointError(f"{path} is damaged: {error}") from None
     return {**content, "config": with_moved_targets(content["config"])}
+
+
+def is_ours(stored: object) -> bool:
+    """Tell whether the object that `read_any` returned is meant as a checkpoint of this project."""
+    content = _describer_in(stored)
+    return isinstance(content, dict) and "format" in content
+
+
+def read_any(path: str | Path) -> Any:
+    """Read a file that torch.save wrote, tensors and plain containers only.
+
+    Raises:
+        CheckpointError: the file is missing, empty or damaged, or holds other objects; none of them is made.
+    """
+    source = Path(path)
+    if source.is_dir():
+        raise CheckpointError(f"{source} is a folder. Give the path of a file, e.g. {source / 'best.ckpt'}.")
+    if not source.is_file():
+        raise CheckpointError(f"{source}: there is no such file (looked in {source.absolute().parent}).")
+    if source.stat().st_size == 0:
+        raise CheckpointError(f"{source} is empty (0 bytes). Copy or download it again.")
+    try:
+        return torch.load(source, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if zipfile.is_zipfile(source):
+            raise CheckpointError(
+                f"{source} holds Python objects that would have to be executed to be read; nothing was loaded. "
+                "Only tensors and plain containers are read."
+            ) from error
+        raise CheckpointError(f"{source} is damaged or not a checkpoint at all.") from error
+    except Exception as error:  # torch's reader meets a damaged file with all sorts, struct.error and IndexError too
+        raise CheckpointError(
+            f"{source} ({source.stat().st_size} bytes) is damaged or no checkpoint at all. Copy or download it again."
+        ) from error
+
+
+def unpack(content: Mapping[str, Any], path: str = "checkpoint") -> Describer:
+    """Make the describer of the content that `read` returned; `path` is for messages.
+
+    Raises:
+        CheckpointError: weights and config do not fit each other.
+    """
+    config = content["config"]
+    try:
+        backbone = {**config["backbone"], "weights": "checkpoint"}
+        describer = build_describer(backbone, config["agg"], content["preprocess"])
+    except Exception as error:  # a file's config can be wrong in any way
+        raise CheckpointError(f"{path}: the model in its config cannot be built: {error}") from error
+    _check_weights(describer.state_dict(), content["weights"], content["versions"], path)
+    try:
+        describer.load_state_dict(content["weights"], strict=True)
+    except Exception as error:  # tensors of the right shape can still be sparse or without data
+        raise CheckpointError(f"{path} is damaged: its weights cannot be used: {error}") from error
+    return describer.eval()
 
 
 def with_moved_targets(node: Any) -> Any:
@@ -196,87 +269,44 @@ def moved(target: Any) -> Any:
     return target
 
 
-def read_any(path: str | Path) -> Any:
-    """Read a file that torch.save wrote, tensors and plain containers only."""
-    source = Path(path)
-    if source.is_dir():
-        raise CheckpointError(f"{source} is a folder. Give the path of a file, e.g. {source / 'best.ckpt'}.")
-    if not source.is_file():
-        raise CheckpointError(f"{source}: there is no such file (looked in {source.absolute().parent}).")
-    if source.stat().st_size == 0:
-        raise CheckpointError(f"{source} is empty (0 bytes). Copy or download it again.")
-    try:
-        return torch.load(source, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if zipfile.is_zipfile(source):
-            raise CheckpointError(
-                f"{source} holds Python objects that would have to be executed to be read; nothing was loaded. "
-                "Only tensors and plain containers are read."
-            ) from error
-        raise CheckpointError(f"{source} is damaged or not a checkpoint at all.") from error
-    except Exception as error:  # torch's reader meets a damaged file with all sorts, struct.error and IndexError too
-        raise CheckpointError(
-            f"{source} ({source.stat().st_size} bytes) is damaged or no checkpoint at all. Copy or download it again."
-        ) from error
-
-
-def load(path: str | Path) -> Describer:
-    """Return the describer of a checkpoint, in evaluation mode, on the CPU. Never downloads.
-
-    Raises:
-        CheckpointError: as `read`, or weights and config do not fit each other.
-    """
-    return unpack(read(path), str(path))
-
-
-def unpack(content: Mapping[str, Any], path: str = "checkpoint") -> Describer:
-    """Make the describer again from what `read` returned; `path` is for messages."""
-    config = content["config"]
-    try:
-        backbone = {**config["backbone"], "weights": "checkpoint"}
-        describer = build_describer(backbone, config["agg"], content["preprocess"])
-    except Exception as error:  # what a file says can be wrong in any way
-        raise CheckpointError(f"{path}: the model in its config cannot be built: {error}") from error
-    _check_weights(describer.state_dict(), content["weights"], content["versions"], path)
-    try:
-        describer.load_state_dict(content["weights"], strict=True)
-    except Exception as error:  # tensors of the right shape can still be sparse or without data
-        raise CheckpointError(f"{path} is damaged: its weights cannot be used: {error}") from error
-    return describer.eval()
-
-
 def digest(content: Mapping[str, Any]) -> str:
-    """Return a SHA-256 of all that decides the descriptors, for caches: weights, preprocessing, model config."""
+    """Return a SHA-256 of weights, preprocessing and model config, which decide the descriptors: a key for caches."""
     model = {name: dict(content["config"][name]) for name in ("backbone", "agg")}
     model["backbone"].pop("weights", None)
-    total = hashlib.sha256(json.dumps([model, content["preprocess"]], sort_keys=True).encode())
+    result = hashlib.sha256(json.dumps([model, content["preprocess"]], sort_keys=True).encode())
     for name, value in sorted(content["weights"].items()):
-        total.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        total.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
-    return total.hexdigest()
+        result.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+        result.update(value.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return result.hexdigest()
+
+
+def model_name(content: Mapping[str, Any], path: str) -> str:
+    """Return the name of a checkpoint's run, or of its file, in characters that may stand in a file's name."""
+    name = str(content["config"].get("name") or Path(path).stem)
+    return re.sub(r"[^\w.+-]+", "-", name, flags=re.ASCII).strip("-.") or "unnamed"
 
 
 def versions() -> dict[str, str]:
-    """Return the versions that a checkpoint records."""
+    """Return the versions of this package and of those that it computes with, as a checkpoint records them."""
     return {
         **{"vpr": vpr.__version__, "python": platform.python_version(), "torch": str(torch.__version__)},
         **{"torchvision": str(torchvision.__version__), "timm": timm.__version__},
     }
 
 
-def _check_weights(own: Mapping[str, Tensor], stored: Mapping[str, Tensor], theirs: object, path: str) -> None:
-    faults = [f"lacks {k}" for k in own if k not in stored]
-    faults += [f"has {k}, which the model has not" for k in stored if k not in own]
+def _check_weights(model: Mapping[str, Tensor], stored: Mapping[str, Tensor], written: object, path: str) -> None:
+    faults = [f"lacks {k}" for k in model if k not in stored]
+    faults += [f"has {k}, which the model has not" for k in stored if k not in model]
     faults += [
-        f"has {k} of shape {tuple(stored[k].shape)}, the model {tuple(own[k].shape)}"
-        for k in own
-        if k in stored and own[k].shape != stored[k].shape
+        f"has {k} of shape {tuple(stored[k].shape)}, the model {tuple(model[k].shape)}"
+        for k in model
+        if k in stored and model[k].shape != stored[k].shape
     ]
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise CheckpointError(
             f"{path} does not fit the model of its config: it {'; it '.join(faults[:3])}{more}. "
-            f"Written with {theirs}, read with {versions()}."
+            f"Written with {written}, read with {versions()}."
         )
 
 
@@ -295,17 +325,15 @@ def _plain_preprocess(preprocess: Preprocess) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in preprocess._asdict().items()}
 
 
-def _describe(found: object) -> str:
-    if not isinstance(found, dict):
-        return f"a {type(found).__name__}"
-    if "pytorch-lightning_version" in found:
+def _describer_in(stored: Any) -> Any:
+    return stored.get("describer", stored) if isinstance(stored, dict) else stored
+
+
+def _kind(stored: object) -> str:
+    if not isinstance(stored, dict):
+        return f"a {type(stored).__name__}"
+    if "pytorch-lightning_version" in stored:
         return "a Lightning checkpoint"
-    if found and all(isinstance(value, Tensor) for value in found.values()):
-        return f"a bare state dict of {len(found)} tensors"
-    return f"a dict with {', '.join(list(map(str, found))[:6]) or 'nothing'}"
-
-
-def model_name(content: Mapping[str, Any], path: str) -> str:
-    """Return what a checkpoint's run was called, or its file, in characters that may stand in a file's name."""
-    name = str(content["config"].get("name") or Path(path).stem)
-    return re.sub(r"[^\w.+-]+", "-", name, flags=re.ASCII).strip("-.") or "unnamed"
+    if stored and all(isinstance(value, Tensor) for value in stored.values()):
+        return f"a bare state dict of {len(stored)} tensors"
+    return f"a dict with {', '.join(list(map(str, stored))[:6]) or 'nothing'}"

@@ -1,8 +1,8 @@
-"""Errors that a user can cause and mend. Each message says what was found, where, and what to do."""
+"""Errors that a user can cause and mend. Each message says what was found, where, and what to do about it."""
 
 
 class VPRError(Exception):
-    """Base of all errors that are shown to the user as a sentence, without a traceback."""
+    """Base of all errors whose message is shown to the user, without a traceback."""
 
 
 class ConfigError(VPRError):

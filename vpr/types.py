@@ -1,4 +1,4 @@
-"""Plain values that rooms of the house hand to each other."""
+"""Plain values that the rooms hand to each other. Imports nothing of the package."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class FeatureSpec(NamedTuple):
-    """What a backbone yields: channels, stride in pixels, and the (h, w) of the map at the describer's image size."""
+    """Shape of a backbone's map: channels, stride in pixels, and its (h, w) at the describer's image size."""
 
     channels: int
     stride: int
@@ -26,7 +26,7 @@ class Features(NamedTuple):
 
 
 class Preprocess(NamedTuple):
-    """From photo to network input: size (height, width) in pixels, mean and std of RGB in 0..1, interpolation."""
+    """Steps from an image to network input: size (height, width) in pixels, mean and std of RGB, interpolation."""
 
     size: tuple[int, int] = (320, 320)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
@@ -36,13 +36,13 @@ class Preprocess(NamedTuple):
 
 @dataclass(frozen=True)
 class Protocol:
-    """How a recall was measured; its id stands beside every number.
+    """Rules that a recall was measured by; its id stands beside every number.
 
     Attributes:
         id: set, split and what counts as a hit, e.g. `pitts30k-test@25m`, `nordland-mini-913@1f`.
         database, queries: the counts that the set must have; None where the set has no published count.
-        no_positives: what becomes of a query without positives: `skip` leaves it out, `miss` counts it as wrong;
-            `unknown`: nobody knows the positives, and predictions are written but nothing is measured.
+        no_positives: rule for a query without positives: `skip` leaves it out, `miss` counts it as wrong; `unknown`:
+            nobody knows the positives, and predictions are written but nothing is measured.
     """
 
     id: str
@@ -52,14 +52,14 @@ class Protocol:
 
 
 class Draw(NamedTuple):
-    """One request to a training set: this place, in this epoch. With the seed, all randomness follows from it."""
+    """Request to a training set: a place, in an epoch. With the seed, all randomness follows from it."""
 
     place: int
     epoch: int
 
 
 class PlaceBatch(NamedTuple):
-    """Training batch.
+    """Training batch of places.
 
     Attributes:
         images: (N, 3, H, W) uint8.

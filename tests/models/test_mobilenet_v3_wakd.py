@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from vpr.errors import ConfigError
-from vpr.models.backbones.mobilenet_v3_wakd import Gate, MobileNetV3WAKD, gate_of, own_names
+from vpr.models.backbones.mobilenet_v3_wakd import Gate, MobileNetV3WAKD, gate_of, our_names
 from vpr.models.backbones.vgg import VGG
 
 PREFIX = "module.base_model."
@@ -45,7 +45,7 @@ def test_tensors_are_the_published_ones(size, gate, shared):
     published = json.loads((shared / "golden" / "wakd_manifest.json").read_text())[f"mobilenetv3_{size}"]
     keys = {k.removeprefix(PREFIX): shape for k, (shape, _) in published["keys"].items() if k.startswith(PREFIX)}
     backbone = MobileNetV3WAKD(f"mobilenet_v3_{size}_wakd", "none", gate)
-    names = own_names(keys)
+    names = our_names(keys)
     assert {names[k]: shape for k, shape in keys.items()} == {k: [*v.shape] for k, v in backbone.state_dict().items()}
     assert sum(p.numel() for p in backbone.parameters()) == {"large": 1_934_820, "small": 481_356}[size]
     assert gate_of(keys) == gate
@@ -89,7 +89,7 @@ def test_the_imagenet_file_fills_all_but_the_last_layer_and_says_so(large, tmp_p
         "bn3 (1280,), linear3 (1280, 960), linear4 (10, 1280)",
     ):
         assert part in caplog.text
-    state, names = backbone.state_dict(), own_names(large)
+    state, names = backbone.state_dict(), our_names(large)
     for name, value in large.items():
         if not name.startswith(("conv3.", "bn3.")):
             torch.testing.assert_close(state[names[name]], value)

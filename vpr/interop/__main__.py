@@ -12,7 +12,7 @@ from vpr.models.aggregators.projected import inner_node
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Convert one file; return the exit code: 0, or 1 after an error, which is printed as a sentence."""
+    """Convert one file; return the exit code: 0, or 1 after an error, whose message is printed."""
     parser = argparse.ArgumentParser(prog="python -m vpr.interop", description=__doc__)
     parser.add_argument(
         "path",

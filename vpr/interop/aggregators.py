@@ -19,7 +19,7 @@ Read = Callable[[Published, State, Mapping[str, int]], tuple[Node, dict[str, str
 """(file, tensors, settings beside them) -> (node, names that are ours where they differ)"""
 
 ABSENT = {"boqs.0.queries": "BoQ", "dust_bin": "SALAD"}
-"""A tensor of each published aggregator that this project has not."""
+"""Tensors by which published aggregators are known that this project has not."""
 
 
 def read_aggregator(file: Published, theirs: State, settings: Mapping[str, int]) -> tuple[Node, dict[str, Tensor]]:
@@ -27,12 +27,12 @@ def read_aggregator(file: Published, theirs: State, settings: Mapping[str, int])
 
     Args:
         theirs: names without `aggregator.`.
-        settings: whole numbers among the aggregator's arguments, where the file has them beside the tensors.
+        settings: positive whole numbers among the aggregator's arguments, where they stand beside the tensors.
 
     Raises:
         CheckpointError: the aggregator is none of ours, or the tensors do not say all that is needed.
     """
-    read = next((read for own, read in READERS if own <= theirs.keys()), None)
+    read = next((read for tensors, read in READERS if tensors <= theirs.keys()), None)
     if read is None:
         absent = next((name for key, name in ABSENT.items() if key in theirs), "")
         seen = ", ".join(list(theirs)[:3]) or "no tensor"

@@ -10,8 +10,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from vpr.interop.published import Known, Published, State, assemble, image_of_size, known_backbone, names, node_of
-from vpr.interop.trunk import published_name
+from vpr.interop.published import (
+    Known,
+    Published,
+    State,
+    assemble,
+    image_of_size,
+    known_backbone,
+    name_in_sequential,
+    names,
+    node_of,
+)
 from vpr.models.aggregators.cosplace import CosPlace
 from vpr.models.backbones.resnet import ResNet
 from vpr.models.backbones.vgg import VGG
@@ -42,7 +51,7 @@ def convert_file(file: Published) -> dict[str, Any]:
     head = {k.removeprefix("aggregation."): v for k, v in file.state.items() if not k.startswith("backbone.")}
     if head.keys() != HEAD.keys():
         raise file.unknown(f"an aggregation of {', '.join(head)}, which is not that of CosPlace")
-    node, weights = known_backbone(file, backbone, KNOWN, published_name)
+    node, weights = known_backbone(file, backbone, KNOWN, name_in_sequential)
     weights |= {f"aggregator.{HEAD[key]}": value for key, value in head.items()}
     agg = node_of(CosPlace, out_dim=len(head["3.weight"]))
     source = file.source("CosPlace, EigenPlaces", "model_state_dict of training", epoch_num=int)

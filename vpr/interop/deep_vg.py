@@ -14,8 +14,17 @@ from typing import Any
 
 from torch import Tensor
 
-from vpr.interop.published import Known, Published, State, assemble, image_of_size, known_backbone, names, node_of
-from vpr.interop.trunk import published_name
+from vpr.interop.published import (
+    Known,
+    Published,
+    State,
+    assemble,
+    image_of_size,
+    known_backbone,
+    name_in_sequential,
+    names,
+    node_of,
+)
 from vpr.models.aggregators.cosplace import CosPlace
 from vpr.models.aggregators.gem import GeM
 from vpr.models.aggregators.netvlad import CHECKPOINT, NetVLAD
@@ -81,7 +90,7 @@ def convert_file(file: Published) -> dict[str, Any]:
     renamed, make = next(((names, make) for names, make in HEADS if names.keys() == head.keys()), ({}, None))
     if make is None:
         raise file.unknown(f"an aggregation that is neither NetVLAD nor GeM ({', '.join(head) or 'no tensor'})")
-    node, weights = known_backbone(file, parts["backbone"], KNOWN, published_name)
+    node, weights = known_backbone(file, parts["backbone"], KNOWN, name_in_sequential)
     weights |= {f"aggregator.{renamed[key]}": value for key, value in head.items()}
     source = file.source("deep-visual-geo-localization-benchmark", "model_state_dict of training", epoch_num=int)
     return assemble(file, node, make(head), IMAGE, weights, source)

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from vpr.interop.aggregators import read_aggregator
-from vpr.interop.lightning import image_of, origin, whole_numbers
 from vpr.interop.published import Known, Published, State, assemble, known_backbone, names, read_published
 from vpr.models.backbones.efficientnet import EfficientNet
 from vpr.models.backbones.mobilenet_v2 import MobileNetV2
@@ -48,19 +47,19 @@ def convert(path: str | Path) -> dict[str, Any]:
 
 
 def convert_file(file: Published) -> dict[str, Any]:
-    """Do the same with a file that has been read."""
+    """Return the same of a file that has been read; errors as of `convert`."""
     state = file.state
     backbone = {k.removeprefix("backbone.model."): v for k, v in state.items() if k.startswith("backbone.model.")}
     aggregator = {k.removeprefix("aggregator."): v for k, v in state.items() if k.startswith("aggregator.")}
     if not backbone or len(backbone) + len(aggregator) != len(state):
         first = ", ".join(list(state)[:3])
         raise file.unknown(f"{len(state)} tensors, not all under backbone.model.* and aggregator.* (first: {first})")
-    settings = whole_numbers(file, "hyper_parameters", "agg_config")
+    settings = file.whole_numbers("hyper_parameters", "agg_config")
     agg, agg_weights = read_aggregator(file, aggregator, settings)
     used = {key: value for key, value in backbone.items() if key not in DEAD}
     node, weights = known_backbone(file, used, KNOWN, _published_name)
-    image = image_of(file, ("datamodule_hyper_parameters", "image_size"))
-    return assemble(file, node, agg, image, weights | agg_weights, origin(file, "MixVPR, gsv-cities"))
+    image = file.image(("datamodule_hyper_parameters", "image_size"))
+    return assemble(file, node, agg, image, weights | agg_weights, file.lightning_source("MixVPR, gsv-cities"))
 
 
 def _published_name(key: str) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 from vpr.interop.published import Known, Published, State, assemble, known_backbone, names, node_of, read_published
 from vpr.models.aggregators.netvlad import CHECKPOINT, NetVLAD
 from vpr.models.aggregators.projected import projected_node
-from vpr.models.backbones.mobilenet_v3_wakd import MobileNetV3WAKD, gate_of, own_names
+from vpr.models.backbones.mobilenet_v3_wakd import MobileNetV3WAKD, gate_of, our_names
 from vpr.models.backbones.resnet import ResNet
 from vpr.models.backbones.vgg import VGG
 from vpr.models.weights import without_module
@@ -52,7 +52,7 @@ def convert(path: str | Path) -> dict[str, Any]:
 
 
 def convert_file(file: Published) -> dict[str, Any]:
-    """Do the same with a file that has been read."""
+    """Return the same of a file that has been read; errors as of `convert`."""
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
     for key, value in without_module(dict(file.state)).items():
         part, _, name = key.partition(".")
@@ -60,7 +60,7 @@ def convert_file(file: Published) -> dict[str, Any]:
             raise file.unknown(f"a tensor {key}, which is none of {', '.join(f'{p}.*' for p in PARTS)}")
         parts[part][name] = value
     vlad, pca = parts["net_vlad"], parts["pca_layer"]
-    node, weights = known_backbone(file, _own_backbone(parts["base_model"]), KNOWN)
+    node, weights = known_backbone(file, _our_backbone(parts["base_model"]), KNOWN)
     gate = gate_of(parts["base_model"])
     agg = _aggregator(vlad, pca, file)
     inner = "aggregator.aggregator." if pca else "aggregator."
@@ -70,10 +70,10 @@ def convert_file(file: Published) -> dict[str, Any]:
     return assemble(file, {**node, "gate": gate} if gate else node, agg, IMAGE, weights, source)
 
 
-def _own_backbone(theirs: State) -> dict[str, Tensor]:
+def _our_backbone(theirs: State) -> dict[str, Tensor]:
     """Return the tensors under our names, without the ResNets' classifier, which takes no part."""
     used = {k: v for k, v in theirs.items() if not k.startswith("model.fc.")}
-    ours = own_names(used)
+    ours = our_names(used)
     return {re.sub(r"^base\.", "features.", ours[k]): v for k, v in used.items()}
 
 

@@ -13,7 +13,6 @@ from typing import Any
 from torch import Tensor
 
 from vpr.interop.aggregators import read_aggregator
-from vpr.interop.lightning import image_of, origin, whole_numbers
 from vpr.interop.published import Known, Published, State, assemble, known_backbone, names
 from vpr.models.backbones.resnet import ResNet
 
@@ -48,24 +47,24 @@ def convert_file(file: Published) -> dict[str, Any]:
         if part not in parts:
             raise file.unknown(f"a tensor {key}, which is neither under backbone.* nor under aggregator.*")
         parts[part][name] = value
-    settings = whole_numbers(file, "hyper_parameters", "aggregator", "params")
+    settings = file.whole_numbers("hyper_parameters", "aggregator", "params")
     agg, agg_weights = read_aggregator(file, parts["aggregator"], settings)
     node, weights = known_backbone(file, _in_one(parts["backbone"]), KNOWN)
     data = ("hyper_parameters", "datamodule")
-    image = image_of(file, (*data, "val_image_size"), (*data, "train_image_size"))
-    return assemble(file, node, agg, image, weights | agg_weights, origin(file, "OpenVPRLab"))
+    image = file.image((*data, "val_image_size"), (*data, "train_image_size"))
+    return assemble(file, node, agg, image, weights | agg_weights, file.lightning_source("OpenVPRLab"))
 
 
 def _in_one(theirs: State) -> dict[str, Tensor]:
-    """Return both halves of the backbone under our names; what has no place in a ResNet keeps its own."""
-    found = {key: re.fullmatch(r"(un)?frozen_layers\.(\d+)\.(.+)", key) for key in theirs}
-    frozen = 1 + max((int(m[2]) for m in found.values() if m and not m[1]), default=-1)
-    return {_own_name(m, frozen) if m else key: theirs[key] for key, m in found.items()}
+    """Return both halves of the backbone under our names; what has no place in a ResNet keeps its published name."""
+    matches = {key: re.fullmatch(r"(un)?frozen_layers\.(\d+)\.(.+)", key) for key in theirs}
+    frozen = 1 + max((int(m[2]) for m in matches.values() if m and not m[1]), default=-1)
+    return {_our_name(m, frozen) if m else key: theirs[key] for key, m in matches.items()}
 
 
-def _own_name(found: re.Match[str], frozen: int) -> str:
-    layer, rest = int(found[2]) + (frozen if found[1] else 0), found[3]
+def _our_name(match: re.Match[str], frozen: int) -> str:
+    layer, rest = int(match[2]) + (frozen if match[1] else 0), match[3]
     if layer:
         return f"model.layer{layer}.{rest}"
     place, _, tensor = rest.partition(".")
-    return f"model.{STEM[int(place)]}.{tensor}" if place in ("0", "1") else found[0]
+    return f"model.{STEM[int(place)]}.{tensor}" if place in ("0", "1") else match[0]

@@ -1,4 +1,10 @@
-"""What importers of other projects' checkpoints share: reading a file, and saying what is known where it is not."""
+"""Tools of the importers: reading a published file, and assembling a checkpoint of ours from its tensors.
+
+An importer is one module of this room, listed in `recognise.IMPORTERS`. It has `LAYOUT`, the phrase that messages name
+it by; `recognises(state) -> bool`, by the names of the tensors, never by the file's name, also where the backbone is
+not known; and `convert_file(file: Published) -> content` of a checkpoint of ours, CheckpointError where it is not whole
+or not known. No name, size or weight is guessed: `known_backbone` and `assemble` compare every tensor.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +24,16 @@ from vpr.types import Preprocess
 
 State = Mapping[str, Tensor]
 Known = tuple[type[Any], dict[str, Any]]
-"""A backbone's class, and the arguments with which it is the published one."""
+"""Class of a backbone, and the arguments with which it is the published one."""
 
 STATES = ("state_dict", "model_state_dict")
-"""Where training scripts put the tensors; a bare state dict is the whole file."""
+"""Entries under which training scripts put the tensors; a bare state dict is the whole file."""
+
+TRAINING = {"epoch": int, "global_step": int}
+"""Numbers that Lightning puts beside the tensors."""
+
+PLACES = {"conv1": 0, "bn1": 1, **{f"layer{stage}": stage + 3 for stage in range(1, 5)}}
+"""Numbers of a ResNet's parts in an `nn.Sequential` of its children; the ReLU and the pooling have no tensors."""
 
 _SCALAR: Any = np.float64(0).__reduce__()[0]
 _ARRAY: Any = np.zeros(0).__reduce__()[0]
@@ -33,22 +45,53 @@ NUMBERS: list[Any] = [  # training scripts save recalls as NumPy's numbers; maki
 
 
 class Published(NamedTuple):
-    """A file: its path, all that it holds, the state dict in it, and what layouts are known, for messages."""
+    """Published file.
+
+    Attributes:
+        path: of the file, for messages.
+        content: all that it holds; the state dict itself where that is all.
+        state: its tensors.
+        known: layouts that are known, for messages.
+    """
 
     path: Path
-    found: Mapping[str, Any]
+    content: Mapping[str, Any]
     state: State
     known: str
 
     def unknown(self, seen: str) -> CheckpointError:
-        """Return the error that says what the file holds, and what is known."""
+        """Return the error that names the content of the file, and what is known."""
         return CheckpointError(f"{self.path} holds {seen}. Known are {self.known}.")
 
     def source(self, project: str, layout: str, **kinds: Callable[[Any], Any]) -> dict[str, Any]:
-        """Return what the checkpoint records of its origin, with the numbers `kinds` that stand beside the tensors."""
-        numbers = {key: kind(self.found[key]) for key, kind in kinds.items() if isinstance(self.found.get(key), Real)}
-        bare = self.found is self.state
-        return {"project": project, "file": self.path.name, "layout": "bare state dict" if bare else layout, **numbers}
+        """Return the record of its origin for a checkpoint, with the numbers `kinds` that stand beside the tensors."""
+        held = self.content
+        numbers = {key: kind(held[key]) for key, kind in kinds.items() if isinstance(held.get(key), Real)}
+        layout = "bare state dict" if held is self.state else layout
+        return {"project": project, "file": self.path.name, "layout": layout, **numbers}
+
+    def lightning_source(self, project: str) -> dict[str, Any]:
+        """Return the record of its origin for a file that Lightning wrote."""
+        version = self.content.get("pytorch-lightning_version", "")
+        return self.source(project, f"Lightning {version}".strip(), **TRAINING)
+
+    def at(self, *path: str) -> Any:
+        """Return the entry at `path`, e.g. ("hyper_parameters", "agg_config"), None where there is none."""
+        node: Any = self.content
+        for key in path:
+            node = node.get(key) if isinstance(node, Mapping) else None
+        return node
+
+    def whole_numbers(self, *path: str) -> dict[str, int]:
+        """Return the positive whole numbers in the dict at `path`; what is odd there counts as absent."""
+        settings = self.at(*path)
+        items = settings.items() if isinstance(settings, dict) else ()
+        return {str(key): value for key, value in items if type(value) is int and value > 0}
+
+    def image(self, *paths: tuple[str, ...]) -> dict[str, Any]:
+        """Return the preprocessing: the image size at the first of `paths` that has one, 320x320 where none has."""
+        size = next((size for size in (self.at(*path) for path in paths) if _is_size(size)), (320, 320))
+        return image_of_size(*size)
 
 
 def read_foreign(path: str | Path) -> Any:
@@ -66,13 +109,13 @@ def read_published(path: str | Path, known: str) -> Published:
     return as_published(read_foreign(path), path, known)
 
 
-def as_published(found: Any, path: str | Path, known: str) -> Published:
-    """Do the same with what has been read."""
-    whole = found if isinstance(found, dict) else {}
+def as_published(content: Any, path: str | Path, known: str) -> Published:
+    """Return the same of what `read_foreign` has read; errors as of `read_published`."""
+    whole = content if isinstance(content, dict) else {}
     state = next((whole[key] for key in STATES if key in whole), whole)
     file = Published(Path(path), whole, state if isinstance(state, dict) else {}, known)
     if not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in file.state.items()):
-        entries = f"its entries are {', '.join(map(str, list(whole)[:6]))}" if whole else f"it is a {_kind(found)}"
+        entries = f"its entries are {', '.join(map(str, list(whole)[:6]))}" if whole else f"it is a {_kind(content)}"
         raise file.unknown(f"no state dict ({entries})")
     return file
 
@@ -83,7 +126,7 @@ def node_of(network: type[Any], **options: Any) -> dict[str, Any]:
 
 
 def image_of_size(height: int, width: int) -> dict[str, Any]:
-    """Return how images of this size are prepared, with ImageNet's mean and deviation."""
+    """Return the preprocessing of images of this size, with ImageNet's mean and deviation."""
     fields = Preprocess(size=(height, width))._asdict()
     return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
 
@@ -91,9 +134,15 @@ def image_of_size(height: int, width: int) -> dict[str, Any]:
 def known_backbone(
     file: Published, theirs: State, known: Iterable[Known], rename: Callable[[str], str] = str
 ) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Return the node of the backbone that has exactly these tensors, and the tensors under its own names.
+    """Return the node of the backbone that has exactly these tensors, and the tensors under the describer's names.
 
-    `rename` turns a name of ours into that in `theirs`. CheckpointError where none of the known ones fits.
+    Args:
+        theirs: tensors of the backbone under their published names.
+        known: backbones that they can be of.
+        rename: turns a name of ours into that in `theirs`.
+
+    Raises:
+        CheckpointError: none of the known ones has these tensors.
     """
     shapes = {key: value.shape for key, value in theirs.items()}
     for family, options in known:
@@ -102,9 +151,24 @@ def known_backbone(
         if {rename(key): shape for key, shape in ours.items()} == shapes:
             node = node_of(family, weights="none", **options)
             return node, {f"backbone.{key}": theirs[rename(key)] for key in ours}
-    its = {id(value) for value in theirs.values()}
-    first = [f"{key} {tuple(value.shape)}" for key, value in file.state.items() if id(value) in its][:2]
+    tensors = {id(value) for value in theirs.values()}
+    first = [f"{key} {tuple(value.shape)}" for key, value in file.state.items() if id(value) in tensors][:2]
     raise file.unknown(f"a backbone of {len(theirs)} tensors (first: {', '.join(first) or 'none'})")
+
+
+def name_in_sequential(key: str) -> str:
+    """Turn our name of a tensor of a torchvision network into that in an `nn.Sequential` of the network's layers.
+
+    Several projects keep a network so, its layers numbered. Those of a VGG have numbers in both.
+
+    >>> name_in_sequential("model.layer1.0.conv1.weight"), name_in_sequential("features.28.weight")
+    ('4.0.conv1.weight', '28.weight')
+    """
+    trunk, _, rest = key.partition(".")
+    if trunk == "features":
+        return rest
+    part, _, tensor = rest.partition(".")
+    return f"{PLACES[part]}.{tensor}"
 
 
 def names(known: Iterable[Known]) -> str:
@@ -120,10 +184,10 @@ def assemble(
     weights: State,
     source: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the content of a checkpoint of ours: the describer of these nodes, with `weights` under its own names.
+    """Return the content of a checkpoint of ours: the describer of these nodes, with `weights` under its names.
 
     Raises:
-        CheckpointError: the nodes make no describer, or the weights are not exactly its own.
+        CheckpointError: the nodes make no describer, or the weights are not exactly those that it has.
     """
     config = {"backbone": dict(backbone), "agg": dict(agg), "image": dict(image), "source": dict(source)}
     try:
@@ -139,7 +203,7 @@ def assemble(
 
 
 def _fill(module: nn.Module, state: State) -> str:
-    """Load `state` strictly; return what did not fit, empty where all did."""
+    """Load `state` strictly; return a message about what did not fit, empty where all did."""
     try:
         module.load_state_dict(dict(state), strict=True)
     except RuntimeError as error:
@@ -147,5 +211,9 @@ def _fill(module: nn.Module, state: State) -> str:
     return ""
 
 
-def _kind(found: object) -> str:
-    return "dict without entries" if isinstance(found, dict) else type(found).__name__
+def _kind(content: object) -> str:
+    return "dict without entries" if isinstance(content, dict) else type(content).__name__
+
+
+def _is_size(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) == 2 and all(type(x) is int and x > 0 for x in value)

@@ -13,8 +13,17 @@ from typing import Any
 
 from torch import Tensor
 
-from vpr.interop.published import Known, Published, State, assemble, image_of_size, known_backbone, names, node_of
-from vpr.interop.trunk import published_name
+from vpr.interop.published import (
+    Known,
+    Published,
+    State,
+    assemble,
+    image_of_size,
+    known_backbone,
+    name_in_sequential,
+    names,
+    node_of,
+)
 from vpr.models.aggregators.netvlad import CHECKPOINT, NetVLAD
 from vpr.models.backbones.vgg import VGG
 
@@ -45,7 +54,7 @@ def convert_file(file: Published) -> dict[str, Any]:
     if pool.keys() != {"conv.weight", "centroids"}:
         version = "VLAD v2, whose assignment has a bias" if "conv.bias" in pool else "not NetVLAD"
         raise file.unknown(f"a pooling that is {version} ({', '.join(pool) or 'no tensor'})")
-    node, weights = known_backbone(file, parts["encoder"], KNOWN, published_name)
+    node, weights = known_backbone(file, parts["encoder"], KNOWN, name_in_sequential)
     weights |= {f"aggregator.{key}": value for key, value in pool.items()}
     agg = node_of(NetVLAD, clusters=len(pool["centroids"]), centroids=CHECKPOINT)
     return assemble(

@@ -1,4 +1,4 @@
-"""Whose checkpoint a file is, by its content, and the same as one of ours."""
+"""The list of the importers: finds the one that a file is for, by its tensors, and has it convert the file."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def convert(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: the file cannot be read, is ours already, or is none of those that are known.
     """
-    return convert_found(read_foreign(path), path)
+    return convert_content(read_foreign(path), path)
 
 
-def convert_found(found: Any, path: str | Path) -> dict[str, Any]:
-    """Do the same with what `read_foreign` has read."""
-    if is_ours(found):
+def convert_content(content: Any, path: str | Path) -> dict[str, Any]:
+    """Return the same of what `read_foreign` has read; errors as of `convert`."""
+    if is_ours(content):
         raise CheckpointError(f"{path} is a checkpoint of this project already; use it as it is.")
-    file = as_published(found, path, KNOWN)
+    file = as_published(content, path, KNOWN)
     importer = next((known for known in IMPORTERS if known.recognises(file.state)), None)
     if importer is None:
         seen = ", ".join(f"{key} {tuple(value.shape)}" for key, value in list(file.state.items())[:3])

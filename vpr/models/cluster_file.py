@@ -23,12 +23,12 @@ SETTINGS = "settings"
 
 @dataclass(frozen=True, eq=False)
 class ClusterFile:
-    """Centres and the descriptors that they are the centres of.
+    """Local descriptors and the centres of their clusters.
 
     Attributes:
         descriptors: (n, C) float32, local descriptors of unit norm.
         centroids: (K, C) float32, as k-means leaves them.
-        settings: how they were made; empty in files from elsewhere.
+        settings: of `cluster.py`, which made them; empty in files from elsewhere.
     """
 
     descriptors: np.ndarray
@@ -54,31 +54,28 @@ def read_clusters(path: str | Path) -> ClusterFile:
         )
     try:
         with h5py.File(source, "r") as file:
-            found = {name: np.asarray(file[name][()]) for name in ("descriptors", "centroids") if name in file}
-            held = ", ".join(file) or "nothing"
+            arrays = {name: np.asarray(file[name][()]) for name in ("descriptors", "centroids") if name in file}
+            entries = ", ".join(file) or "nothing"
             settings = _settings(file)
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:  # h5py has no error class of its own
         raise CheckpointError(
             f"{source} is damaged or no cluster file: {str(error).splitlines()[0] if str(error) else error!r}. "
             "Make it again with cluster.py, or copy it again."
         ) from error
-    if len(found) < 2:
-        raise CheckpointError(f"{source} is no cluster file: it holds {held}, and must hold descriptors and centroids.")
-    _check(source, found["descriptors"], found["centroids"])
-    return ClusterFile(found["descriptors"].astype(np.float32), found["centroids"].astype(np.float32), settings)
-
-
-def _settings(file: h5py.File) -> dict[str, Any]:
-    """Return what a file of ours was made with; an attribute of this name that others wrote says nothing to us."""
-    try:
-        found = json.loads(file.attrs.get(SETTINGS, "{}"))
-    except (OSError, ValueError, TypeError, RuntimeError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    if len(arrays) < 2:
+        raise CheckpointError(
+            f"{source} is no cluster file: it holds {entries}, and must hold descriptors and centroids."
+        )
+    _check(source, arrays["descriptors"], arrays["centroids"])
+    return ClusterFile(arrays["descriptors"].astype(np.float32), arrays["centroids"].astype(np.float32), settings)
 
 
 def write_clusters(path: str | Path, clusters: ClusterFile) -> None:
-    """Write a cluster file, completely or not at all; CheckpointError where that is refused."""
+    """Write a cluster file, completely or not at all.
+
+    Raises:
+        CheckpointError: the folder cannot be written, or the disk is full.
+    """
     try:
         with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
             file["descriptors"] = clusters.descriptors.astype(np.float32)
@@ -86,6 +83,15 @@ def write_clusters(path: str | Path, clusters: ClusterFile) -> None:
             file.attrs[SETTINGS] = json.dumps(clusters.settings, sort_keys=True)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be written: {error}") from error
+
+
+def _settings(file: h5py.File) -> dict[str, Any]:
+    """Return the settings in a file of `cluster.py`; an attribute of this name in files of others is left alone."""
+    try:
+        settings = json.loads(file.attrs.get(SETTINGS, "{}"))
+    except (OSError, ValueError, TypeError, RuntimeError):
+        return {}
+    return settings if isinstance(settings, dict) else {}
 
 
 def _check(source: Path, descriptors: np.ndarray, centroids: np.ndarray) -> None:

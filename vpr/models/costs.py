@@ -1,4 +1,4 @@
-"""What a describer costs: parameters, multiply-accumulates, latency, bytes of a descriptor."""
+"""Costs of a describer: parameters, multiply-accumulates, latency, bytes of a descriptor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vpr.models.describer import Describer
 
 
 class Costs(NamedTuple):
-    """What one image of `image_size` = (height, width) costs.
+    """Costs of describing one image of `image_size` = (height, width).
 
     Attributes:
         parameters: of the describer, frozen ones included.
@@ -24,9 +24,9 @@ class Costs(NamedTuple):
             matrix products and attention, without activations and normalisation.
         descriptor_bytes: of one descriptor in float32.
         latency_ms: median wall time of one image, uint8 on the device to descriptor, float32, synchronised.
-        latency_runs: over how many runs, after a warm-up.
+        latency_runs: number of runs that the median is of, after a warm-up.
         threads: of torch on the CPU.
-        device: what it ran on.
+        device: name of the hardware that it ran on.
     """
 
     parameters: int
@@ -39,11 +39,11 @@ class Costs(NamedTuple):
     image_size: tuple[int, int]
 
     def plain(self) -> dict[str, Any]:
-        """Return it for JSON."""
+        """Return the costs as plain values, for JSON."""
         return {**self._asdict(), "image_size": list(self.image_size)}
 
-    def sentence(self) -> str:
-        """Return it for the screen."""
+    def message(self) -> str:
+        """Return the costs as a line for the screen."""
         height, width = self.image_size
         return (
             f"{self.parameters / 1e6:,.2f} M parameters, {self.gmacs:,.3g} GMACs, {self.latency_ms:,.3g} ms an image "
@@ -53,7 +53,7 @@ class Costs(NamedTuple):
 
 
 def measure(describer: Describer, device: torch.device | str, runs: int = 30, seconds: float = 10.0) -> Costs:
-    """Measure a describer at its own image size, on a device, in evaluation mode.
+    """Measure a describer at the image size of its preprocessing, on a device, in evaluation mode.
 
     Args:
         describer: ends on `device`, and in evaluation mode.
@@ -80,7 +80,7 @@ def measure(describer: Describer, device: torch.device | str, runs: int = 30, se
 
 
 def device_name(device: torch.device) -> str:
-    """Name the hardware as well as torch knows it."""
+    """Return the name of the hardware as far as torch knows it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type} ({platform.machine()})"

@@ -1,4 +1,8 @@
-"""The model: image -> backbone -> features -> aggregator -> descriptor."""
+"""The model: image -> backbone -> features -> aggregator -> descriptor.
+
+`Describer` is that line as a module; `build_describer` makes one of plain config nodes, for training and for loading a
+checkpoint alike.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +20,17 @@ from vpr.types import Features, Preprocess
 
 
 class Describer(nn.Module):
-    """Backbone, aggregator and preprocessing: what is trained, saved, distilled from and exported.
+    """Backbone, aggregator and preprocessing in one module: it is trained, saved, distilled from and exported.
 
-    Attributes:
-        preprocess: how photos become the images that it takes; size and interpolation only travel with the model,
-            mean and std are applied by `normalise`.
-        dim: length of a descriptor.
+        describer(describer.normalise(images))  # (B, 3, H, W) uint8 -> (B, dim), rows of unit norm
+
+    Args:
+        backbone: normalised images (B, 3, H, W) -> `Features`.
+        aggregator: `Features` -> descriptors (B, dim), rows L2-normalised. Its constructor takes the backbone's
+            `spec: FeatureSpec` first; it has `dim: int`, and `fixed_grid = True` where it takes only maps of the size
+            `spec.grid` (any other is a ConfigError). One file of vpr/models/aggregators, one YAML of conf/agg.
+        preprocess: size and interpolation of the images, which only travel with the model; mean and std, which
+            `normalise` applies.
     """
 
     backbone: Backbone
@@ -38,11 +47,12 @@ class Describer(nn.Module):
 
     @property
     def dim(self) -> int:
+        """Dimensions of a descriptor."""
         return int(self.aggregator.dim)  # type: ignore[arg-type]
 
     @property
     def fixed_size(self) -> bool:
-        """Whether images of other sizes than `preprocess.size` cannot be described."""
+        """True where images of other sizes than `preprocess.size` cannot be described."""
         return self.backbone.fixed_size or bool(getattr(self.aggregator, "fixed_grid", False))
 
     def normalise(self, images: Tensor) -> Tensor:
@@ -50,35 +60,34 @@ class Describer(nn.Module):
         return (images.to(self.mean.dtype) / 255 - self.mean) / self.std
 
     def features(self, images: Tensor) -> Features:
-        """Return the feature map of normalised images (B, 3, H, W)."""
+        """Return the features of normalised images (B, 3, H, W): a map (B, C, h, w), and perhaps a class token."""
         return self.backbone(images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return L2-normalised descriptors (B, dim) of normalised images (B, 3, H, W)."""
-        return self.aggregator(self.features(images))
-
-
-# FOLDED vpr/models/describer.py: Make a describer from plain config nodes; training and loading a checkpoint use
-# this same function.
+        features = self.features(images)
+        return self.aggregator(features)
 
 
 def build_describer(backbone: Mapping[str, Any], agg: Mapping[str, Any], image: Mapping[str, Any]) -> Describer:
-    """Make backbone and aggregator and fit them together at the image size.
+    """Make backbone and aggregator, and fit them to each other at the image size.
+
+    The aggregator gets the `spec` of the backbone, whose `grid` is found by one forward pass of zeros.
 
     Args:
         backbone, agg: `_target_` and the arguments of a class of vpr.models, as plain containers.
-        image: fields of `Preprocess`. Where mean or std is missing or null, the backbone's own hold.
+        image: fields of `Preprocess`. Where mean or std is missing or null, the backbone's hold.
 
     Raises:
         ConfigError: a `_target_` is not a network of vpr.models, an argument is unknown, or a value does not fit.
         WeightsUnavailable: pretrained weights were asked for and cannot be had.
     """
-    made = make_network(backbone, "backbone")
-    if not isinstance(made, Backbone):
+    network = make_network(backbone, "backbone")
+    if not isinstance(network, Backbone):
         raise ConfigError(f"backbone._target_={backbone['_target_']} is not a backbone.")
-    preprocess = _preprocess(image, made)
-    spec = made.spec._replace(grid=feature_grid(made, preprocess.size))
-    return Describer(made, make_network(agg, "agg", spec), preprocess)
+    preprocess = _preprocess(image, network)
+    spec = network.spec._replace(grid=feature_grid(network, preprocess.size))
+    return Describer(network, make_network(agg, "agg", spec), preprocess)
 
 
 def feature_grid(backbone: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
@@ -99,14 +108,13 @@ def make_network(node: Mapping[str, Any], name: str, *first: Any) -> nn.Module:
     Raises:
         ConfigError: the `_target_` is no such network, or an argument is unknown.
     """
-    target = node.get("_target_")
     options = {k: v for k, v in node.items() if k not in ("_target_", "_partial_", "_convert_", "_recursive_")}
-    made = _network_class(target, name)
+    network = _network_class(node.get("_target_"), name)
     try:
-        inspect.signature(made).bind(*first, **options)
+        inspect.signature(network).bind(*first, **options)
     except TypeError as error:
-        raise ConfigError(f"{name}: {made.__name__} {error}.") from error
-    return made(*first, **options)
+        raise ConfigError(f"{name}: {network.__name__} {error}.") from error
+    return network(*first, **options)
 
 
 def _network_class(target: object, name: str) -> type[nn.Module]:
@@ -114,13 +122,13 @@ def _network_class(target: object, name: str) -> type[nn.Module]:
     if not module.startswith("vpr.models."):
         raise ConfigError(f"{name}._target_={target}: only networks of vpr.models can be built.")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
+        network = getattr(importlib.import_module(module), attribute, None)
     except ModuleNotFoundError as error:
         raise ConfigError(f"{name}._target_={target}: there is no module {error.name}.") from error
-    ours = isinstance(found, type) and issubclass(found, nn.Module) and found.__module__.startswith("vpr.models.")
-    if found is None or not ours:
+    is_network = isinstance(network, type) and issubclass(network, nn.Module)
+    if network is None or not is_network or not network.__module__.startswith("vpr.models."):
         raise ConfigError(f"{name}._target_={target}: {module} has no network {attribute}.")
-    return found
+    return network
 
 
 def _preprocess(image: Mapping[str, Any], backbone: Backbone) -> Preprocess:

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from vpr.errors import ConfigError
-from vpr.models.aggregators.netvlad import normalise
+from vpr.models.aggregators.netvlad import NetVLAD, normalise
 
-if TYPE_CHECKING:
-    from vpr.models.aggregators.netvlad import NetVLAD
-
-# Which cells, counted row by row, make up each region of a grid of so many rows and columns.
+# Regions of a grid of so many rows and columns: the cells of each, counted row by row.
 LAYOUTS = {
     2: ((0, 1, 2, 3), (0, 1), (2, 3), (0, 2), (1, 3), (0,), (1,), (2,), (3,)),
     3: (tuple(range(9)), (0, 1, 2), (3, 4, 5), (6, 7, 8), (0, 3, 6), (1, 4, 7), (2, 5, 8)),
@@ -27,7 +22,7 @@ def regions(net: NetVLAD, map: Tensor, grid: int) -> Tensor:
     The first region is the whole image, and has the descriptor that `net` gives.
 
     Args:
-        net: what assigns the map's vectors to clusters.
+        net: aggregator that assigns the vectors of the map to clusters.
         grid: 2 -> 9 regions of 2 x 2 cells: image, top, bottom, left, right, and the quarters row by row (SFRS);
             3 -> 7 regions of 3 x 3 cells: image, rows from the top, columns from the left (WAKD).
 
@@ -46,7 +41,7 @@ def regions(net: NetVLAD, map: Tensor, grid: int) -> Tensor:
 
 
 def check_regions(map_size: tuple[int, ...] | torch.Size, grid: int, stride: int | None = None) -> None:
-    """Make sure that maps of (h, w) cells have regions of that grid.
+    """Check that maps of (h, w) cells have regions of that grid.
 
     Args:
         stride: of the backbone in pixels; with it, the message says which image sizes would do.

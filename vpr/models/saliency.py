@@ -1,4 +1,4 @@
-"""Why two images are similar: what each cell of their feature maps adds to the similarity of their descriptors."""
+"""Similarity maps: the share of each cell of two feature maps in the similarity of their descriptors."""
 
 from __future__ import annotations
 
@@ -29,16 +29,19 @@ def similarity_maps(describer: Describer, first: Tensor, second: Tensor) -> tupl
 
     Returns:
         Two maps (h, w) float32 >= 0, of the sizes of the images' feature maps.
+
+    Raises:
+        RuntimeError: the describer is in training mode.
     """
     if describer.training:
         raise RuntimeError("the describer is in training mode: call .eval() first")
     with torch.inference_mode(False):  # under which gradients could not be had
         with torch.no_grad():
-            found = [describer.features(images) for images in (first, second)]
+            pair = [describer.features(images) for images in (first, second)]
         with torch.enable_grad():
-            (one, its), (other, theirs) = (_describe(describer, features) for features in found)
+            (one, its), (other, theirs) = (_describe(describer, features) for features in pair)
             gradients = torch.autograd.grad((one * other).sum(), (its, theirs))
-    sizes = (features.map.shape[-2:] for features in found)
+    sizes = (features.map.shape[-2:] for features in pair)
     return tuple(  # type: ignore[return-value]
         (cells.detach() * gradient).float().sum(1).clamp(min=0).reshape(size)
         for cells, gradient, size in zip((its, theirs), gradients, sizes, strict=True)
@@ -66,8 +69,8 @@ class _ConstantNorms(TorchFunctionMode):
         self.shares: list[Tensor] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if own := CONSTANT.get(func):
-            return own(*args, **(kwargs or {}))
+        if replacement := CONSTANT.get(func):
+            return replacement(*args, **(kwargs or {}))
         result = func(*args, **(kwargs or {}))
         if func is Tensor.softmax:
             self.shares.append(result)

@@ -1,7 +1,8 @@
-"""Pretrained weights: from the net, from a file, from a pip package, or none."""
+"""Networks of torchvision and timm by name, and pretrained weights: from the net, a file, a pip package, or none."""
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import pickle
 import socket
@@ -9,9 +10,11 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import timm
 import torch
+import torchvision
 from huggingface_hub import hf_hub_download, hf_hub_url
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -24,7 +27,7 @@ HUB_FILE = "model.safetensors"
 
 
 class Origin(NamedTuple):
-    """Where the weights of one backbone are published.
+    """Address of the published weights of one backbone.
 
     Attributes:
         name: of the backbone, for messages.
@@ -41,6 +44,35 @@ class Origin(NamedTuple):
     @property
     def address(self) -> str:
         return hf_hub_url(self.hub, HUB_FILE) if self.hub else self.url
+
+
+def torchvision_model(name: str, kind: type[nn.Module]) -> Any:
+    """Return torchvision's network `name` with random values; ConfigError if it is not of class `kind`."""
+    if name not in torchvision.models.list_models(torchvision.models):
+        raise ConfigError(f"backbone.name={name}: torchvision has no such model.")
+    model = torchvision.models.get_model(name, weights=None)
+    return _of_kind(model, name, kind)
+
+
+def torchvision_origin(name: str, version: str = "IMAGENET1K_V1") -> Origin:
+    """Return where torchvision publishes the ImageNet weights of `name`."""
+    return Origin(name, torchvision.models.get_model_weights(name)[version].url)
+
+
+def timm_model(name: str, kind: type[nn.Module], **options: Any) -> Any:
+    """Return timm's network `name`, random unless told otherwise; ConfigError if it is not of class `kind`."""
+    if not timm.is_model(name):
+        near = ", ".join(difflib.get_close_matches(name, timm.list_models(), 3))
+        raise ConfigError(f"backbone.name={name}: timm has no such model" + (f"; near it are {near}." if near else "."))
+    return _of_kind(timm.create_model(name, **options), name, kind)
+
+
+def timm_origin(name: str, package: str = "") -> Origin:
+    """Return where timm publishes the weights of `name` (with or without a tag)."""
+    published = timm.get_pretrained_cfg(name)
+    if published is None:
+        return Origin(name, package=package)
+    return Origin(name, str(published.url or ""), published.hf_hub_id or "", package)
 
 
 def pretrained_state(weights: str, origin: Origin) -> State | None:
@@ -65,6 +97,9 @@ def read_state(path: Path) -> State:
     """Read a state dict from a .safetensors file or one that torch.save wrote; nothing in it is executed.
 
     It may stand under `state_dict`, as training scripts save it, and its names may begin with `module.`.
+
+    Raises:
+        ConfigError: there is no such file, it is damaged, or it holds no state dict.
     """
     if not path.is_file():
         raise ConfigError(
@@ -93,18 +128,30 @@ def without_module(state: State) -> State:
 
 
 def load_exactly(module: nn.Module, state: State, origin: Origin, dropped: Iterable[str] = ()) -> None:
-    """Load `state` into `module`; every tensor of the module must be there, and others only if named in `dropped`."""
-    own = module.state_dict()
-    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
-    unknown = sorted(state.keys() - own.keys() - set(dropped))
-    shapes = [k for k in own if k in state and own[k].shape != state[k].shape]
+    """Load `state` into `module`; every tensor of the module must be in it, and others only if named in `dropped`.
+
+    Raises:
+        ConfigError: tensors are missing, unknown, or of other shapes.
+    """
+    current = module.state_dict()
+    missing = [k for k in current if k not in state and not k.endswith("num_batches_tracked")]
+    unknown = sorted(state.keys() - current.keys() - set(dropped))
+    shapes = [k for k in current if k in state and current[k].shape != state[k].shape]
     for what, keys in (("lack", missing), ("hold unknown", unknown), ("have other shapes in", shapes)):
         if keys:
             raise ConfigError(
                 f"The weights given for {origin.name} {what} {len(keys)} of its tensors (first: {keys[0]}): "
                 f"they belong to another model. Expected is the content of {origin.address or 'its own state dict'}."
             )
-    module.load_state_dict({k: state[k] if k in state else own[k] for k in own})
+    module.load_state_dict({k: state.get(k, value) for k, value in current.items()})
+
+
+def _of_kind(model: nn.Module, name: str, kind: type[nn.Module]) -> nn.Module:
+    if not isinstance(model, kind):
+        raise ConfigError(
+            f"backbone.name={name} is a {type(model).__name__}, and this backbone takes a {kind.__name__}."
+        )
+    return model
 
 
 def _fetch(origin: Origin) -> State:
@@ -145,8 +192,8 @@ def _package_file(origin: Origin) -> Path:
         raise ConfigError(
             f"backbone.weights=package: no pip package ships weights of {origin.name}. Use default|none|PATH."
         )
-    found = importlib.util.find_spec(origin.package.replace("-", "_"))
-    folders = list(found.submodule_search_locations or ()) if found else []
+    spec = importlib.util.find_spec(origin.package.replace("-", "_"))
+    folders = list(spec.submodule_search_locations or ()) if spec else []
     files = [file for folder in folders for file in sorted(Path(folder).rglob("*.pth"))]
     if not files:
         raise WeightsUnavailable(

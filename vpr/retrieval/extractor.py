@@ -23,7 +23,7 @@ from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.errors import ConfigError, DataError
 from vpr.files import write_text
 from vpr.interop.published import read_foreign
-from vpr.interop.recognise import convert_found
+from vpr.interop.recognise import convert_content
 from vpr.models.describer import Describer
 from vpr.types import Preprocess
 
@@ -167,8 +167,10 @@ def read_content(path: str | PathLike[str]) -> dict[str, Any]:
     Raises:
         CheckpointError: the file is missing, damaged or from elsewhere. Nothing in it is executed.
     """
-    found = read_foreign(str(path))
-    return checkpoint.checked(found, str(path)) if checkpoint.is_ours(found) else convert_found(found, str(path))
+    content = read_foreign(str(path))
+    if checkpoint.is_ours(content):
+        return checkpoint.checked(content, str(path))
+    return convert_content(content, str(path))
 
 
 def pick_device(name: str) -> torch.device:

@@ -1,0 +1,1 @@
+"""Aggregators, features -> descriptors: one file each, with a YAML in conf/agg; the contract is `Describer`'s."""

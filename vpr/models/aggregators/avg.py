@@ -9,7 +9,7 @@ from vpr.types import Features, FeatureSpec
 
 
 class Avg(nn.Module):
-    """Mean over cells and L2 normalisation; the descriptor has one number a channel. Nothing is learned."""
+    """Mean over cells, then L2 normalisation: as many dimensions as the map has channels, and nothing to learn."""
 
     def __init__(self, spec: FeatureSpec) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ class ConvAP(nn.Module):
     Args:
         spec: of the features.
         out_channels: of the convolution.
-        rows, columns: of the pooled map; the descriptor has out_channels * rows * columns numbers.
+        rows, columns: of the pooled map; the descriptor has out_channels * rows * columns dimensions.
     """
 
     def __init__(self, spec: FeatureSpec, out_channels: int = 512, rows: int = 2, columns: int = 2) -> None:

@@ -14,7 +14,7 @@ class CosPlace(nn.Module):
 
     Args:
         spec: of the features.
-        out_dim: length of the descriptor.
+        out_dim: dimensions of the descriptor.
         p: initial exponent of GeM, which is learned.
     """
 

@@ -27,13 +27,13 @@ class GeMPool(nn.Module):
 
 
 class GeM(nn.Module):
-    """GeM pooling and L2 normalisation; the descriptor has one number a channel.
+    """GeM pooling and L2 normalisation: as many dimensions as the map has channels.
 
     Args:
         spec: of the features.
         p: initial exponent, which is learned; 1 is the mean, infinity the maximum.
         eps: lower bound of the activations.
-        l2_before: give each cell the length 1 first, as Berton et al. (CVPR 2022) do.
+        l2_before: L2-normalise each cell first, as Berton et al. (CVPR 2022) do.
     """
 
     def __init__(self, spec: FeatureSpec, p: float = 3.0, eps: float = 1e-6, l2_before: bool = False) -> None:

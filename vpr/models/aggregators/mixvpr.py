@@ -32,7 +32,7 @@ class MixVPR(nn.Module):
 
     Args:
         spec: of the features; `spec.grid` must be known.
-        out_channels, out_rows: their product is the descriptor's length.
+        out_channels, out_rows: their product is the number of dimensions of the descriptor.
         mix_depth: number of mixers.
         mlp_ratio: hidden units of a mixer per cell.
 

@@ -25,7 +25,7 @@ class NetVLAD(nn.Module):
 
     Args:
         spec: of the features; maps of any size are taken.
-        clusters: K; the descriptor has K * C numbers.
+        clusters: K; the descriptor has K * C dimensions.
         centroids: path of a cluster file; `checkpoint` where the values come next.
         allow_random_init: start from random centres, without a file.
 
@@ -77,23 +77,23 @@ class NetVLAD(nn.Module):
             return (self.conv.weight.float().flatten(1) @ x).softmax(dim=1)
 
     @torch.no_grad()
-    def _start_from(self, found: ClusterFile, path: object) -> None:
+    def _start_from(self, file: ClusterFile, path: object) -> None:
         """Take centres c, and w_k = alpha c_k / |c_k|, alpha such that the second nearest centre gets CONTRAST.
 
         alpha = -ln(CONTRAST) / mean over descriptors of (largest - second largest of x . c_k / |c_k|).
         """
         clusters, channels = self.centroids.shape
-        if found.centroids.shape[1] != channels:
+        if file.centroids.shape[1] != channels:
             raise CheckpointError(
-                f"{path} holds centres of {found.centroids.shape[1]} channels, and the backbone gives {channels}: it "
+                f"{path} holds centres of {file.centroids.shape[1]} channels, and the backbone gives {channels}: it "
                 "was made for another backbone, or for one cut elsewhere. Make one for this backbone with cluster.py."
             )
-        if len(found.centroids) != clusters:
+        if len(file.centroids) != clusters:
             raise ConfigError(
-                f"agg.clusters={clusters}, but {path} holds {len(found.centroids)} centres. Type "
-                f"agg.clusters={len(found.centroids)}, or make a file with `cluster.py clusters={clusters}`."
+                f"agg.clusters={clusters}, but {path} holds {len(file.centroids)} centres. Type "
+                f"agg.clusters={len(file.centroids)}, or make a file with `cluster.py clusters={clusters}`."
             )
-        centroids, x = torch.from_numpy(found.centroids), torch.from_numpy(found.descriptors)
+        centroids, x = torch.from_numpy(file.centroids), torch.from_numpy(file.descriptors)
         directions = F.normalize(centroids)
         nearest = (x @ directions.T).topk(2, dim=1).values.double()
         gap = float((nearest[:, 0] - nearest[:, 1]).mean())

@@ -16,13 +16,13 @@ from vpr.types import Features, FeatureSpec
 class Projected(nn.Module):
     """W d + b, L2-normalised, of another aggregator's descriptor d.
 
-    What distillation leaves in a student that describes in its teacher's space, and what whitening is once fitted: with
-    a bias it is the PCA layer of OpenIBL's vgg16_netvlad, a 1x1 convolution there.
+    Distillation leaves one in a student that describes in its teacher's space, and fitted PCA whitening is one: with a
+    bias it is the PCA layer of OpenIBL's vgg16_netvlad, a 1x1 convolution there.
 
     Args:
         spec: of the features.
         agg: the node of the other aggregator, or that aggregator itself.
-        dim: length of the descriptor.
+        dim: dimensions of the descriptor.
         bias: whether there is a b.
     """
 

@@ -1,4 +1,4 @@
-"""What all backbones share: their spec and how layers are frozen."""
+"""Base class of the backbones: their spec, frozen layers and the state of BatchNorm."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ log = logging.getLogger(__name__)
 
 
 class Backbone(nn.Module):
-    """Network from normalised images (B, 3, H, W) to a feature map.
+    """Network from normalised images (B, 3, H, W) float to `Features`: a map (B, C, h, w), and perhaps a class token.
+
+    A family of networks is one file beside this one with one subclass, and each name of it a YAML in conf/backbone.
+    The constructor takes `weights: str = "default"` (default | none | package | PATH of a state dict; `checkpoint`:
+    the values come next, so nothing is read or downloaded) and its own options. It sets `spec` and, where the weights
+    expect others than ImageNet's, `mean` and `std`; it hands the layers that are not trained to `freeze`.
 
     Attributes:
         spec: channels and stride of the map.
@@ -33,10 +38,11 @@ class Backbone(nn.Module):
         self._batchnorm_held = False
 
     def forward(self, images: Tensor) -> Features:
+        """Return the features of normalised images (B, 3, H, W)."""
         raise NotImplementedError
 
     def freeze(self, parts: Iterable[nn.Module | nn.Parameter], weights: str) -> None:
-        """Take `parts` out of training: no gradients, and BatchNorm keeps its statistics.
+        """Take `parts` out of training: no gradients, and BatchNorm keeps its statistics, also after `train()`.
 
         Random layers are never frozen: with `weights="none"` this only warns.
         """

@@ -7,9 +7,8 @@ from torch import Tensor
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.base import Backbone
-from vpr.models.backbones.libraries import timm_origin
 from vpr.models.backbones.timm_features import strict_timm_model
-from vpr.models.weights import pretrained_state
+from vpr.models.weights import pretrained_state, timm_origin
 from vpr.types import Features, FeatureSpec
 
 

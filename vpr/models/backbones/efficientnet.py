@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.base import Backbone
-from vpr.models.backbones.libraries import timm_model, timm_origin
-from vpr.models.weights import State, load_exactly, pretrained_state
+from vpr.models.weights import State, load_exactly, pretrained_state, timm_model, timm_origin
 from vpr.types import Features, FeatureSpec
 
 

@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.base import Backbone
-from vpr.models.backbones.libraries import torchvision_model, torchvision_origin
-from vpr.models.weights import load_exactly, pretrained_state
+from vpr.models.weights import load_exactly, pretrained_state, torchvision_model, torchvision_origin
 from vpr.types import Features, FeatureSpec
 
 LAST = 18  # features.18 is the 1x1 convolution to 1280 channels
@@ -34,18 +33,18 @@ class MobileNetV2(Backbone):
         if not 0 <= freeze <= LAST:
             raise ConfigError(f"backbone.freeze={freeze}: {name} has {LAST} blocks.")
         full = torchvision_model(name, torchvision.models.MobileNetV2)
-        own_head = head == "lw_mixvpr"
-        self.features: nn.Sequential = full.features[:LAST] if own_head else full.features
+        lw_head = head == "lw_mixvpr"
+        self.features: nn.Sequential = full.features[:LAST] if lw_head else full.features
         origin = torchvision_origin(name)
         state = pretrained_state(weights, origin)
         if state is not None:
             load_exactly(self, state, origin, dropped=full.state_dict())
-        if own_head:
+        if lw_head:
             upsample = nn.Upsample(size=(20, 20), mode="bilinear", align_corners=False)
             self.features.extend([nn.Conv2d(320, 512, 1), nn.BatchNorm2d(512), upsample])
         self.freeze(list(self.features)[:freeze], weights)
-        # nominal for the own head: at 320x320 pixels 20x20 cells are 16 pixels apart
-        self.spec = FeatureSpec(512, 16) if own_head else FeatureSpec(full.last_channel, 32)
+        # nominal for that head: at 320x320 pixels 20x20 cells are 16 pixels apart
+        self.spec = FeatureSpec(512, 16) if lw_head else FeatureSpec(full.last_channel, 32)
 
     def forward(self, images: Tensor) -> Features:
         return Features(self.features(images))

@@ -23,45 +23,10 @@ from vpr.types import Features, FeatureSpec
 
 log = logging.getLogger(__name__)
 
-# FOLDED vpr/models/backbones/mobilenet_v3_wakd.py: Names of tensors in published files of WAKD's MobileNetV3, and
-# ours for the same tensors.
-
-
+# Names of tensors in the published files.
 LAYER = re.compile(r"(bneck\.\d+\.)?(conv|bn)(\d)\.(\w+)")
 GATE = re.compile(r"(bneck\.\d+\.)se\.se\.(\d)\.(\w+)")
 POOLED = ".se.se.5."  # where the pooling is a layer of its own, it moves the others up by one
-
-
-def gate_of(keys: Iterable[str]) -> str:
-    """Return which gate these tensors are of, pooled or per_pixel; empty where no gate has a published name."""
-    gates = [key for key in keys if GATE.fullmatch(key)]
-    if not gates:
-        return ""
-    return "pooled" if any(POOLED in key for key in gates) else "per_pixel"
-
-
-def own_names(keys: Iterable[str]) -> dict[str, str]:
-    """Return our name for each published one; those of an ImageNet classifier become `classifier.*`.
-
-    Names that are not known stay as they are.
-    """
-    published = list(keys)
-    first = 1 if gate_of(published) == "pooled" else 0
-    return {key: _own_name(key, first).replace("bneck.", "blocks.") for key in published}
-
-
-def _own_name(key: str, first: int) -> str:
-    layer, gate = LAYER.fullmatch(key), GATE.fullmatch(key)
-    if layer:
-        block, kind, number, tensor = layer.groups()
-        outer = "stem" if number == "1" else f"head.{int(number) - 2}"
-        place = f"{block}layers.{int(number) - 1}" if block else outer
-        return f"{place}.{('conv', 'bn').index(kind)}.{tensor}"
-    if gate:
-        block, number, tensor = gate.groups()
-        index, part = divmod(int(number) - first, 3)  # convolution, BatchNorm and activation, twice
-        return f"{block}gate.layers.{index}.{part}.{tensor}"
-    return re.sub(r"^linear(\d\.)", r"classifier.\1", key)
 
 
 class Row(NamedTuple):
@@ -99,7 +64,7 @@ class MobileNetV3WAKD(Backbone):
 
     Args:
         name: mobilenet_v3_large_wakd or mobilenet_v3_small_wakd.
-        weights: none, or the PATH of a state dict under published or own names, such as the ImageNet file
+        weights: none, or the PATH of a state dict under published names or ours, such as the ImageNet file
             mbv3_large.pth.tar, which has no last layer of 512 channels: a warning names what stays random. `default` is
             refused: no address is known that weights could be fetched from.
         gate: what weighs the channels at the end of a block. `pooled`: a squeeze-excite network on the mean over all
@@ -135,19 +100,19 @@ class MobileNetV3WAKD(Backbone):
     def _load(self, state: State, path: str, origin: Origin, gate: str) -> None:
         if gate_of(state) not in ("", gate):
             log.warning("backbone.gate=%s, but the gates in %s are %s.", gate, path, gate_of(state))
-        names, own, last = own_names(state), self.state_dict(), f"head.{len(self.head) - 1}."
-        found = {names[k]: v for k, v in state.items()}
-        ours = {k: v for k, v in own.items() if k.startswith(last) and not k.endswith("num_batches_tracked")}
-        foreign = [k for k in state if names[k] not in own and names[k].startswith(("classifier.", "head."))]
-        if any(k not in found or found[k].shape != v.shape for k, v in ours.items()):
-            unused = [k for k in state if names[k].startswith(last) and names[k] in own] + foreign
+        names, current, last = our_names(state), self.state_dict(), f"head.{len(self.head) - 1}."
+        renamed = {names[k]: v for k, v in state.items()}
+        last_layer = {k: v for k, v in current.items() if k.startswith(last) and not k.endswith("num_batches_tracked")}
+        foreign = [k for k in state if names[k] not in current and names[k].startswith(("classifier.", "head."))]
+        if any(k not in renamed or renamed[k].shape != v.shape for k, v in last_layer.items()):
+            unused = [k for k in state if names[k].startswith(last) and names[k] in current] + foreign
             log.warning(
                 "%s has no last layer that fits %s: %s stays random. Not used of the file: %s.",
-                *(path, origin.name, _layers(ours)),
+                *(path, origin.name, _layers(last_layer)),
                 _layers({k: state[k] for k in unused if not k.endswith("num_batches_tracked")}) or "nothing",
             )
-            found |= {k: own[k] for k in own if k.startswith(last)}
-        load_exactly(self, found, origin, dropped=(names[k] for k in foreign))
+            renamed |= {k: current[k] for k in current if k.startswith(last)}
+        load_exactly(self, renamed, origin, dropped=(names[k] for k in foreign))
 
     def forward(self, images: Tensor) -> Features:
         return Features(self.head(self.blocks(self.stem(images))))
@@ -187,6 +152,38 @@ class Gate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         squeezed = torch.mean(x, (2, 3), keepdim=True) if self.pooled else x
         return x * self.layers(squeezed)
+
+
+def gate_of(keys: Iterable[str]) -> str:
+    """Return the kind of gate that these tensors are of, pooled or per_pixel; empty where none has a published name."""
+    gates = [key for key in keys if GATE.fullmatch(key)]
+    if not gates:
+        return ""
+    return "pooled" if any(POOLED in key for key in gates) else "per_pixel"
+
+
+def our_names(keys: Iterable[str]) -> dict[str, str]:
+    """Return our name for each published one; those of an ImageNet classifier become `classifier.*`.
+
+    Names that are not known stay as they are.
+    """
+    published = list(keys)
+    first = 1 if gate_of(published) == "pooled" else 0
+    return {key: _our_name(key, first).replace("bneck.", "blocks.") for key in published}
+
+
+def _our_name(key: str, first: int) -> str:
+    layer, gate = LAYER.fullmatch(key), GATE.fullmatch(key)
+    if layer:
+        block, kind, number, tensor = layer.groups()
+        outer = "stem" if number == "1" else f"head.{int(number) - 2}"
+        place = f"{block}layers.{int(number) - 1}" if block else outer
+        return f"{place}.{('conv', 'bn').index(kind)}.{tensor}"
+    if gate:
+        block, number, tensor = gate.groups()
+        index, part = divmod(int(number) - first, 3)  # convolution, BatchNorm and activation, twice
+        return f"{block}gate.layers.{index}.{part}.{tensor}"
+    return re.sub(r"^linear(\d\.)", r"classifier.\1", key)
 
 
 def _layers(tensors: State) -> str:

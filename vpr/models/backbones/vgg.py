@@ -7,8 +7,7 @@ from torch import Tensor, nn
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.base import Backbone
-from vpr.models.backbones.libraries import torchvision_model, torchvision_origin
-from vpr.models.weights import load_exactly, pretrained_state
+from vpr.models.weights import load_exactly, pretrained_state, torchvision_model, torchvision_origin
 from vpr.types import Features, FeatureSpec
 
 
