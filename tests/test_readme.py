@@ -18,12 +18,8 @@ from vpr.models.describer import build_describer
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text()
 SCRIPTS = "|".join(sorted(path.stem for path in REPO.glob("*.py") if (REPO / "conf" / f"{path.stem}.yaml").is_file()))
-PAGES = [
-    REPO / "README.md",
-    REPO / "multirun/README.md",
-    REPO / "CONTRIBUTING.md",
-    *sorted((REPO / "docs").glob("*.md")),
-]
+PAGES = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "multirun/README.md")]
+PAGES += sorted((REPO / "docs").glob("*.md"))
 TEXT = "\n".join(page.read_text() for page in PAGES)
 STARTS = r"(?:\w+=\S+ )?(?:\S*/)?(?:python|torchrun \S+)"
 COMMANDS = re.findall(rf"^ {{4,}}{STARTS} ({SCRIPTS})\.py(.*)$", TEXT, re.MULTILINE)

@@ -14,13 +14,8 @@ from omegaconf import OmegaConf
 from rich.console import Console
 
 from vpr.catalog.__main__ import main
-<<<<<<< HEAD
 from vpr.catalog.inventory import Finding, inspect_dataset, show
 from vpr.cli.datasets import DataSets, Entry, dataset_names
-=======
-from vpr.catalog.inventory import Finding, look, show
-from vpr.cli.datasets import DataSets, Entry, dataset_names
->>>>>>> eb92980 (Command line: bounds as metadata of the schema, help by kind of data set, resolvers and data sets in files of their own; style tests)
 from vpr.toycity.dataset import train_places
 
 UTM = "@{east:.2f}@{north:.2f}@33@T@@@@@@@@@@@.jpg"

@@ -8,15 +8,9 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-<<<<<<< HEAD
 from vpr.catalog.inventory import inspect_dataset
 from vpr.catalog.resolve import evaluation_sets, locate
 from vpr.cli.datasets import Entry
-=======
-from vpr.catalog.inventory import look
-from vpr.catalog.resolve import evaluation_sets, nearby
-from vpr.cli.datasets import Entry
->>>>>>> eb92980 (Command line: bounds as metadata of the schema, help by kind of data set, resolvers and data sets in files of their own; style tests)
 from vpr.errors import DataAbsent
 
 KEY = "dataset.eval.walk"

@@ -16,13 +16,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.cli.app import user_error
-<<<<<<< HEAD
 from vpr.cli.compose import CONF, compose
 from vpr.cli.datasets import PARTS, dataset_names
-=======
-from vpr.cli.compose import CONF, compose
-from vpr.cli.datasets import PARTS
->>>>>>> eb92980 (Command line: bounds as metadata of the schema, help by kind of data set, resolvers and data sets in files of their own; style tests)
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
 

@@ -20,13 +20,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-<<<<<<< HEAD
 from vpr.catalog.resolve import locate
 from vpr.cli.app import first_of_ours, root_hint
-=======
-from vpr.catalog.resolve import nearby
-from vpr.cli.app import first_of_ours, root_hint
->>>>>>> eb92980 (Command line: bounds as metadata of the schema, help by kind of data set, resolvers and data sets in files of their own; style tests)
 from vpr.cli.checks import check_targets
 from vpr.cli.datasets import DataSets, Entry
 from vpr.data.images import missing_files

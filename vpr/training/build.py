@@ -10,17 +10,11 @@ from typing import Any, NamedTuple
 
 import torch
 
-<<<<<<< HEAD
 from vpr.cli.schema import FinetuneConfig, TrainerConfig
 from vpr.errors import ConfigError, WeightsUnavailable
 from vpr.models.aggregators.netvlad import CHECKPOINT
 from vpr.models.aggregators.projected import inner_node
 from vpr.models.cluster_file import cluster_path, read_clusters
-=======
-from vpr.cli.compose import plain
-from vpr.cli.datasets import random_weights_ok
-from vpr.errors import WeightsUnavailable
->>>>>>> eb92980 (Command line: bounds as metadata of the schema, help by kind of data set, resolvers and data sets in files of their own; style tests)
 from vpr.models.describer import Describer, build_describer
 
 log = logging.getLogger(__name__)

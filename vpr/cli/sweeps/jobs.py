@@ -49,8 +49,7 @@ class Job:
 
     def write(self, directory: Path) -> None:
         """Write its record into the run's folder."""
-        write_text(directory / RECORD, json.dumps(asdict(self), indent=2) + "
-")
+        write_text(directory / RECORD, json.dumps(asdict(self), indent=2) + "\n")
 
 
 def read_job(directory: Path) -> Job | None:
