@@ -60,7 +60,7 @@ def main() -> None:
     model.add_argument("--across", metavar="CKPT", help="a model for real sets")
     options.add_argument("--data", type=Path, default=Path("data"), help="the cities are drawn below it")
     options.add_argument("--sped", type=Path, help="folder sped_thumbs")
-    options.add_argument("--sped-ckpt", nargs="*", default=[], help="best.ckpt of experiment=small_real")
+    options.add_argument("--sped-ckpt", nargs="*", default=[], help="best.ckpt of experiment=dev/small_real")
     options.add_argument("--out", type=Path, default=Path("runs/confidence"))
     chosen = options.parse_args()
     print(f"| {' | '.join(HEAD)} | area [95 %] |\n{'|---' * (len(HEAD) + 1)}|", flush=True)
@@ -101,7 +101,7 @@ def judged(fitted: Calibration, name: str, neighbours: Neighbours, right: np.nda
 
 def of_sped(root: Path, ckpts: list[str], out: Path) -> None:
     """Print a row a model, cross-validated."""
-    cfg = compose("train", ["experiment=small_real"])
+    cfg = compose("train", ["experiment=dev/small_real"])
     gem = {"_target_": "vpr.models.aggregators.gem.GeM"}
     untrained = build_describer(plain(cfg.backbone), gem, plain(cfg.image)).eval()
     held_out = sped(root, 207, {"ge": 400})

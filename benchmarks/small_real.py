@@ -2,7 +2,7 @@
 
 python benchmarks/small_real.py --data DIR [--seeds 0 1 2]     (DIR holds nordland_64x32, sped_thumbs and gardens_point)
 
-Before is the same backbone with its ImageNet weights and GeM; after is `train.py experiment=small_real`.
+Before is the same backbone with its ImageNet weights and GeM; after is `train.py experiment=dev/small_real`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=Path("runs/small_real"))
     args = parser.parse_args()
-    config = [f"paths.data={args.data}", f"paths.runs={args.runs}", "experiment=small_real"]
+    config = [f"paths.data={args.data}", f"paths.runs={args.runs}", "experiment=dev/small_real"]
     cfg = compose("train", config)
     sets = evaluation_sets(cfg.dataset)
 

@@ -1,4 +1,4 @@
-"""What the README says: its commands compose, its figures are the measured ones, nothing is left to fill in."""
+"""README and docs: their commands compose, what they name exists, figures are the measured ones."""
 
 from __future__ import annotations
 
@@ -18,8 +18,13 @@ from vpr.models.describer import build_describer
 REPO = Path(__file__).parents[1]
 README = (REPO / "README.md").read_text()
 SCRIPTS = "|".join(sorted(path.stem for path in REPO.glob("*.py") if (REPO / "conf" / f"{path.stem}.yaml").is_file()))
-COMMANDS = re.findall(rf"^    python ({SCRIPTS})\.py(.*)$", README, re.MULTILINE)
-COMMANDS += re.findall(rf"`python ({SCRIPTS})\.py([^`]*)`", README)
+PAGES = [REPO / name for name in ("README.md", "CONTRIBUTING.md", "multirun/README.md")]
+PAGES += sorted((REPO / "docs").glob("*.md"))
+TEXT = "\n".join(page.read_text() for page in PAGES)
+STARTS = r"(?:\w+=\S+ )?(?:\S*/)?(?:python|torchrun \S+)"
+COMMANDS = re.findall(rf"^ {{4,}}{STARTS} ({SCRIPTS})\.py(.*)$", TEXT, re.MULTILINE)
+COMMANDS += re.findall(rf"`python ({SCRIPTS})\.py([^`]*)`", TEXT)
+COMMANDS = list(dict.fromkeys(COMMANDS))
 
 
 def announced():
@@ -31,7 +36,8 @@ def announced():
 
 
 def test_there_are_commands():
-    assert len(COMMANDS) > 20
+    assert len(COMMANDS) > 40
+    assert {script for script, _ in COMMANDS} == {"train", "evaluate", "cluster", "demo"}
 
 
 @pytest.mark.parametrize(("script", "line"), COMMANDS)
@@ -72,13 +78,23 @@ def test_the_announced_figures_are_the_measured_ones():
     assert f"{low:.1f} to {high:.1f} %" in README
 
 
-@pytest.mark.parametrize(
-    "page", [REPO / "README.md", *sorted((REPO / "docs").glob("*.md"))], ids=lambda path: path.name
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPO)))
 def test_nothing_is_left_to_fill_in(page: Path):
     assert "@@" not in page.read_text()
 
 
-def test_pictures_and_pages_that_are_linked_exist():
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", README):
-        assert (REPO / target).exists(), target
+@pytest.mark.parametrize("page", [*PAGES, REPO / "CHANGELOG.md"], ids=lambda path: str(path.relative_to(REPO)))
+def test_what_a_page_names_exists(page: Path):
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):  # links to files
+        assert (page.parent / target).exists(), target
+    if page.name == "CHANGELOG.md":  # names of before
+        return
+    for path in re.findall(r"\b(?:vpr|tests|conf|benchmarks|docs|dashboards)/[\w/.]*\w", text):
+        if page.name != "adding.md":  # whose files are to be written
+            assert (REPO / path).exists() or path.endswith("walk.yaml"), path
+    for module in re.findall(r"python -m (vpr[\w.]*\w)", text):
+        assert importlib.util.find_spec(module), module
+    targets = re.findall(r"^([a-z-]+):", (REPO / "Makefile").read_text(), re.MULTILINE)
+    for target in re.findall(r"(?:`|^ {4})make ([a-z-]+)", text, re.MULTILINE):
+        assert target in targets, target

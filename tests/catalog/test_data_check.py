@@ -15,7 +15,7 @@ from rich.console import Console
 
 from vpr.catalog.__main__ import main
 from vpr.catalog.inventory import Finding, inspect_dataset, show
-from vpr.cli.compose import DataSets, Entry, dataset_names
+from vpr.cli.datasets import DataSets, Entry, dataset_names
 from vpr.toycity.dataset import train_places
 
 UTM = "@{east:.2f}@{north:.2f}@33@T@@@@@@@@@@@.jpg"

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from vpr.catalog.inventory import inspect_dataset
 from vpr.catalog.resolve import evaluation_sets, locate
-from vpr.cli.compose import Entry
+from vpr.cli.datasets import Entry
 from vpr.errors import DataAbsent
 
 KEY = "dataset.eval.walk"

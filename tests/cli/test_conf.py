@@ -13,7 +13,8 @@ from vpr.cli.rules import check_rules
 
 GROUPS = ["agg", "augment", "backbone", "debug", "distillation", "experiment", "image", "logger", "loss", "optimizer"]
 GROUPS += ["pair", "schedule", "supervision", "sweep", "trainer"]
-CHOICES = [(p.parent.name, p.stem) for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
+CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
+CHOICES += [("experiment", f"dev/{p.stem}") for p in sorted((CONF / "experiment/dev").glob("*.yaml"))]
 DATASETS = sorted(path.stem for path in (CONF / "dataset").glob("*.yaml"))
 PUBLISHED = sorted(p.stem for p in (CONF / "experiment").glob("*mixvpr*.yaml"))
 
@@ -21,7 +22,7 @@ PUBLISHED = sorted(p.stem for p in (CONF / "experiment").glob("*mixvpr*.yaml"))
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_each_choice_goes_with_the_defaults(group: str, choice: str) -> None:
     overrides = [f"{group}={choice}"]
-    if (group == "distillation" and choice != "none") or choice.startswith(("kd_", "wakd_")):
+    if (group == "distillation" and choice != "none") or choice.startswith(("kd_", "dev/kd_", "wakd_")):
         overrides += ["distillation.teacher.ckpt=teacher.ckpt"]
     patch = compose("train", overrides).backbone.get("patch_size", 1)
     cfg = compose("train", [*overrides, f"image.size=[{8 * patch},{9 * patch}]"])
@@ -110,7 +111,7 @@ def test_all_published_runs_are_tested_above() -> None:
     assert len(PUBLISHED) == 6
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "experiment").glob("*.yaml")))
+@pytest.mark.parametrize("name", [choice for group, choice in CHOICES if group == "experiment"])
 def test_no_experiment_leaves_batches_out(name: str) -> None:
     assert not compose("train", [f"experiment={name}"]).trainer.extra
 

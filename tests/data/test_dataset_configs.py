@@ -16,7 +16,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.cli.app import user_error
-from vpr.cli.compose import CONF, PARTS, compose, dataset_names
+from vpr.cli.compose import CONF, compose
+from vpr.cli.datasets import PARTS, dataset_names
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from vpr.cli.app import FAILED, MISUSED
-from vpr.cli.compose import data_sets, dataset_names
+from vpr.cli.datasets import data_sets, dataset_names
 from vpr.errors import VPRError
 
 T = TypeVar("T", bound=Any)  # names of data sets, and entries, which begin with one

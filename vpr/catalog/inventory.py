@@ -21,9 +21,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from vpr.catalog.resolve import locate
-from vpr.cli.app import elsewhere, first_of_ours
+from vpr.cli.app import first_of_ours, root_hint
 from vpr.cli.checks import check_targets
-from vpr.cli.compose import DataSets, Entry
+from vpr.cli.datasets import DataSets, Entry
 from vpr.data.images import missing_files
 from vpr.data.places import Places
 from vpr.data.tuples import WeakSet
@@ -104,7 +104,7 @@ def _failure(error: Exception, draws: bool) -> dict[str, Any]:
     cause = first_of_ours(error)
     if isinstance(cause, DataAbsent):
         return (
-            {"state": DRAWN, "sentence": ""} if draws else {"state": ABSENT, "sentence": f"{cause}{elsewhere(error)}"}
+            {"state": DRAWN, "sentence": ""} if draws else {"state": ABSENT, "sentence": f"{cause}{root_hint(error)}"}
         )
     if cause:
         return {"state": INCOMPLETE if isinstance(cause, DataError) else BROKEN, "sentence": str(cause)}

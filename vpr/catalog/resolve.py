@@ -24,7 +24,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.cli.app import first_of_ours
-from vpr.cli.compose import data_sets, dataset_names
+from vpr.cli.datasets import data_sets, dataset_names
 from vpr.cli.hints import did_you_mean
 from vpr.data.geotagged import GeotaggedImages
 from vpr.data.image_paths import ImagePaths

@@ -1,4 +1,8 @@
-"""From command line to function: compose, check, call, and turn errors into sentences and exit codes."""
+"""Command line of the scripts: compose the configuration, check it, call the script, turn errors into exit codes.
+
+Checks go from light to heavy: Hydra's own while it composes (names and types), then `check_present`, `check_rules`, and
+`check_targets`, the first that needs torch. A `VPRError` ends the run with its message, without a traceback.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +23,15 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
+import vpr.cli.help  # noqa: F401 - what `--help` shows
 from vpr.cli.checks import check_present
 from vpr.cli.compose import CONF
-from vpr.cli.hints import missing_launcher, sentences
+from vpr.cli.hints import messages, missing_launcher
 from vpr.cli.path_escaping import escape_paths
 from vpr.cli.rules import check_rules
 from vpr.cli.schema import register
 from vpr.cli.sweeps.jobs import JobFailed
-from vpr.cli.sweeps.multirun import Sweep, failures, how_to_go_on, list_failures, run_job_of_a_sweep
+from vpr.cli.sweeps.multirun import Sweep, failures, list_failures, resume_hint, run_job_of_a_sweep
 from vpr.errors import DataAbsent, VPRError
 
 log = logging.getLogger(__name__)
@@ -45,8 +50,8 @@ def app(config_name: str) -> Callable[[Script], Callable[[], NoReturn]]:
     def decorate(function: Script) -> Callable[[], NoReturn]:
         @functools.wraps(function)
         def script() -> NoReturn:
-            beside = Path(function.__code__.co_filename).resolve().parent / "conf"
-            sys.exit(run(config_name, sys.argv, function, beside if beside.is_dir() else CONF))
+            conf = Path(function.__code__.co_filename).resolve().parent / "conf"
+            sys.exit(run(config_name, sys.argv, function, conf if conf.is_dir() else CONF))
 
         return script
 
@@ -70,9 +75,9 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
         try:
             return checked(function)(cfg)
         except Exception as error:
-            sentence = user_error(error)
-            if sentence:
-                log.error(sentence)
+            message = user_error(error)
+            if message:
+                log.error(message)
                 log.debug("It was raised here:", exc_info=True)  # shown with hydra.verbose=true
             else:
                 log.exception("%s: %s", type(error).__name__, error)
@@ -85,14 +90,14 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
             main()
     except KeyboardInterrupt:
         if Sweep.folder:
-            print(f"Interrupted. {how_to_go_on()}", file=sys.stderr)
+            print(f"Interrupted. {resume_hint()}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as error:
         # Lightning turns Ctrl-C into sys.exit(1) once it has saved what it can.
-        return INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _code(error)
+        return INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _exit_code(error)
     except (HydraException, OmegaConfBaseException) as error:
         if not errors:
-            print(sentences(error), file=sys.stderr)
+            print(messages(error), file=sys.stderr)
             return MISUSED
     except JobFailed as error:
         errors.append(error)  # the first one; all are listed below
@@ -110,7 +115,7 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
 
 
 def checked(function: Script) -> Script:
-    """Return the function with all checks before it."""
+    """Return the function with all checks of its configuration before it."""
 
     @functools.wraps(function)
     def check_and_call(cfg: DictConfig) -> Any:
@@ -125,20 +130,20 @@ def checked(function: Script) -> Script:
 
 
 def user_error(error: BaseException) -> str:
-    """Return "ConfigError: what it says" for an error that the user can mend, else an empty string.
+    """Return "ConfigError: its message" for an error that the user can mend, else an empty string.
 
-    Hydra wraps what a `_target_` raises into an error of its own: the first of ours in the chain of causes counts.
-    What a loader process raises comes back with its traceback as the text, and the sentence at the end of it.
+    Hydra wraps an error of a `_target_` into one of its own: the first VPRError in the chain of causes counts. An error
+    of a loader process comes back with its traceback as the text, and the message at the end of it.
     """
     cause = first_of_ours(error)
     if cause is None:
         return ""
-    *_, sentence = re.split(rf"^{re.escape(_full_name(cause))}: ", str(cause), flags=re.MULTILINE)
-    return f"{type(cause).__name__}: {sentence.rstrip()}{elsewhere(error)}"
+    *_, message = re.split(rf"^{re.escape(_full_name(cause))}: ", str(cause), flags=re.MULTILINE)
+    return f"{type(cause).__name__}: {message.rstrip()}{root_hint(error)}"
 
 
-def elsewhere(error: BaseException) -> str:
-    """Return how to say that data which is absent lies in another folder; empty for any other error."""
+def root_hint(error: BaseException) -> str:
+    """Return how to name the folder of data that is absent; empty for any other error."""
     key = re.search(r"^full_key: (\S+)$", str(error), re.MULTILINE)  # Hydra's, of the reader that it called
     if key is None or not isinstance(first_of_ours(error), DataAbsent):
         return ""
@@ -165,13 +170,13 @@ def sweep_flag_first(argv: Sequence[str]) -> list[str]:
 @contextmanager
 def command_line(argv: Sequence[str]) -> Iterator[None]:
     """Put argv in place, and have Hydra raise its errors instead of printing them and leaving."""
-    before, variable = sys.argv, "HYDRA_FULL_ERROR"
+    argv_before, variable = sys.argv, "HYDRA_FULL_ERROR"
     environment = os.environ.get(variable)
     sys.argv, os.environ[variable] = list(argv), "1"
     try:
         yield
     finally:
-        sys.argv = before
+        sys.argv = argv_before
         if environment is None:
             del os.environ[variable]
         else:
@@ -182,5 +187,5 @@ def _full_name(error: BaseException) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}"
 
 
-def _code(error: SystemExit) -> int:
+def _exit_code(error: SystemExit) -> int:
     return error.code if isinstance(error.code, int) else int(error.code is not None)

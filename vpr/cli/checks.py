@@ -1,4 +1,7 @@
-"""What a single key of ours may be called and hold: a key of the schema, one of a few words, a number large enough."""
+"""Checks of single keys, as Hydra itself makes none: values are given, keys are known, values are within bounds.
+
+`check_targets` checks each `_target_` against the signature of what it names. It imports torch by that, and comes last.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import inspect
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from importlib import import_module
 from typing import Any
 
@@ -15,105 +18,31 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from vpr.cli.hints import did_you_mean
+from vpr.cli.schema import PRECISIONS
 from vpr.errors import ConfigError
 
+# Choices and least values in nodes that the schema leaves free; those of its own keys are metadata of its fields.
 CHOICES: dict[str, tuple[Any, ...]] = {
-    "batch.shuffle": ("within_group", "all"),
-    "batch.choice": ("random", "recent"),
-    "image.interpolation": ("bilinear", "bicubic"),
-    "trainer.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
-    "trainer.accelerator": ("auto", "cpu", "gpu", "cuda", "mps"),
-    "trainer.matmul_precision": ("highest", "high", "medium"),
-    "trainer.sync_batchnorm": ("auto", True, False),
-    "trainer.monitor_k": (1, 5, 10, 20),
     "dataset.on_bad_image": ("raise", "skip"),
     "distillation.cache": (False, True),
-    "distillation.teacher.precision": ("auto", "32-true", "16-mixed", "bf16-mixed"),
-    "precision": ("32-true", "16-mixed", "bf16-mixed"),
-    "dtype": ("float16", "float32"),
+    "distillation.teacher.precision": ("auto", *PRECISIONS),
 }
 AT_LEAST = {
-    "seed": 0,
-    "generation": 0,
-    "trainer.max_epochs": 1,
-    "batch.places": 2,
-    "batch.images_per_place": 2,
     "supervision.tuples": 1,
     "supervision.refresh_every": 1,
     "supervision.refresh_gallery": 1,
-    "trainer.eval_batch_size": 1,
-    "trainer.eval_every": 0,
-    "trainer.num_workers": -1,
-    "trainer.save_top": 1,
-    "trainer.log_every": 1,
-    "trainer.early_stop": 1,
-    "trainer.checkpoint_every.steps": 1,
-    "finetune.bn_momentum": 0,
     "distillation.task_weight": 0,
     "distillation.cache_pca": 1,
-    "pca.dim": 1,
-    "pca.samples": 2,
-    "pca.seed": 0,
-    "batch_size": 1,
     "agg.clusters": 2,
-    "clusters": 2,
-    "images": 1,
-    "descriptors_per_image": 1,
-    "iterations": 1,
-    "num_workers": -1,
-    "k": 1,
-    "page_queries": 1,
 }
-WHY = {
-    "batch.places": "A metric loss needs images of other places to compare with. ",
-    "batch.images_per_place": "A metric loss needs two images of a place to pull together. ",
-}
-
-
-def known_keys(cfg: DictConfig, path: str = "") -> None:
-    """Raise ConfigError for a key that the schema has not, which Hydra lets pass behind a `+`."""
-    schema = OmegaConf.get_type(cfg)
-    if schema is None or not is_dataclass(schema):
-        return
-    names = [f.name for f in fields(schema)]
-    for key in map(str, cfg):
-        full = f"{path}.{key}" if path else key
-        if key not in names:
-            raise ConfigError(f"{full}: there is no such key.{did_you_mean(key, names)} Leave +{full} out.")
-        if OmegaConf.is_dict(cfg[key]):
-            known_keys(cfg[key], full)
-
-
-def known_choices(cfg: DictConfig) -> None:
-    """Raise ConfigError for a word that is none of the choices."""
-    for key, choices in CHOICES.items():
-        value = OmegaConf.select(cfg, key, default=choices[0])
-        if value not in choices:
-            options = ", ".join(_as_typed(c) for c in choices)
-            raise ConfigError(f"{key}={value}: it must be one of {options}.{did_you_mean(str(value), choices)}")
-
-
-def large_enough(cfg: DictConfig) -> None:
-    """Raise ConfigError for a number below its least."""
-    for key, least in AT_LEAST.items():
-        value = OmegaConf.select(cfg, key)
-        if value is not None and value < least:
-            raise ConfigError(f"{key}={value}: the least is {least}. {WHY.get(key, '')}Type {key}={least} or more.")
-
-
-def _as_typed(choice: Any) -> str:
-    return "null" if choice is None else str(choice).lower()
-
-
-# FOLDED vpr/cli/checks.py: Every value of the configuration is there and can be read.
-
-
 EXAMPLES = {
     "ckpt": "runs/x/best.ckpt",
     "root": "/path/to/photos",
     "database": "photos/map",
     "query": "photos/new",
 }
+RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
+Parameter = inspect.Parameter
 
 
 def check_present(cfg: DictConfig) -> None:
@@ -134,8 +63,8 @@ def check_present(cfg: DictConfig) -> None:
         try:
             node[key]
         except OmegaConfBaseException as error:
-            found = str(error).strip().splitlines()[0]
-            raise ConfigError(f"{path}: {found}. Give it a value: {path}=VALUE.") from error
+            reason = str(error).strip().splitlines()[0]
+            raise ConfigError(f"{path}: {reason}. Give it a value: {path}=VALUE.") from error
 
 
 def _walk(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
@@ -147,18 +76,76 @@ def _walk(node: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
     else:
         return
     for key in keys:
-        here = f"{path}.{key}" if path else str(key)
-        yield here, node, key
+        full_key = _join(path, key)
+        yield full_key, node, key
         # Each node is walked where it stands, not where an interpolation points to it.
         if not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key):
-            yield from _walk(node[key], here)
+            yield from _walk(node[key], full_key)
 
 
-# FOLDED vpr/cli/checks.py: Every `_target_` exists, takes each key it is given, and is given each key it needs.
+def known_keys(cfg: DictConfig, path: str = "") -> None:
+    """Refuse a key that the schema has not, which Hydra lets pass behind a `+`.
+
+    Raises:
+        ConfigError: names it, and the nearest one that the schema has.
+    """
+    names = [f.name for f in _schema_of(cfg)]
+    for key in map(str, cfg if names else ()):
+        full_key = _join(path, key)
+        if key not in names:
+            raise ConfigError(f"{full_key}: there is no such key.{did_you_mean(key, names)} Leave +{full_key} out.")
+        if OmegaConf.is_dict(cfg[key]):
+            known_keys(cfg[key], full_key)
 
 
-RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
-Parameter = inspect.Parameter
+def known_choices(cfg: DictConfig) -> None:
+    """Refuse a value that is none of its key's choices.
+
+    Raises:
+        ConfigError: names the choices, and the nearest one.
+    """
+    of_schema = {key: field.metadata["choices"] for key, field in _fields(cfg) if "choices" in field.metadata}
+    for key, choices in {**of_schema, **CHOICES}.items():
+        value = OmegaConf.select(cfg, key, default=choices[0])
+        if value not in choices:
+            options = ", ".join(_as_typed(c) for c in choices)
+            raise ConfigError(f"{key}={value}: it must be one of {options}.{did_you_mean(str(value), choices)}")
+
+
+def large_enough(cfg: DictConfig) -> None:
+    """Refuse a number below its least value.
+
+    Raises:
+        ConfigError: names the least value.
+    """
+    of_schema = {key: field.metadata for key, field in _fields(cfg) if "least" in field.metadata}
+    for key, bound in {**of_schema, **{key: {"least": least} for key, least in AT_LEAST.items()}}.items():
+        value, least = OmegaConf.select(cfg, key), bound["least"]
+        if value is not None and value < least:
+            because = f"{bound['because']} " if bound.get("because") else ""
+            raise ConfigError(f"{key}={value}: the least is {least}. {because}Type {key}={least} or more.")
+
+
+def _schema_of(cfg: Any) -> tuple[Field[Any], ...]:
+    """Return the fields of the dataclass that a node was made from; none for a free node."""
+    schema = OmegaConf.get_type(cfg)
+    return fields(schema) if schema is not None and is_dataclass(schema) else ()
+
+
+def _fields(cfg: Any, path: str = "") -> Iterator[tuple[str, Field[Any]]]:
+    """Yield (full key, field of the schema) for the keys of a node and of those below it."""
+    for field in _schema_of(cfg):
+        yield _join(path, field.name), field
+        if OmegaConf.is_dict(cfg[field.name]):
+            yield from _fields(cfg[field.name], _join(path, field.name))
+
+
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _as_typed(choice: Any) -> str:
+    return "null" if choice is None else str(choice).lower()
 
 
 def check_targets(cfg: DictConfig) -> None:
@@ -179,17 +166,17 @@ def _check(node: Any, path: str) -> None:
         if "_target_" in node:
             _check_call(node, path)
         for key, value in node.items():
-            _check(value, f"{path}.{key}" if path else str(key))
+            _check(value, _join(path, key))
     elif isinstance(node, list):
         for i, value in enumerate(node):
-            _check(value, f"{path}.{i}")
+            _check(value, _join(path, i))
 
 
 def _check_call(node: Mapping[Any, Any], path: str) -> None:
-    target = _find(str(node["_target_"]), path)
+    target = _import(str(node["_target_"]), path)
     try:
         parameters = inspect.signature(target).parameters.values()
-    except ValueError:  # some builtins tell nothing about themselves
+    except ValueError:  # some builtins have no signature
         return
     name = getattr(target, "__name__", str(target))
     by_name = [p for p in parameters if p.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)]
@@ -208,15 +195,15 @@ def _check_call(node: Mapping[Any, Any], path: str) -> None:
             raise ConfigError(f"{path}: {name} needs '{lacking[0]}'. Add +{path}.{lacking[0]}=VALUE to the command.")
 
 
-def _find(target: str, path: str) -> Any:
+def _import(target: str, path: str) -> Any:
     try:
         return get_object(target)
     except Exception as error:
-        raise ConfigError(f"{path}._target_: {_why_not_found(target, error)}") from error
+        raise ConfigError(f"{path}._target_: {_import_failure(target, error)}") from error
 
 
-def _why_not_found(target: str, error: Exception) -> str:
-    """Tell a misspelt name from a module that is not there or cannot be imported."""
+def _import_failure(target: str, error: Exception) -> str:
+    """Return the reason: a misspelt name, a module that does not exist, or one that cannot be imported."""
     parts = target.split(".")
     for n in range(len(parts) - 1, 0, -1):
         module_name = ".".join(parts[:n])

@@ -1,4 +1,4 @@
-"""Which cluster file belongs to a backbone and a dataset, in the words of the command line."""
+"""Command line of `cluster.py`: the training set of a data set, and the command that makes a cluster file."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from vpr.cli.compose import CONF
 from vpr.cli.run_names import safe, several
 from vpr.errors import ConfigError
 
-END = "_train"
+TRAINING_SUFFIX = "_train"
 
 
 def cluster_names(cfg: DictConfig) -> tuple[str, str]:
-    """Return backbone and dataset as they stand in a cluster file's name; pitts30k_train is pitts30k there."""
-    return safe(cfg.backbone.name), several(name.removesuffix(END) for name in training_sets(cfg) or ["none"])
+    """Return the names of backbone and data set in the name of a cluster file; pitts30k_train is pitts30k there."""
+    names = [name.removesuffix(TRAINING_SUFFIX) for name in training_sets(cfg)]
+    return safe(cfg.backbone.name), several(names or ["none"])
 
 
 def training_sets(cfg: DictConfig) -> list[str]:
-    """Return the names of the sets with photos to train on, as tuples (`weak`) or as places (`train`)."""
+    """Return the names of the sets with images to train on, as tuples (`weak`) or as places (`train`)."""
     return list(dict.fromkeys(name for part in ("weak", "train") for name in cfg.dataset.get(part) or {}))
 
 
@@ -41,12 +42,12 @@ def training_side(words: Sequence[str]) -> list[str]:
 
 
 def _training_name(name: re.Match[str]) -> str:
-    other = CONF / "dataset" / f"{name[0]}{END}.yaml"
-    return name[0] + END if other.is_file() and name.start() else name[0]
+    training_set = CONF / "dataset" / f"{name[0]}{TRAINING_SUFFIX}.yaml"
+    return training_set.stem if training_set.is_file() and name.start() else name[0]
 
 
 def cluster_command(cfg: DictConfig, clusters: int, *more: str) -> str:
-    """Return what to type so that `cluster.py` makes the file that a run of `train.py` looks for."""
+    """Return the command by which `cluster.py` makes the file that a run of `train.py` looks for."""
     hydra = HydraConfig.get() if HydraConfig.initialized() else None
     choices: Any = hydra.runtime.choices if hydra else {}
     typed = [w for w in (hydra.overrides.task if hydra else []) if re.match(r"\W*(dataset|image|paths)\.", w)]
@@ -67,9 +68,9 @@ def cluster_command(cfg: DictConfig, clusters: int, *more: str) -> str:
 def _changed(node: DictConfig, choice: str) -> list[tuple[str, Any]]:
     """Return the values that are not those of conf/backbone/<choice>.yaml."""
     file = CONF / "backbone" / f"{choice}.yaml"
-    usual: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
-    now: Any = OmegaConf.to_container(node, resolve=True)
-    return [(key, value) for key, value in now.items() if usual.get(key) != value and key in usual]
+    defaults: Any = OmegaConf.to_container(OmegaConf.load(file)) if file.is_file() else {}
+    values: Any = OmegaConf.to_container(node, resolve=True)
+    return [(key, value) for key, value in values.items() if defaults.get(key) != value and key in defaults]
 
 
 def _as_typed(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""Did-you-mean for what Hydra and OmegaConf find wrong."""
+"""Hints: the nearest right name beside a wrong one, in messages of ours, Hydra's and OmegaConf's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from hydra.errors import MissingConfigException
 from omegaconf import DictConfig
+
+EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm", "hydra_ray_launcher": "ray"}
 
 
 def did_you_mean(word: str, words: Iterable[object]) -> str:
@@ -21,18 +23,15 @@ def did_you_mean(word: str, words: Iterable[object]) -> str:
     return f" Did you mean '{near[0]}'?" if near else ""
 
 
-EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm", "hydra_ray_launcher": "ray"}
-
-
 def missing_launcher(error: BaseException) -> str:
     """Return what to install where Hydra does not know the launcher of a sweep; empty for any other error."""
-    found = re.search(r"Unknown plugin class : 'hydra_plugins\.(\w+)", str(error))
-    extra = EXTRAS.get(found[1]) if found else None
+    plugin = re.search(r"Unknown plugin class : 'hydra_plugins\.(\w+)", str(error))
+    extra = EXTRAS.get(plugin[1]) if plugin else None
     return f'hydra/launcher: this one is not installed. Type pip install -e ".[{extra}]".' if extra else ""
 
 
-def sentences(error: BaseException) -> str:
-    """Return what an error of composing says, its cause included, and what may have been meant."""
+def messages(error: BaseException) -> str:
+    """Return the messages of an error of composing and of its causes, with the nearest right name."""
     lines: list[str] = []
     hint = ""
     cause: BaseException | None = error
@@ -48,13 +47,13 @@ def sentences(error: BaseException) -> str:
 def _hint(error: BaseException) -> str:
     if isinstance(error, MissingConfigException):
         folder, _, choice = (error.missing_cfg_file or "").rpartition("/")
-        found = re.search(r"Available options in '[^']*':\n(.*)", str(error), re.DOTALL)
-        options = error.options or (found[1].split() if found else [])
+        listed = re.search(r"Available options in '[^']*':\n(.*)", str(error), re.DOTALL)
+        options = error.options or (listed[1].split() if listed else [])
         if options or not folder:
             return did_you_mean(choice, options)
-        # Hydra says nothing of the options where the name stands in a list, such as dataset=[pitts30k,mlsl_val].
-        places = re.findall(r"path=file://(.*)", str(error))
-        options = sorted(path.stem for place in places for path in Path(place, folder).glob("*.yaml"))
+        # Hydra lists no options where the name stands in a list, such as dataset=[pitts30k,mlsl_val].
+        config_folders = re.findall(r"path=file://(.*)", str(error))
+        options = sorted(path.stem for config in config_folders for path in Path(config, folder).glob("*.yaml"))
         return did_you_mean(choice, options) or f"Available options in '{folder}': {', '.join(options)}"
     parent = getattr(error, "parent_node", None)
     key = getattr(error, "key", None)

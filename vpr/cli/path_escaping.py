@@ -1,4 +1,4 @@
-"""Let paths on the command line be typed as they are.
+"""Quote paths on the command line for Hydra, so that they can be typed as they are.
 
 Hydra's grammar has a meaning of its own for `= ( ) [ ] { } , ~` and blanks, all of which stand in names of checkpoints
 such as `model_epoch=3.ckpt` or `channels(1024)_rows(4).ckpt`.

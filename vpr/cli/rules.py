@@ -1,4 +1,7 @@
-"""Sentences that span keys. Each says what was found, why it cannot be, and what to type instead. None needs torch."""
+"""Rules that span keys. Each error says what was typed, why it cannot be, and what to type instead. None needs torch.
+
+The rules of each script stand in order at the end of this file.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,69 @@ from omegaconf import DictConfig, OmegaConf
 from vpr.cli.checks import known_choices, known_keys, large_enough
 from vpr.cli.cluster_command import something_to_cluster
 from vpr.cli.compose import CONF
+from vpr.cli.datasets import names_with
 from vpr.cli.hints import did_you_mean
-from vpr.cli.schema import image_size_is_known
-from vpr.cli.sweeps.prerequisites import generations_need_their_supervision, has_teacher, how_to_get_a_teacher
+from vpr.cli.resolvers import training_sizes
+from vpr.cli.sweeps.prerequisites import generations_need_their_supervision, has_teacher, teacher_advice
 from vpr.errors import ConfigError
 
-# FOLDED vpr/cli/rules.py: How many devices a run takes, and what that has to do with its batches.
+Rule = Callable[[DictConfig], None]
+
+
+def check_rules(cfg: DictConfig) -> None:
+    """Check the configuration of one of the scripts as a whole.
+
+    Raises:
+        ConfigError: the first rule that does not hold.
+    """
+    of_script = next((rules for key, rules in OF_SCRIPTS.items() if key in cfg), EVALUATE_RULES)
+    for rule in (*RULES, *of_script):
+        rule(cfg)
+
+
+def something_to_train_on(cfg: DictConfig) -> None:
+    part = cfg.supervision.reads
+    if OmegaConf.select(cfg, f"dataset.{part}"):
+        return
+    if part == "train":
+        raise ConfigError(
+            "dataset: it has no images to train on, only evaluation sets. "
+            "Add a training set, for example dataset=[gsv_cities,pitts30k_val]."
+        )
+    chosen = ", ".join(OmegaConf.select(cfg, "dataset.eval") or OmegaConf.select(cfg, "dataset.train") or ["this one"])
+    names = names_with(part)
+    if not names:
+        raise ConfigError(f"supervision.reads={part}: no data set has such a part. Leave supervision.reads out.")
+    raise ConfigError(
+        f"dataset: supervision.reads={part}, and {chosen} has no such part.{did_you_mean(chosen, names)} "
+        f"Sets that have: {', '.join(names)}. Type for example dataset=pitts30k_train, or supervision=places."
+    )
+
+
+def image_size_is_known(cfg: DictConfig) -> None:
+    size = cfg.image.size
+    if size is not None and len(size) == 2 and min(size) >= 1:
+        return
+    example = "Type for example 'image.size=[320,320]' (with the quotes)."
+    if OmegaConf.is_interpolation(cfg.image, "size"):
+        sizes, names = training_sizes(cfg), ", ".join(cfg.dataset.get("train") or cfg.dataset.weak)
+        if not sizes:
+            raise ConfigError(
+                f"image.size: the training sets ({names}) name no dataset.image_size: {{name: [h, w]}}. {example}"
+            )
+        differing = ", ".join(f"{name} {list(size)}" for name, size in sizes.items())
+        raise ConfigError(f"image.size: the training sets are used at different sizes ({differing}). {example}")
+    raise ConfigError(f"image.size={size}: it must be [height, width] in pixels. {example}")
+
+
+def image_size_fits_patches(cfg: DictConfig) -> None:
+    patch = OmegaConf.select(cfg, "backbone.patch_size")
+    if patch and any(side % patch for side in cfg.image.size):
+        height, width = (max(patch, round(side / patch) * patch) for side in cfg.image.size)
+        raise ConfigError(
+            f"image.size={cfg.image.size}: the backbone cuts images into patches of {patch} pixels, and both sides "
+            f"must be multiples of that. Type 'image.size=[{height},{width}]' (with the quotes)."
+        )
 
 
 def devices_can_be_counted(cfg: DictConfig) -> None:
@@ -36,71 +96,15 @@ def devices_can_be_counted(cfg: DictConfig) -> None:
         )
 
 
-def a_place_for_each_device(cfg: DictConfig) -> None:
+def each_device_has_a_share(cfg: DictConfig) -> None:
     devices = cfg.trainer.devices
     count = len(devices) if OmegaConf.is_list(devices) else 1 if devices == "auto" else devices
     tuples = OmegaConf.select(cfg, "supervision.tuples")
-    what, shared = ("batch.places", cfg.batch.places) if tuples is None else ("supervision.tuples", tuples)
-    if shared < count:
+    key, in_a_step = ("batch.places", cfg.batch.places) if tuples is None else ("supervision.tuples", tuples)
+    if in_a_step < count:
         raise ConfigError(
-            f"{what}={shared} with trainer.devices={devices}: the {what.partition('.')[2]} of a step are shared out "
-            f"over {count} devices, and some would have none. Type {what}={2 * count}, or fewer devices."
-        )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-# FOLDED vpr/cli/rules.py: What a run learns from, and whether its data set has that.
-
-
-def something_to_train_on(cfg: DictConfig) -> None:
-    part = cfg.supervision.reads
-    if OmegaConf.select(cfg, f"dataset.{part}"):
-        return
-    if part == "train":
-        raise ConfigError(
-            "dataset: it has no images to train on, only evaluation sets. "
-            "Add a training set, for example dataset=[gsv_cities,pitts30k_val]."
-        )
-    found = ", ".join(OmegaConf.select(cfg, "dataset.eval") or OmegaConf.select(cfg, "dataset.train") or ["this one"])
-    names = sets_with(part)
-    if not names:
-        raise ConfigError(f"supervision.reads={part}: no data set has such a part. Leave supervision.reads out.")
-    raise ConfigError(
-        f"dataset: supervision.reads={part}, and {found} has no such part.{did_you_mean(found, names)} Sets that have: "
-        f"{', '.join(names)}. Type for example dataset=pitts30k_train, or supervision=places."
-    )
-
-
-def sets_with(part: str) -> list[str]:
-    """Return the data sets whose own file has this part."""
-    files = sorted((CONF / "dataset").glob("*.yaml"))
-    return [path.stem for path in files if part in OmegaConf.load(path)]
-
-
-Rule = Callable[[DictConfig], None]
-
-
-def check_rules(cfg: DictConfig) -> None:
-    """Check the configuration of one of the scripts as a whole.
-
-    Raises:
-        ConfigError: the first rule that does not hold.
-    """
-    own = next((rules for key, rules in OF_SCRIPTS.items() if key in cfg), EVALUATE_RULES)
-    for rule in (*RULES, *own):
-        rule(cfg)
-
-
-def image_size_fits_patches(cfg: DictConfig) -> None:
-    patch = OmegaConf.select(cfg, "backbone.patch_size")
-    if patch and any(side % patch for side in cfg.image.size):
-        height, width = (max(patch, round(side / patch) * patch) for side in cfg.image.size)
-        raise ConfigError(
-            f"image.size={cfg.image.size}: the backbone cuts images into patches of {patch} pixels, and both sides "
-            f"must be multiples of that. Type 'image.size=[{height},{width}]' (with the quotes)."
+            f"{key}={in_a_step} with trainer.devices={devices}: the {key.partition('.')[2]} of a step are shared out "
+            f"over {count} devices, and some would have none. Type {key}={2 * count}, or fewer devices."
         )
 
 
@@ -118,10 +122,11 @@ def monitor_is_measured(cfg: DictConfig) -> None:
     if monitor is None:
         return
     if monitor not in names:
-        have = f"has {', '.join(names)}" if names else "has none"
+        available = f"has {', '.join(names)}" if names else "has none"
         raise ConfigError(
-            f"trainer.monitor={monitor}: no evaluation set of this name; dataset {have}.{did_you_mean(monitor, names)} "
-            "Type trainer.monitor=null for the first one, or add the set to dataset=[...]."
+            f"trainer.monitor={monitor}: no evaluation set of this name; dataset {available}."
+            f"{did_you_mean(monitor, names)} Type trainer.monitor=null for the first one, or add the set to "
+            "dataset=[...]."
         )
     if cfg.trainer.eval_every == 0:
         raise ConfigError(
@@ -139,7 +144,7 @@ def early_stop_is_measured(cfg: DictConfig) -> None:
         )
 
 
-def what_is_measured_has_a_truth(cfg: DictConfig) -> None:
+def eval_sets_have_ground_truth(cfg: DictConfig) -> None:
     sets: Any = OmegaConf.select(cfg, "dataset.eval") or {}
     for name, node in sets.items():
         if OmegaConf.select(node, "protocol.no_positives") == "unknown":
@@ -149,11 +154,11 @@ def what_is_measured_has_a_truth(cfg: DictConfig) -> None:
             )
 
 
-def a_teacher_for_the_terms(cfg: DictConfig) -> None:
+def terms_have_a_teacher(cfg: DictConfig) -> None:
     teacher, terms = cfg.distillation.teacher, cfg.distillation.terms
     given = has_teacher(cfg)
     if terms and not given and not (teacher.make and teacher.recipe):
-        raise ConfigError(f"distillation: nobody teaches the terms ({', '.join(terms)}). {how_to_get_a_teacher(cfg)}")
+        raise ConfigError(f"distillation: nobody teaches the terms ({', '.join(terms)}). {teacher_advice(cfg)}")
     if given and not terms:
         raise ConfigError(
             "distillation=none has a teacher, and would learn nothing from it. Type distillation=similarity "
@@ -161,7 +166,7 @@ def a_teacher_for_the_terms(cfg: DictConfig) -> None:
         )
 
 
-def one_kind_of_teacher(cfg: DictConfig) -> None:
+def teacher_is_of_one_kind(cfg: DictConfig) -> None:
     teacher = cfg.distillation.teacher
     kinds = [kind for kind in ("ckpt", "backbone", "hub") if teacher[kind]]
     if len(kinds) > 1:
@@ -182,7 +187,7 @@ def one_kind_of_teacher(cfg: DictConfig) -> None:
         )
 
 
-def components_of_a_cache(cfg: DictConfig) -> None:
+def cache_pca_needs_a_cache(cfg: DictConfig) -> None:
     if cfg.distillation.cache_pca and not cfg.distillation.cache:
         raise ConfigError(
             f"distillation.cache_pca={cfg.distillation.cache_pca}: it shortens the descriptors that a cache keeps, and "
@@ -190,7 +195,7 @@ def components_of_a_cache(cfg: DictConfig) -> None:
         )
 
 
-def teachers_that_can_be_whitened(cfg: DictConfig) -> None:
+def teacher_can_be_whitened(cfg: DictConfig) -> None:
     pca, hub = cfg.distillation.teacher.pca, cfg.distillation.teacher.hub
     if pca is None:
         return
@@ -214,12 +219,12 @@ def something_to_evaluate(cfg: DictConfig) -> None:
         raise ConfigError("dataset: it has no evaluation set. Choose one that has, for example dataset=toycity.")
 
 
-def ks_are_ranks(cfg: DictConfig) -> None:
+def ks_count_from_one(cfg: DictConfig) -> None:
     if not cfg.ks or min(cfg.ks) < 1:
         raise ConfigError(f"ks={cfg.ks}: recall@k needs a k, and k counts from 1. Type for example 'ks=[1,5,10,20]'.")
 
 
-def pca_is_of_one_model(cfg: DictConfig) -> None:
+def pca_goes_with_one_model(cfg: DictConfig) -> None:
     pca, usual = cfg.pca, OmegaConf.load(CONF / "evaluate.yaml").pca
     changed = [key for key in pca if pca[key] != usual[key]]
     if pca.dim is None and pca.file is None:
@@ -237,7 +242,7 @@ def pca_is_of_one_model(cfg: DictConfig) -> None:
             )
 
 
-def shares_and_seconds(cfg: DictConfig) -> None:
+def accept_and_every_are_in_range(cfg: DictConfig) -> None:
     if not 0 < cfg.accept <= 1:
         raise ConfigError(
             f"accept={cfg.accept:g}: it is the share of accepted answers that should be right, above 0 and at most 1. "
@@ -253,6 +258,10 @@ def eval_sets(cfg: DictConfig) -> list[str]:
     return list(sets)
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
 RULES: tuple[Rule, ...] = (known_keys, known_choices, large_enough)
 TRAIN_RULES: tuple[Rule, ...] = (
     something_to_train_on,
@@ -260,18 +269,18 @@ TRAIN_RULES: tuple[Rule, ...] = (
     image_size_is_known,
     image_size_fits_patches,
     devices_can_be_counted,
-    a_place_for_each_device,
+    each_device_has_a_share,
     precision_fits_cpu,
-    what_is_measured_has_a_truth,
+    eval_sets_have_ground_truth,
     monitor_is_measured,
     early_stop_is_measured,
-    one_kind_of_teacher,
-    teachers_that_can_be_whitened,
-    a_teacher_for_the_terms,
-    components_of_a_cache,
+    teacher_is_of_one_kind,
+    teacher_can_be_whitened,
+    terms_have_a_teacher,
+    cache_pca_needs_a_cache,
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
-EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_are_ranks, pca_is_of_one_model)
-DEMO_RULES: tuple[Rule, ...] = (shares_and_seconds,)
+EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)
+DEMO_RULES: tuple[Rule, ...] = (accept_and_every_are_in_range,)
 OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES}
 """The rules of a script, by a key that it alone has."""

@@ -1,4 +1,4 @@
-"""What runs are told apart by: student, teacher, term and dataset, in words that may stand in a folder's name."""
+"""Names of runs: labels of student, teacher, term and dataset, and a hash of its configuration."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 LONGEST = 120  # characters of a name, so that a folder's name stays below 255
 _SAYS_NOTHING = re.compile(r"best|last|\d+|\d{4}-\d\d-\d\d(_\d\d-\d\d-\d\d)?")
 
 
 def teacher_label(cfg: Any) -> str | None:
-    """Return what the teachers of a run are called, None where nobody teaches."""
+    """Return the name of the teachers of a run, None where it has none."""
     teacher = OmegaConf.select(cfg, "distillation.teacher")
     if teacher is None or not cfg.distillation.get("terms"):
         return None
@@ -41,13 +41,13 @@ def dataset_label(cfg: Any) -> str:
 
 
 def run_label(cfg: Any) -> str:
-    """Return the name of a run: its pair, or its student where nobody teaches."""
+    """Return the name of a run: `<teacher>-to-<student>`, or its student where it has no teacher."""
     teacher, student = teacher_label(cfg), safe(cfg.labels.student)
     return f"{teacher}-to-{student}" if teacher else student
 
 
 def job_label(cfg: Any) -> str:
-    """Return the folder of a job of a sweep: the same for the same configuration, whatever else is swept over."""
+    """Return the name of the folder of a job of a sweep: the same for the same configuration."""
     return f"{safe(cfg.name)}-{term_label(cfg)}-seed{cfg.seed}-{identity(cfg)[:6]}"
 
 
@@ -61,10 +61,10 @@ LABELS = {
 
 
 def identity(cfg: Any) -> str:
-    """Return a SHA-256 of a configuration as it is written, before it is resolved.
+    """Return a SHA-256 of a configuration before it is resolved, by which runs are told apart.
 
-    Hydra's own part does not count, and neither does a teacher that nobody listens to: the undistilled runs of two
-    pairs with one student are the same run.
+    Hydra's part is left out, and so is a teacher without terms: the undistilled runs of two pairs with one student are
+    the same run.
     """
     content: Any = OmegaConf.to_container(cfg, resolve=False)
     content.pop("hydra", None)
@@ -75,7 +75,7 @@ def identity(cfg: Any) -> str:
 
 
 def checkpoint_label(path: str) -> str:
-    """Return what tells a checkpoint from others: its file's name, or the folder's that it was trained into.
+    """Return a name for a checkpoint: that of its file, or of the folder that it was trained into.
 
     >>> checkpoint_label("models/vgg16.ckpt"), checkpoint_label("runs/resnet50-mixvpr/2026-01-31_12-00-00/best.ckpt")
     ('vgg16', 'resnet50-mixvpr')
@@ -96,12 +96,3 @@ def safe(name: str) -> str:
     'R1-0.91-epoch-3-best'
     """
     return re.sub(r"[^\w.+]+", "-", name, flags=re.ASCII).strip("-.")[:LONGEST] or "unnamed"
-
-
-def label(what: str, *, _root_: DictConfig) -> str | None:
-    """Stand in conf/ as `${label:teacher}` and so on."""
-    return LABELS[what](_root_)
-
-
-# When it is imported, not by `schema.register`: launchers unpickle jobs in processes that never came by there.
-OmegaConf.register_new_resolver("label", label, replace=True)

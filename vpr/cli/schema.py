@@ -1,7 +1,11 @@
-"""Names and types of our own settings; the values stand in conf/.
+"""Schema of the configuration: names, types and bounds of our own settings; the values stand in conf/.
 
-Hydra checks them while it composes: a wrong key or type ends the run at once. What follows a `_target_` is free here
-and checked by `check_targets`.
+Hydra checks names and types while it composes, `vpr.cli.checks` the bounds and choices, which are metadata of the
+fields. A node of which a `_target_` is made is free here (`Any`) and checked by `vpr.cli.checks.check_targets`.
+
+`conf/train.yaml`, `evaluate.yaml`, `cluster.yaml` and `demo.yaml` are tables of contents of the scripts of their names.
+`trainer.monitor` is the name of an evaluation set (null: the first one) and `trainer.monitor_k` the k of its recall
+by which checkpoints are compared; recalls are logged as `<protocol id>/R@1`.
 """
 
 from __future__ import annotations
@@ -12,54 +16,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf import MISSING, OmegaConf
 
-from vpr.errors import ConfigError
+import vpr.cli.resolvers  # noqa: F401 - what conf/ calls as ${...:}
 
-# FOLDED vpr/cli/schema.py: What several merged data sets say together: each speaks for its own sets, by name, so
-# that none overrules another.
-
-
-def random_weights_ok(dataset: DictConfig) -> bool:
-    """Tell whether all training and evaluation sets are for trying things out, so that random weights will do."""
-    names = [name for part in ("train", "weak", "eval") for name in dataset.get(part) or {}]
-    allowed = dataset.get("random_weights_ok") or {}
-    return bool(names) and all(allowed.get(name, False) for name in names)
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
-def common_image_size(*, _root_: Any) -> list[int]:
-    """Return the [height, width] that all training sets are used at; an empty list where there is no such size.
-
-    Stands in conf/train.yaml as `${image_size:}`; the rule below explains an empty list.
-    """
-    sizes = [list(size) for size in _sizes(_root_).values()]
-    return sizes[0] if sizes and all(size == sizes[0] for size in sizes) else []
+def at_least(least: float, because: str = "") -> Any:
+    """Field of a number that has a least value; `because` is said to a user who typed less."""
+    return field(default=MISSING, metadata={"least": least, "because": because})
 
 
-def image_size_is_known(cfg: DictConfig) -> None:
-    size = cfg.image.size
-    if size is not None and len(size) == 2 and min(size) >= 1:
-        return
-    example = "Type for example 'image.size=[320,320]' (with the quotes)."
-    if OmegaConf.is_interpolation(cfg.image, "size"):
-        sizes, names = _sizes(cfg), ", ".join(cfg.dataset.get("train") or cfg.dataset.weak)
-        if not sizes:
-            raise ConfigError(
-                f"image.size: the training sets ({names}) name no dataset.image_size: {{name: [h, w]}}. {example}"
-            )
-        found = ", ".join(f"{name} {list(size)}" for name, size in sizes.items())
-        raise ConfigError(f"image.size: the training sets are used at different sizes ({found}). {example}")
-    raise ConfigError(f"image.size={size}: it must be [height, width] in pixels. {example}")
-
-
-def _sizes(cfg: Any) -> dict[str, Any]:
-    sizes = OmegaConf.select(cfg, "dataset.image_size")
-    return sizes if OmegaConf.is_dict(sizes) else {}
+def one_of(*choices: Any) -> Any:
+    """Field that holds one of a few values."""
+    return field(default=MISSING, metadata={"choices": choices})
 
 
 @dataclass
 class PathsConfig:
-    """Where data is read (`data`) and runs are written (`runs`)."""
+    """Folders: `data` is read, runs are written into `runs`."""
 
     data: str = MISSING
     runs: str = MISSING
@@ -67,7 +43,7 @@ class PathsConfig:
 
 @dataclass
 class LabelsConfig:
-    """What runs are told apart by, see `vpr.cli.run_names`."""
+    """Labels of a run, see `vpr.cli.run_names`."""
 
     student: str = MISSING
     teacher: str | None = MISSING
@@ -77,65 +53,65 @@ class LabelsConfig:
 
 @dataclass
 class ImageConfig:
-    """From photo to network input, see `vpr.types.Preprocess`: size is [height, width] in pixels."""
+    """Preprocessing of images, see `vpr.types.Preprocess`: `size` is [height, width] in pixels."""
 
     size: list[int] = MISSING
     mean: list[float] | None = MISSING
     std: list[float] | None = MISSING
-    interpolation: str = MISSING
+    interpolation: str = one_of("bilinear", "bicubic")
 
 
 @dataclass
 class BatchConfig:
     """A training batch: `places` is the number of a whole step, over all devices."""
 
-    places: int = MISSING
-    images_per_place: int = MISSING
-    shuffle: str = MISSING
-    choice: str = MISSING
+    places: int = at_least(2, because="A metric loss needs images of other places to compare with.")
+    images_per_place: int = at_least(2, because="A metric loss needs two images of a place to pull together.")
+    shuffle: str = one_of("within_group", "all")
+    choice: str = one_of("random", "recent")
     drop_last: bool = MISSING
 
 
 @dataclass
 class FinetuneConfig:
-    """How gently a pretrained backbone is trained."""
+    """Training of a pretrained backbone: its learning rate and its BatchNorm."""
 
     backbone_lr: float = MISSING
     backbone_bn: bool = MISSING
-    bn_momentum: float | None = MISSING
+    bn_momentum: float | None = at_least(0)
 
 
 @dataclass
 class CheckpointEveryConfig:
-    """When last.ckpt is written between two ends of epochs: every so many minutes, steps, or both; null is never."""
+    """Intervals at which last.ckpt is written within an epoch: minutes, steps, or both; null is never."""
 
     minutes: float | None = MISSING
-    steps: int | None = MISSING
+    steps: int | None = at_least(1)
 
 
 @dataclass
 class TrainerConfig:
-    """How long, on what and how it is trained. conf/trainer/default.yaml explains each key."""
+    """Length, devices and bookkeeping of training. conf/trainer/default.yaml explains each key."""
 
-    max_epochs: int = MISSING
-    accelerator: str = MISSING
+    max_epochs: int = at_least(1)
+    accelerator: str = one_of("auto", "cpu", "gpu", "cuda", "mps")
     devices: Any = MISSING
     strategy: str = MISSING
-    precision: str = MISSING
-    matmul_precision: str = MISSING
+    precision: str = one_of("auto", *PRECISIONS)
+    matmul_precision: str = one_of("highest", "high", "medium")
     gradient_clip_val: float | None = MISSING
     compile: bool = MISSING
     channels_last: bool = MISSING
-    sync_batchnorm: Any = MISSING
-    num_workers: int = MISSING
-    eval_batch_size: int = MISSING
-    eval_every: int = MISSING
+    sync_batchnorm: Any = one_of("auto", True, False)
+    num_workers: int = at_least(-1)
+    eval_batch_size: int = at_least(1)
+    eval_every: int = at_least(0)
     checkpoint_every: CheckpointEveryConfig = field(default_factory=CheckpointEveryConfig)
-    save_top: int = MISSING
+    save_top: int = at_least(1)
     monitor: str | None = MISSING
-    monitor_k: int = MISSING
-    early_stop: int | None = MISSING
-    log_every: int = MISSING
+    monitor_k: int = one_of(1, 5, 10, 20)
+    early_stop: int | None = at_least(1)
+    log_every: int = at_least(1)
     extra: dict[str, Any] = field(default_factory=dict)
 
 
@@ -145,8 +121,8 @@ class TrainConfig:
 
     name: str = MISSING
     labels: LabelsConfig = field(default_factory=LabelsConfig)
-    seed: int = MISSING
-    generation: int = MISSING
+    seed: int = at_least(0)
+    generation: int = at_least(0)
     ckpt_path: str | None = MISSING
     evaluate_first: bool = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
@@ -170,11 +146,11 @@ class TrainConfig:
 class PCAConfig:
     """PCA behind the model that is measured. conf/evaluate.yaml explains each key."""
 
-    dim: int | None = MISSING
+    dim: int | None = at_least(1)
     whiten: bool = MISSING
     dataset: Any = MISSING
-    samples: int = MISSING
-    seed: int = MISSING
+    samples: int = at_least(2)
+    seed: int = at_least(0)
     file: str | None = MISSING
     save: str | None = MISSING
 
@@ -186,16 +162,16 @@ class EvaluateConfig:
     ckpt: str = MISSING
     gallery_ckpt: str | None = MISSING
     pca: PCAConfig = field(default_factory=PCAConfig)
-    seed: int = MISSING
+    seed: int = at_least(0)
     paths: PathsConfig = field(default_factory=PathsConfig)
     dataset: Any = MISSING
     rerank: Any = MISSING
     ks: list[int] = MISSING
-    batch_size: int = MISSING
-    num_workers: int = MISSING
+    batch_size: int = at_least(1)
+    num_workers: int = at_least(-1)
     device: str = MISSING
-    precision: str = MISSING
-    dtype: str = MISSING
+    precision: str = one_of(*PRECISIONS)
+    dtype: str = one_of("float16", "float32")
     out: str | None = MISSING
 
 
@@ -216,20 +192,20 @@ class DemoConfig:
     database: str = MISSING
     query: str = MISSING
     positions: str | None = MISSING
-    k: int = MISSING
+    k: int = at_least(1)
     calibrate: str | None = MISSING
     accept: float = MISSING
     every: float = MISSING
     heat: bool = MISSING
     watch: bool = MISSING
     open: bool = MISSING
-    page_queries: int = MISSING
+    page_queries: int = at_least(1)
     index: IndexConfig = field(default_factory=IndexConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
-    batch_size: int = MISSING
-    num_workers: int = MISSING
+    batch_size: int = at_least(1)
+    num_workers: int = at_least(-1)
     device: str = MISSING
-    precision: str = MISSING
+    precision: str = one_of(*PRECISIONS)
     out: str = MISSING
 
 
@@ -237,16 +213,16 @@ class DemoConfig:
 class ClusterConfig:
     """Root of `cluster.py`."""
 
-    seed: int = MISSING
-    clusters: int = MISSING
-    images: int = MISSING
-    descriptors_per_image: int = MISSING
-    iterations: int = MISSING
+    seed: int = at_least(0)
+    clusters: int = at_least(2)
+    images: int = at_least(1)
+    descriptors_per_image: int = at_least(1)
+    iterations: int = at_least(1)
     overwrite: bool = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     image: ImageConfig = field(default_factory=ImageConfig)
-    batch_size: int = MISSING
-    num_workers: int = MISSING
+    batch_size: int = at_least(1)
+    num_workers: int = at_least(-1)
     device: str = MISSING
     backbone: Any = MISSING
     dataset: Any = MISSING
@@ -258,13 +234,12 @@ def typed(name: str, node: Mapping[str, Any]) -> Any:
 
 
 def register() -> None:
-    """Make the schemas known to Hydra as `train_schema` and so on, and `${image_size:}` to OmegaConf.
+    """Make the schemas known to Hydra as `train_schema` and so on.
 
-    A variable VPR_DATA that is empty is taken away: all sets would be looked for in the root of the disk.
+    A VPR_DATA in the environment that is empty is removed: data would be looked for in the root of the disk.
     """
     if not os.environ.get("VPR_DATA", "set").strip():
         del os.environ["VPR_DATA"]
-    OmegaConf.register_new_resolver("image_size", common_image_size, replace=True)
     store = ConfigStore.instance()
     store.store(name="train_schema", node=TrainConfig)
     store.store(name="evaluate_schema", node=EvaluateConfig)

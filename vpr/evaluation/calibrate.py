@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from vpr.catalog.resolve import read_entry
 from vpr.cli.app import first_of_ours
-from vpr.cli.compose import data_sets, dataset_names
+from vpr.cli.datasets import data_sets, dataset_names
 from vpr.cli.hints import did_you_mean
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataAbsent

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from vpr.catalog.resolve import training_images
 from vpr.cli.cluster_command import cluster_names, training_sets
 from vpr.cli.compose import plain
-from vpr.cli.schema import random_weights_ok
+from vpr.cli.datasets import random_weights_ok
 from vpr.data.loading import loader_workers
 from vpr.errors import ConfigError, DataError
 from vpr.models.cluster_file import ClusterFile, cluster_path, read_clusters, write_clusters

@@ -20,7 +20,8 @@ from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets
 from vpr.cli.cluster_command import cluster_command, cluster_names
 from vpr.cli.compose import plain
-from vpr.cli.schema import TrainerConfig, random_weights_ok, typed
+from vpr.cli.datasets import random_weights_ok
+from vpr.cli.schema import TrainerConfig, typed
 from vpr.data.loading import loader_workers
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.transforms import TrainTransform

@@ -1,4 +1,4 @@
-"""Jobs: runs of a script in processes of their own, done once, taken up again where they were interrupted.
+"""Jobs: runs of a script in processes of their own, run once and resumed where they were interrupted.
 
 Lightning starts the ranks of a run with the whole command line of its process. In the process of a sweep each of them
 would sweep again, and after a crash meet the ranks of the next job.
@@ -28,7 +28,7 @@ RECORD, OBJECTIVE, LOCK = "job.json", "objective.json", ".lock"
 
 
 class JobFailed(RuntimeError):
-    """A job ended with another exit code than 0; it has said itself why."""
+    """A job ended with another exit code than 0; its own output says why."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Job:
     Args:
         identity: SHA-256 of its configuration: a folder that holds another one is begun anew.
         overrides: its command line, in Hydra's grammar.
-        code: its exit code, negative for a signal; None while it runs, or if its end was not seen.
-        attempts: how often it was started.
+        code: its exit code, negative for a signal; None while it runs, or if its end was not recorded.
+        attempts: number of its starts.
     """
 
     identity: str
@@ -48,12 +48,12 @@ class Job:
     attempts: int = 0
 
     def write(self, directory: Path) -> None:
-        """Keep it in the run's folder."""
+        """Write its record into the run's folder."""
         write_text(directory / RECORD, json.dumps(asdict(self), indent=2) + "\n")
 
 
 def read_job(directory: Path) -> Job | None:
-    """Return the job whose folder it is, None if there is no readable record of one."""
+    """Return the job of a folder, None if there is no readable record of one."""
     try:
         return Job(**json.loads((directory / RECORD).read_text()))
     except (OSError, ValueError, TypeError):
@@ -79,15 +79,15 @@ def run_once(
         overrides: of its configuration, in Hydra's grammar.
         identity: of its configuration.
         directory: the run's folder.
-        wait: for another process that is at the same run; else the run is left to it.
+        wait: for another process that runs the same; else the run is left to it.
 
     Raises:
         JobFailed: it ended with an exit code other than 0.
         KeyboardInterrupt: Ctrl-C ended it.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    with _alone_at(directory, wait) as alone:
-        if not alone:
+    with _locked(directory, wait) as locked:
+        if not locked:
             return None
         before = read_job(directory)
         same = before is not None and before.identity == identity
@@ -95,10 +95,10 @@ def run_once(
             log.info("Finished before: %s", directory)
             return _objective(directory)
         arguments = [*flags, *overrides, "hydra.mode=RUN", f"hydra.run.dir={quoted(directory.absolute())}"]
-        last = directory / "last.ckpt"
-        if same and last.is_file() and not any(word.startswith("ckpt_path=") for word in overrides):
-            log.info("Interrupted before, goes on from %s", last)
-            arguments.append(f"ckpt_path={quoted(last)}")
+        ckpt = directory / "last.ckpt"
+        if same and ckpt.is_file() and not any(word.startswith("ckpt_path=") for word in overrides):
+            log.info("Interrupted before, goes on from %s", ckpt)
+            arguments.append(f"ckpt_path={quoted(ckpt)}")
         for name in ("summary.json", OBJECTIVE):  # of another run in this folder
             (directory / name).unlink(missing_ok=True)
         attempts = before.attempts + 1 if before is not None and same else 1
@@ -111,7 +111,7 @@ def run_once(
 
 
 @contextmanager
-def _alone_at(directory: Path, wait: bool) -> Iterator[bool]:
+def _locked(directory: Path, wait: bool) -> Iterator[bool]:
     lock = FileLock(directory / LOCK)
     try:
         lock.acquire(blocking=False)
@@ -128,7 +128,7 @@ def _alone_at(directory: Path, wait: bool) -> Iterator[bool]:
 
 
 def is_running(directory: Path) -> bool:
-    """Tell whether a process is at the run of a folder."""
+    """Tell whether a process runs the job of a folder."""
     try:
         with FileLock(directory / LOCK, timeout=0):
             return False
@@ -137,12 +137,12 @@ def is_running(directory: Path) -> bool:
 
 
 def is_finished(job: Job, directory: Path) -> bool:
-    """Tell whether a job has ended well; its summary says so where its process was not seen to end."""
+    """Tell whether a job has ended well; where its exit code was not recorded, it has if it wrote a summary."""
     return job.code == 0 or (job.code is None and (directory / "summary.json").is_file())
 
 
 def ending(code: int | None) -> str:
-    """Say how a process ended."""
+    """Describe the end of a process."""
     if code is None:
         return "did not end by itself"
     if code < 0:
@@ -151,12 +151,12 @@ def ending(code: int | None) -> str:
 
 
 def quoted(value: object) -> str:
-    """Return a value of an override that Hydra takes as it is."""
+    """Return the value of an override in quotes, so that Hydra takes it as it is."""
     return "'" + str(value).replace("'", "\\'") + "'"
 
 
 def keep_objective(value: object, directory: Path) -> None:
-    """Keep what a run returned for Hydra's sweepers, which wait in another process."""
+    """Write the result of a run into its folder, for Hydra's sweepers, which wait in another process."""
     if isinstance(value, int | float):
         write_text(directory / OBJECTIVE, f"{json.dumps(value)}\n")
 

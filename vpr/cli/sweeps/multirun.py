@@ -1,4 +1,4 @@
-"""Sweeps (`-m`): each job is a process of its own, and what failed is listed at the end."""
+"""Sweeps (`-m`): each job runs in a process of its own, and jobs that failed are listed at the end."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from vpr.cli.sweeps.jobs import RECORD, Job, config_flags, ending, is_running, k
 
 log = logging.getLogger(__name__)
 
-# Of Hydra's settings, those that are about the sweep and not about its jobs.
+# Settings of Hydra that are those of the sweep and not of its jobs.
 OF_THE_SWEEP = ("hydra.sweep.", "hydra.sweeper", "hydra/sweeper", "hydra.launcher", "hydra/launcher", "hydra.mode")
 
 
 class Sweep(Callback):
-    """What Hydra tells of runs and sweeps; `hydra.callbacks` in conf/ names it.
+    """Callback of Hydra, named in `hydra.callbacks` of conf/, that notes a sweep's folder and the results of its jobs.
 
-    `folder` is that of the sweep which this process runs, None if it runs none. `before` has the jobs that the folder
+    `folder` is that of the sweep which this process runs, None if it runs none; `before` are the jobs that the folder
     held when it began.
     """
 
@@ -32,12 +32,12 @@ class Sweep(Callback):
     before: dict[Path, Job | None] = {}
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note where the sweep goes."""
+        """Note the sweep's folder and the jobs in it."""
         Sweep.folder = Path(config.hydra.sweep.dir)
         Sweep.before = _jobs(Sweep.folder)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        """Keep what a run returned, for the sweep that waits for it."""
+        """Keep the result of a run for the sweep that waits for it."""
         if job_return.status is JobStatus.COMPLETED:
             keep_objective(job_return.return_value, Path(config.hydra.runtime.output_dir))
 
@@ -45,7 +45,7 @@ class Sweep(Callback):
 def run_job_of_a_sweep(script: Path, cfg: DictConfig) -> Any:
     """Run the job that Hydra has just configured in a process of its own, and return its objective.
 
-    A job that another process is at is left to it: sweeps in one folder share the work.
+    A job that another process runs is left to it: sweeps in one folder share the work.
     """
     hydra = HydraConfig.get()
     settings = [word for word in hydra.overrides.hydra if not word.lstrip("+~").startswith(OF_THE_SWEEP)]
@@ -63,14 +63,14 @@ def failures() -> dict[Path, Job | None]:
 
 
 def list_failures(failed: dict[Path, Job | None]) -> None:
-    """Print what failed and how to go on, to stderr."""
+    """Print the jobs that failed and how to go on, to stderr."""
     lines = [f"{len(failed)} job{'s' * (len(failed) > 1)} of this sweep failed:"]
     lines += [f"  {path} {ending(job.code if job else None)}" for path, job in sorted(failed.items())]
-    print("\n".join([*lines, how_to_go_on()]), file=sys.stderr)
+    print("\n".join([*lines, resume_hint()]), file=sys.stderr)
 
 
-def how_to_go_on() -> str:
-    """Return how an unfinished sweep is taken up again."""
+def resume_hint() -> str:
+    """Return how an unfinished sweep is resumed."""
     return f"The same command with hydra.sweep.dir={Sweep.folder} goes on: it skips the jobs that are finished."
 
 

@@ -1,4 +1,9 @@
-"""The teacher of a run, trained first where the run asks for that."""
+"""Runs that another run needs: its teacher, and the generation before it. Both are trained first, once.
+
+A teacher or a pair is one YAML; `distillation.teacher.recipe` is the command line that trains the teacher. Generations
+follow one another, each with the one before as the teacher of its soft labels: Ge et al. (ECCV 2020) train a network,
+put it aside as it ended, and begin anew with the labels that it gives.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,6 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
@@ -19,8 +23,10 @@ from vpr.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-# What a run was told on its command line about these holds for its teacher, too.
+# Overrides of these on the command line of a run hold for its teacher, too.
 SHARED = ("dataset", "augment", "batch", "image", "paths", "trainer", "logger", "debug")
+# Keys of one generation alone.
+OF_ONE_GENERATION = ("generation", "ckpt_path", "supervision.soft.ckpt")
 
 
 def train_teacher_first(cfg: DictConfig) -> None:
@@ -50,7 +56,7 @@ def train_teacher_first(cfg: DictConfig) -> None:
 
 
 def has_teacher(cfg: DictConfig) -> bool:
-    """Tell whether somebody is there to teach."""
+    """Tell whether a run has a teacher."""
     return any(cfg.distillation.teacher.get(key) for key in ("ckpt", "backbone", "hub"))
 
 
@@ -58,15 +64,15 @@ def teacher_overrides(task: Iterable[str], recipe: Iterable[str]) -> list[str]:
     """Return the command line that trains a teacher.
 
     Args:
-        task: the run's own overrides; what they say of data and trainer holds, unless the recipe says otherwise.
+        task: overrides of the run; those of data and trainer hold for the teacher, unless the recipe has others.
         recipe: `distillation.teacher.recipe`.
     """
     shared = {_key(word): word for word in task if _key(word).partition(".")[0].partition("@")[0] in SHARED}
     return list((shared | {_key(word): word for word in recipe}).values())
 
 
-def how_to_get_a_teacher(cfg: DictConfig) -> str:
-    """Return what to type in a run that has none: the command that trains it, and how to hand it over."""
+def teacher_advice(cfg: DictConfig) -> str:
+    """Return the command that trains a teacher, and how to give it to a run that has none."""
     recipe = cfg.distillation.teacher.recipe
     words = recipe or ["backbone=resnet50", "name=teacher"]
     command = shlex.join(["python", "train.py", *words])
@@ -80,27 +86,6 @@ def how_to_get_a_teacher(cfg: DictConfig) -> str:
         "distillation.teacher.ckpt=runs/teacher/.../best.ckpt. A network with the weights that it comes with "
         "teaches, too: backbone@distillation.teacher.backbone=resnet50."
     )
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
-
-
-# FOLDED vpr/cli/sweeps/prerequisites.py: Generations: runs that follow one another, each with the one before as the
-# teacher of its soft labels. Ge et al. (ECCV 2020) train a network, put it aside as it ended, and begin anew with
-# the labels that it gives.
-
-
-# What belongs to one generation alone.
-OWN = ("generation", "ckpt_path", "supervision.soft.ckpt")
-
-
-def by_generation(values: list[Any], *, _root_: DictConfig) -> Any:
-    """Return the value for this generation, the last one for all that come later.
-
-    Stands in conf/ as `${by_generation:[1,5]}`: one epoch in generation 0, five in each later one.
-    """
-    return values[min(_root_.generation, len(values) - 1)]
 
 
 def train_earlier_generations_first(cfg: DictConfig) -> None:
@@ -119,19 +104,19 @@ def train_earlier_generations_first(cfg: DictConfig) -> None:
     before = cfg.generation - 1
     overrides = earlier_overrides(hydra.overrides.task, before)
     earlier = compose(hydra.job.config_name, overrides)
-    here = Path(hydra.runtime.output_dir).absolute()
-    # A job is told by its record: its name is that of its configuration before it was resumed or got a teacher.
-    folder = here.parent if read_job(here) else Path(cfg.paths.runs, "generations").absolute()
-    directory = folder / job_label(earlier)
-    log.info("Generation %d learns from generation %d: %s", cfg.generation, before, directory)
+    directory = Path(hydra.runtime.output_dir).absolute()
+    # A job of a sweep has a record; its name may be that of its configuration before it was resumed or got a teacher.
+    folder = directory.parent if read_job(directory) else Path(cfg.paths.runs, "generations").absolute()
+    earlier_directory = folder / job_label(earlier)
+    log.info("Generation %d learns from generation %d: %s", cfg.generation, before, earlier_directory)
     try:
-        run_once(Path(sys.argv[0]).absolute(), config_flags(hydra), overrides, identity(earlier), directory)
+        run_once(Path(sys.argv[0]).absolute(), config_flags(hydra), overrides, identity(earlier), earlier_directory)
     except JobFailed as error:
         raise ConfigError(
             f"generation={cfg.generation}: the training of generation {before} failed ({error}). What it said stands "
             "above, and in the log there."
         ) from error
-    cfg.supervision.soft.ckpt = str(directory / "last.ckpt")
+    cfg.supervision.soft.ckpt = str(earlier_directory / "last.ckpt")
 
 
 def generations_need_their_supervision(cfg: DictConfig) -> None:
@@ -150,9 +135,9 @@ def needs_earlier(cfg: DictConfig) -> bool:
 
 def earlier_overrides(task: Iterable[str], generation: int) -> list[str]:
     """Return the command line of another generation of the run with the overrides `task`."""
-    kept = [word for word in task if word.partition("=")[0].lstrip("+~") not in OWN]
+    kept = [word for word in task if _key(word) not in OF_ONE_GENERATION]
     return [*kept, f"generation={generation}"]
 
 
-# When it is imported, not by `schema.register`: launchers unpickle jobs in processes that never came by there.
-OmegaConf.register_new_resolver("by_generation", by_generation, replace=True)
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")

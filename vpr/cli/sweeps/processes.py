@@ -1,4 +1,4 @@
-"""Run a command in a process group of its own, and leave nothing of it behind."""
+"""Process groups: run a command in one of its own, and end all its processes with it."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def run_in_own_group(command: Sequence[str], environment: Mapping[str, str] | No
 def _forwarded() -> Iterator[tuple[list[int], list[int]]]:
     """Send SIGINT to process groups for each signal that asks this process to end.
 
-    Yields the list of what came, and that of the groups, to be filled. What this process was told to ignore it goes on
-    ignoring: SIGHUP under nohup, SIGINT behind a script's `&`.
+    Yields the list of the signals that came, and that of the groups, to be filled. Signals that this process ignores
+    stay ignored: SIGHUP under nohup, SIGINT behind a script's `&`.
     """
     received: list[int] = []
     groups: list[int] = []
@@ -79,7 +79,7 @@ def _forwarded() -> Iterator[tuple[list[int], list[int]]]:
 
 
 def end_group(group: int, grace: float = GRACE) -> None:
-    """End what is left of a process group, by force if it must be."""
+    """End the remaining processes of a group, with SIGKILL after `grace` seconds."""
     for number in (0, signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + grace
         _send(group, number)

@@ -9,8 +9,8 @@ from omegaconf import OmegaConf
 
 from vpr.cli.checks import check_present
 from vpr.cli.compose import compose
+from vpr.cli.datasets import random_weights_ok
 from vpr.cli.rules import check_rules
-from vpr.cli.schema import random_weights_ok
 from vpr.errors import ConfigError
 
 

@@ -1,4 +1,4 @@
-"""The data sets of conf/dataset one by one."""
+"""Data sets of conf/dataset, each composed by itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import pytest
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from vpr.cli import compose
-from vpr.cli.compose import CONF, data_sets, dataset_names
+from vpr.cli import datasets
+from vpr.cli.compose import CONF
+from vpr.cli.datasets import data_sets, dataset_names
 from vpr.errors import ConfigError
 
 
@@ -67,7 +68,7 @@ def test_a_file_that_cannot_be_composed_does_not_end_the_list(tmp_path: Path, mo
     shutil.copytree(CONF, tmp_path / "conf")
     (tmp_path / "conf" / "dataset" / "camera.yaml").write_text("eval: {camera: [\n")
     (tmp_path / "conf" / "dataset" / "camfar.yaml").write_text("defaults: [camvod, _self_]\n")
-    monkeypatch.setattr(compose, "CONF", tmp_path / "conf")
+    monkeypatch.setattr(datasets, "CONF", tmp_path / "conf")
     assert "camera" in dataset_names()
     camera, camfar, camvid = data_sets(["camera", "camfar", "camvid"]).entries
     assert "camera.yaml" in camera.error and camera.part == ""
