@@ -38,7 +38,7 @@ from vpr.data.image_paths import ImagePaths
 from vpr.data.places import group_by_place
 from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.distill.cached_teacher import CachedTeacher
-from vpr.distill.descriptor_cache import TargetFile
+from vpr.distill.descriptor_cache import DescriptorCache
 from vpr.distill.distiller import Distiller
 from vpr.distill.teacher import Shape, Teacher
 from vpr.distill.terms.descriptor import Descriptor
@@ -87,7 +87,7 @@ class Quiet(TrainingModule):
 
 def steps(folder: Path, network: Describer, side: int, rounds: int) -> None:
     """Time a step without a teacher, with cached targets, and, a few times, with the live teacher."""
-    file = TargetFile(folder, "targets", {}, ROWS, network.dim)
+    file = DescriptorCache(folder, "targets", {}, ROWS, network.dim)
     file.begin()
     rng = np.random.default_rng(0)
     values = rng.standard_normal((ROWS, network.dim), np.float32)

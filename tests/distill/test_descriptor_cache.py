@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 
 from vpr.distill import descriptor_cache
-from vpr.distill.descriptor_cache import TargetFile
+from vpr.distill.descriptor_cache import DescriptorCache
 from vpr.errors import DataError
 
 ROWS, DIM = 10, 4
 
 
-def make(folder: Path, rows: int = ROWS, **identity: object) -> TargetFile:
-    return TargetFile(folder, "targets", {"teacher": "a", "size": (3, 4), **identity}, rows, DIM)
+def make(folder: Path, rows: int = ROWS, **identity: object) -> DescriptorCache:
+    return DescriptorCache(folder, "targets", {"teacher": "a", "size": (3, 4), **identity}, rows, DIM)
 
 
-def fill(file: TargetFile, rows: slice = slice(None)) -> None:
+def fill(file: DescriptorCache, rows: slice = slice(None)) -> None:
     values = np.random.default_rng(0).normal(size=file.shape)
     file.attach()[rows] = (values / np.linalg.norm(values, axis=1, keepdims=True))[rows]
 
 
-def complete(folder: Path) -> TargetFile:
+def complete(folder: Path) -> DescriptorCache:
     file = make(folder)
     assert not file.begin()
     fill(file)
@@ -66,21 +66,21 @@ def test_photos_without_a_target_are_named(tmp_path: Path):
     assert make(tmp_path).begin() and make(tmp_path).bad() == {0: "0.jpg: is empty"}
 
 
-def flip_a_bit(file: TargetFile) -> None:
+def flip_a_bit(file: DescriptorCache) -> None:
     data = bytearray(file.values.read_bytes())
     data[-3] ^= 1
     file.values.write_bytes(data)
 
 
-def shorten(file: TargetFile) -> None:
+def shorten(file: DescriptorCache) -> None:
     file.values.write_bytes(file.values.read_bytes()[:-8])
 
 
-def cut_label(file: TargetFile) -> None:
+def cut_label(file: DescriptorCache) -> None:
     file.label.write_text(file.label.read_text()[:40])
 
 
-def relabel(file: TargetFile, **content: object) -> None:
+def relabel(file: DescriptorCache, **content: object) -> None:
     file.label.write_text(json.dumps(json.loads(file.label.read_text()) | content))
 
 

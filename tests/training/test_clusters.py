@@ -170,9 +170,9 @@ def test_unreadable_photos_are_left_out_or_end_it(clustering, photos, tmp_path, 
         monkeypatch.setattr(cluster, "training_images", lambda *_, paths=paths: paths)
         if bad == 1:
             assert len(read_clusters(make_clusters(clustering())).descriptors) == 72
-            assert "1 of 10 photos cannot be read and are left out" in caplog.text
+            assert "1 of 10 images cannot be read and are left out" in caplog.text
         else:
-            with pytest.raises(DataError, match="2 of 10 photos cannot be read"):
+            with pytest.raises(DataError, match="2 of 10 images cannot be read"):
                 make_clusters(clustering(["overwrite=true"]))
 
 

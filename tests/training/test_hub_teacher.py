@@ -93,4 +93,4 @@ def test_it_shows_no_maps(tiny: Tiny, tmp_path: Path, repo: Path) -> None:
 
 def test_a_tuple_that_nobody_spoke_of(tiny: Tiny, repo: Path) -> None:
     with pytest.raises(ConfigError, match=r"returns a tuple of a tensor of shape \(2, 12\), a NoneType"):
-        make_teachers(tiny(["distillation=rkd", hub(repo, output="null")]))
+        teachers(tiny(["distillation=rkd", hub(repo, output="null")]))

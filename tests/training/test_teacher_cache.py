@@ -129,7 +129,7 @@ def test_an_interrupted_build_goes_on(folder: Path, asked: list[int], monkeypatc
     (folder.parent / "cache").rename(folder.parent / "whole")
     if pca:  # the directions of a whole build; those of another one may point the other way
         (kept,) = (folder.parent / "whole").glob("*/whitening.pt")
-        monkeypatch.setattr(build_module, "fit", lambda *args, **options: build_module.load_whitening(kept))
+        monkeypatch.setattr(build_module, "_fitted", lambda *args: build_module.load_whitening(kept))
     asked.clear()
     real = CachedTeacher.describe
     left = [1]
@@ -238,7 +238,7 @@ def test_bad_photos_have_no_target_and_are_never_drawn(folder: Path, caplog: pyt
     trainer = type("Trainer", (), {"strategy": type("Strategy", (), {"root_device": torch.device("cpu")})})
     with caplog.at_level(logging.WARNING):
         targets.setup(trainer, None, "fit")
-    assert data.leave_out == {9} and "1 of 48 training photos have no target" in caplog.text
+    assert data.leave_out == {9} and "1 of 48 training images have no target" in caplog.text
     # Even where it can be read by now.
     bad.write_bytes((folder / "place02" / "0.jpg").read_bytes())
     drawn = collate_places([data[Draw(2, epoch)] for epoch in range(8)])

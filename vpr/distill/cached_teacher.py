@@ -1,4 +1,4 @@
-"""A teacher whose descriptors of the training photos lie on disk."""
+"""Cached teacher: its descriptors of the training images lie on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vpr.distill.descriptor_cache import TargetFile
+from vpr.distill.descriptor_cache import DescriptorCache
 from vpr.distill.teacher import Outputs, Shape, Teacher
 from vpr.errors import ConfigError
 from vpr.types import PlaceBatch
@@ -19,16 +19,17 @@ FORMAT = 1
 
 
 class CachedTeacher:
-    """A teacher that is asked once for each photo, at its own size, and not about the augmented images of a batch.
+    """A teacher that describes each training image once, clean and at its own size, instead of each augmented batch.
 
-    Until its file is opened it holds the network that fills it; from then on the file alone.
+    Its targets are those of `Teacher`, from a file that is known by the digests of teacher and images.
+    `vpr.training.teacher_cache` fills the file before training; until it is opened the network is held, too.
 
     Args:
         teacher: the network.
-        pca: length to which its descriptors are PCA-whitened; None keeps them as they are.
+        pca: dimensions to which its descriptors are PCA-whitened; None keeps them as they are.
 
     Raises:
-        ConfigError: `pca` is longer than the descriptors, or nothing tells this teacher from another one.
+        ConfigError: `pca` is more than the descriptors have, or nothing tells this teacher from another one.
     """
 
     def __init__(self, teacher: Teacher, pca: int | None = None) -> None:
@@ -50,13 +51,13 @@ class CachedTeacher:
         """Stay on disk."""
         return self
 
-    def identity(self, photos: str) -> dict[str, Any]:
-        """Return what decides the targets: the teacher, how it gets its images, and the digest of the photos."""
+    def identity(self, images: str) -> dict[str, Any]:
+        """Return the values that decide the targets of the images with this digest."""
         assert self.network is not None
         preprocess = self.network.preprocess._asdict()
         arithmetic = str(self.network.dtype or torch.float32)
         return {
-            **{"format": FORMAT, "teacher": self.digest, "photos": photos, "preprocess": preprocess},
+            **{"format": FORMAT, "teacher": self.digest, "photos": images, "preprocess": preprocess},
             **{"precision": arithmetic, "pca": self.pca},
         }
 
@@ -68,15 +69,15 @@ class CachedTeacher:
         """
         assert self.network is not None
         images = images.to(self.network.mean.device, non_blocking=True)
-        found = F.normalize(self.network(images).descriptors, dim=1)
-        return whitening(found) if whitening else found
+        descriptors = F.normalize(self.network(images).descriptors, dim=1)
+        return whitening(descriptors) if whitening else descriptors
 
-    def open(self, file: TargetFile) -> None:
+    def open(self, file: DescriptorCache) -> None:
         """Take the targets from a complete file, and let the network go."""
         self.rows, self.network = file.attach("r"), None
 
     def targets(self, batch: PlaceBatch) -> Outputs:
-        """Return the targets of the photos of this rank's batch, on its device."""
+        """Return the targets of the images of this rank's batch, on its device."""
         assert self.rows is not None and batch.numbers is not None
-        found = torch.from_numpy(np.asarray(self.rows[batch.numbers])).to(batch.images.device, non_blocking=True)
-        return Outputs(F.normalize(found.float(), dim=1), None, self.share)
+        rows = torch.from_numpy(np.asarray(self.rows[batch.numbers])).to(batch.images.device, non_blocking=True)
+        return Outputs(F.normalize(rows.float(), dim=1), None, self.share)

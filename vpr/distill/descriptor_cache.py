@@ -1,5 +1,4 @@
-"""Descriptors of training photos on disk, a teacher's or those that tuples are mined by: one mapped row for each photo,
-and a JSON that says whose they are."""
+"""Cache of descriptors on disk, a teacher's or those that tuples are mined by: a mapped row per training image."""
 
 from __future__ import annotations
 
@@ -23,15 +22,15 @@ BLOCK = 4096
 UNIT = 1e-3
 
 
-class TargetFile:
+class DescriptorCache:
     """`<name>.npy` of (rows, dim) float16, filled by row number in any order, and its label `<name>.json`.
 
-    A described row has unit norm. One that has not is still to be described: so an interrupted build needs no book of
-    what is done, and rows that a crash of the machine has lost are found, too.
+    A row that is filled has unit norm. Any other one is missing: so an interrupted build needs no book of what is done,
+    and rows that a crash of the machine has lost are known, too.
 
     Args:
         identity: plain values that decide the rows; a file of another identity is never used.
-        what, shorter: for the message where the disk is too small: whose rows, and how they become shorter.
+        subject, remedy: for the message where the disk is too small: whose rows, and how they become fewer or shorter.
     """
 
     def __init__(
@@ -41,18 +40,19 @@ class TargetFile:
         identity: Mapping[str, Any],
         rows: int,
         dim: int,
-        what: str = "The teacher's descriptors",
-        shorter: str = "keep fewer numbers of each: distillation.cache_pca=512",
+        subject: str = "The teacher's descriptors",
+        remedy: str = "keep fewer numbers of each: distillation.cache_pca=512",
     ) -> None:
-        self.what, self.shorter = what, shorter
+        self.subject, self.remedy = subject, remedy
         self.values, self.label = folder / f"{name}.npy", folder / f"{name}.json"
         self.identity = json.loads(json.dumps(identity))
         self.shape = (rows, dim)
 
     def begin(self) -> bool:
-        """Return whether all rows are there and sound; if not, make the file ready to be filled, or filled on.
+        """Return whether the file is complete and sound; if not, make it ready to be filled.
 
-        A file that is damaged or not what its label says is begun anew, with a warning.
+        What an interrupted build has filled stays. A file that is damaged or does not fit its label is begun anew, with
+        a warning.
 
         Raises:
             DataError: the disk is too small.
@@ -72,29 +72,29 @@ class TargetFile:
 
     def missing(self) -> np.ndarray:
         """Return the rows (int64, rising) that are still to be described."""
-        found = [np.abs(np.linalg.norm(block.astype(np.float32), axis=1) - 1) < UNIT for block in self._blocks()]
-        return np.flatnonzero(~np.concatenate([np.empty(0, bool), *found]))
+        filled = [np.abs(np.linalg.norm(block.astype(np.float32), axis=1) - 1) < UNIT for block in self._blocks()]
+        return np.flatnonzero(~np.concatenate([np.empty(0, bool), *filled]))
 
     def seal(self, bad: Mapping[int, str]) -> None:
-        """Say that the file is complete but for the rows of `bad`: {row: why its photo has no target}."""
+        """Label the file as complete but for the rows of `bad`: {row: why its image has none}."""
         self._write_label(complete=True, bad={str(row): why for row, why in bad.items()}, crc32=self._checksum())
 
     def bad(self) -> dict[int, str]:
-        """Return the rows without a target of a complete file, and why."""
+        """Return the rows that a complete file lacks, and why."""
         return {int(row): why for row, why in json.loads(self.label.read_text(encoding="utf-8"))["bad"].items()}
 
     def delete(self) -> None:
-        """Remove it."""
+        """Remove file and label."""
         self.label.unlink(missing_ok=True)
         self.values.unlink(missing_ok=True)
 
     def _checked_label(self) -> dict[str, Any]:
         """Return the label of a sound file; any of the errors that `begin` knows otherwise."""
         label = json.loads(self.label.read_text(encoding="utf-8"))
-        theirs = dict(label["identity"])
-        if theirs != self.identity:
-            other = [key for key in self.identity | theirs if theirs.get(key) != self.identity.get(key)]
-            raise ValueError(f"it is of another {', '.join(other)}")
+        stored = dict(label["identity"])
+        if stored != self.identity:
+            differing = [key for key in self.identity | stored if stored.get(key) != self.identity.get(key)]
+            raise ValueError(f"it is of another {', '.join(differing)}")
         values = self.attach("r")
         if values.shape != self.shape or values.dtype != np.float16:
             raise ValueError(f"it holds {values.shape} numbers of {values.dtype} instead of {self.shape} of float16")
@@ -109,8 +109,8 @@ class TargetFile:
         needed, free = 2 * self.shape[0] * self.shape[1], shutil.disk_usage(folder).free
         if needed > free:  # a mapped file that outgrows its disk would end the process without a word
             raise DataError(
-                f"{self.what} of {self.shape[0]:,} photos need {needed / 1e9:,.1f} GB; {folder} has "
-                f"{free / 1e9:,.1f} GB free. Free some, point paths.runs to a larger disk, or {self.shorter}."
+                f"{self.subject} of {self.shape[0]:,} images need {needed / 1e9:,.1f} GB; {folder} has "
+                f"{free / 1e9:,.1f} GB free. Free some, point paths.runs to a larger disk, or {self.remedy}."
             )
         np.lib.format.open_memmap(self.values, "w+", np.float16, self.shape)
         self._write_label(complete=False)

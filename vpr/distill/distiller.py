@@ -1,4 +1,4 @@
-"""Distillation: terms that pull the student towards its teachers."""
+"""The distiller: weighted terms that pull the student towards its teachers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from vpr.types import Features, PlaceBatch
 
 
 class Distiller(nn.Module):
-    """A weighted set of distillation terms; with no terms it is plain training.
+    """A weighted set of distillation terms, (features, descriptors, batch) -> {term: scalar}; no terms: plain training.
 
     Its parameters are the projections of its terms. Teachers are no part of its state or its parameters, so neither
-    the optimiser nor a checkpoint ever sees them: `teachers_to` moves them to a device.
+    the optimiser nor a checkpoint ever sees them: `teachers_to` moves them to a device. It is no part of the describer:
+    `best.ckpt` holds neither teachers nor projections that serve training alone.
 
     Args:
         terms: name -> term.
@@ -47,10 +48,10 @@ class Distiller(nn.Module):
             term.connect(name, student, [teacher.shape for teacher in self.teachers])
 
     def kept(self, student: Shape) -> int | None:
-        """Return the length that the student's descriptors get where a term's projection becomes part of the student.
+        """Return the dimensions of the student's descriptors where a term's projection becomes part of the student.
 
         Raises:
-            ConfigError: teachers of several lengths cannot share one projection.
+            ConfigError: teachers of different dimensions cannot share one projection.
         """
         teachers = [teacher.shape for teacher in self.teachers]
         dims = [dim for name, term in self._terms() if (dim := term.kept(name, student, teachers))]

@@ -1,4 +1,7 @@
-"""Teachers from torch.hub: published models, from a folder or from GitHub."""
+"""Teachers from torch.hub: published models, from a folder or from GitHub.
+
+Their code runs here: it is kept from asking at the terminal, from waiting for ever, and from writing side by side.
+"""
 
 from __future__ import annotations
 
@@ -20,59 +23,22 @@ from torch import Tensor, nn
 from vpr.errors import ConfigError
 from vpr.types import Preprocess
 
-# FOLDED vpr/distill/hub.py: What keeps code of others from asking, waiting and getting in each other's way while it
-# loads.
-
-
 PATIENCE = 30  # seconds without a byte from the network, after which it counts as absent
-
-
-@contextmanager
-def no_questions() -> Iterator[None]:
-    """Close the terminal to code that would ask; torch does, where a repository's code loads another repository."""
-    before = sys.stdin
-    with open(os.devnull) as nothing:
-        sys.stdin = nothing
-        try:
-            yield
-        finally:
-            sys.stdin = before
-
-
-@contextmanager
-def no_waiting() -> Iterator[None]:
-    """Give up on a network that does not answer: torch itself would wait for ever."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def one_at_a_time(folder: str) -> FileLock:
-    """Let one process fetch into a folder, and the others find it done."""
-    Path(folder).mkdir(parents=True, exist_ok=True)
-    return FileLock(Path(folder) / ".vpr.lock")
-
-
-# FOLDED vpr/distill/hub.py: A network of torch.hub in the form that a teacher wants.
-
-
 NODE = "distillation.teacher.hub"
+NETWORK_ERRORS = ("URLError", "HTTPError", "timeout", "TimeoutError", "ConnectionError", "internet connection")
 
 
 @dataclass(frozen=True)
 class HubModel:
-    """Which model of torch.hub, and how it wants its images.
+    """Model of torch.hub, and the images that it takes: the node `distillation.teacher.hub`.
 
     Attributes:
         repo: a folder with a hubconf.py, or `owner/name[:branch]` on GitHub.
         model: name of the function in hubconf.py that returns the network; `args` are its arguments.
         size: (height, width) in pixels.
         mean, std, interpolation: as of `Preprocess`.
-        output: which item of what the network returns is the descriptors: its place in a tuple, or its name in a dict;
-            None where it returns nothing else.
+        output: the descriptors among the network's outputs: their place in a tuple, or their name in a dict; None where
+            it returns nothing else.
     """
 
     repo: str
@@ -99,7 +65,7 @@ class HubModel:
 
     @property
     def name(self) -> str:
-        """Last part of the repository's name, and the model's."""
+        """Last part of the repository's name, and the name of the model."""
         return f"{Path(self.repo.partition(':')[0]).name}/{self.model}"
 
     @property
@@ -108,7 +74,7 @@ class HubModel:
 
 
 class HubNetwork(nn.Module):
-    """A network from elsewhere as a teacher wants it: (n, 3, h, w) normalised images -> (n, dim) rows of unit norm.
+    """Network of torch.hub as `Teacher` takes it: normalised images (n, 3, h, w) -> (n, dim), rows of unit norm.
 
     Raises:
         ConfigError: it does not take images of that size, or does not return descriptors.
@@ -121,47 +87,33 @@ class HubNetwork(nn.Module):
         height, width = source.size
         try:
             with torch.no_grad():
-                found = network(torch.zeros(2, 3, height, width))
+                outputs = network(torch.zeros(2, 3, height, width))
         except Exception as error:  # code of others
             raise ConfigError(
                 f"{NODE}: {source.name} cannot describe images of {height}x{width} pixels "
                 f"({type(error).__name__}: {error}). Set {NODE}.size to what it was made for; DINOv2 wants multiples "
                 "of 14."
             ) from error
-        self.dim = int(self._descriptors(found).shape[1])
+        self.dim = int(self._descriptors(outputs).shape[1])
 
     def forward(self, images: Tensor) -> Tensor:
         return F.normalize(self._descriptors(self.network(images)).float(), dim=1)
 
-    def _descriptors(self, found: Any) -> Tensor:
+    def _descriptors(self, outputs: Any) -> Tensor:
         output = self.source.output
-        picked = found
+        descriptors = outputs
         if output is not None:
             try:
-                picked = None if isinstance(found, Tensor) else found[output]
+                descriptors = None if isinstance(outputs, Tensor) else outputs[output]
             except (LookupError, TypeError):
-                picked = None
-        if not isinstance(picked, Tensor) or picked.ndim != 2:
+                descriptors = None
+        if not isinstance(descriptors, Tensor) or descriptors.ndim != 2:
             raise ConfigError(
-                f"{NODE}: {self.source.name} returns {form(found)}, and descriptors are one row of numbers an image. "
+                f"{NODE}: {self.source.name} returns {form(outputs)}, and descriptors are one row of numbers an image. "
                 f"{NODE}.output={'null' if output is None else output} should say which part of that they are: "
                 "a place (0 is the first) or a name."
             )
-        return picked
-
-
-def form(found: Any) -> str:
-    """Say in words what code of others has returned."""
-    if isinstance(found, Tensor):
-        return f"a tensor of shape {tuple(found.shape)}"
-    if isinstance(found, Mapping):
-        return f"a dict of {', '.join(f'{key} ({form(value)})' for key, value in found.items())}"
-    if isinstance(found, list | tuple):
-        return f"a {type(found).__name__} of {', '.join(map(form, found))}"
-    return f"a {type(found).__name__}"
-
-
-NETWORK_ERRORS = ("URLError", "HTTPError", "timeout", "TimeoutError", "ConnectionError", "internet connection")
+        return descriptors
 
 
 def load_hub(node: Mapping[str, Any]) -> HubNetwork:
@@ -191,21 +143,61 @@ def load_hub(node: Mapping[str, Any]) -> HubNetwork:
                 **source.args,
             )
     except (Exception, SystemExit) as error:  # code of others
-        raise ConfigError(_what_went_wrong(source, local, error)) from error
+        raise ConfigError(_failure(source, local, error)) from error
     if not isinstance(network, nn.Module):
         raise ConfigError(f"{NODE}.model={source.model} of {source.repo} returns {form(network)}, and no network.")
     return HubNetwork(network, source)
 
 
-def _what_went_wrong(source: HubModel, local: bool, error: BaseException) -> str:
-    said = f"{type(error).__name__}: {error}"
-    message = f"{NODE}: {source.model} of {source.repo} cannot be loaded ({said})."
-    if isinstance(error, ModuleNotFoundError) or "Missing dependencies" in said:
+def _failure(source: HubModel, local: bool, error: BaseException) -> str:
+    reason = f"{type(error).__name__}: {error}"
+    message = f"{NODE}: {source.model} of {source.repo} cannot be loaded ({reason})."
+    if isinstance(error, ModuleNotFoundError) or "Missing dependencies" in reason:
         return f"{message} Install what it needs with pip."
-    if any(word in said for word in NETWORK_ERRORS):
+    if any(word in reason for word in NETWORK_ERRORS):
         clone = "" if local else f", or clone the repository and type {NODE}.repo=FOLDER"
         return (
             f"{message} Without a network: load it once on a machine that has one and copy its folder "
             f"{torch.hub.get_dir()} here (or set TORCH_HOME to the copy){clone}."
         )
     return f"{message} Look into its hubconf.py for the models and their arguments ({NODE}.model, {NODE}.args)."
+
+
+def form(outputs: Any) -> str:
+    """Name the type and the shapes of a network's outputs, for messages."""
+    if isinstance(outputs, Tensor):
+        return f"a tensor of shape {tuple(outputs.shape)}"
+    if isinstance(outputs, Mapping):
+        return f"a dict of {', '.join(f'{key} ({form(value)})' for key, value in outputs.items())}"
+    if isinstance(outputs, list | tuple):
+        return f"a {type(outputs).__name__} of {', '.join(map(form, outputs))}"
+    return f"a {type(outputs).__name__}"
+
+
+@contextmanager
+def no_questions() -> Iterator[None]:
+    """Close the terminal to code that would ask; torch does, where a repository's code loads another repository."""
+    terminal = sys.stdin
+    with open(os.devnull) as nothing:
+        sys.stdin = nothing
+        try:
+            yield
+        finally:
+            sys.stdin = terminal
+
+
+@contextmanager
+def no_waiting() -> Iterator[None]:
+    """Give up on a network that does not answer: torch itself would wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(PATIENCE)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def one_at_a_time(folder: str) -> FileLock:
+    """Let one process fetch into a folder, and the others find it done."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return FileLock(Path(folder) / ".vpr.lock")

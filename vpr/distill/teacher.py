@@ -1,4 +1,4 @@
-"""A frozen network that the student learns from."""
+"""Teachers: frozen networks that the student learns from, and the outputs that terms compare."""
 
 from __future__ import annotations
 
@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from vpr.models.describer import Describer
 from vpr.types import PlaceBatch, Preprocess
 
-# FOLDED vpr/distill/teacher.py: What student and teachers hand to the distillation terms.
-
 
 class Outputs(NamedTuple):
-    """What a network says of a batch, in float32.
+    """Outputs of the student or of a teacher for a batch, in float32: what terms compare.
 
     Attributes:
         descriptors: (N, D), rows of unit norm, of the global batch: the images of all ranks.
@@ -30,7 +28,7 @@ class Outputs(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """Sizes of a network's outputs: length of its descriptors, channels of its map (None: it shows no map), a name."""
+    """Sizes of a network's outputs: dimensions of its descriptors, channels of its map (None: no map), and its name."""
 
     dim: int
     channels: int | None
@@ -40,10 +38,13 @@ class Shape(NamedTuple):
 class Teacher(nn.Module):
     """A network in evaluation mode for good, without gradients, at its own image size and normalisation.
 
+    It is no part of what is trained or saved. `targets(batch)` gives its outputs; `CachedTeacher` gives the same from a
+    file on disk.
+
     Args:
         network: a `Describer`, or any module with `preprocess: Preprocess`, `dim: int` and
             `forward(images (n, 3, h, w) normalised) -> (n, dim)`. Only a describer shows its feature map.
-        name: what messages call it.
+        name: its name in messages.
         share: its weight among several teachers.
         size: (height, width) in pixels that it gets instead of its own.
         dtype: of its mixed precision; None computes in float32.
@@ -75,12 +76,12 @@ class Teacher(nn.Module):
 
     @property
     def shape(self) -> Shape:
-        """Sizes of what it gives."""
+        """Sizes of its outputs."""
         channels = self.network.backbone.spec.channels if isinstance(self.network, Describer) else None
         return Shape(int(self.network.dim), channels, self.name)  # type: ignore[arg-type]
 
     def train(self, mode: bool = True) -> Teacher:
-        """Stay in evaluation mode, whatever is asked."""
+        """Stay in evaluation mode, whatever the `mode`."""
         return super().train(False)
 
     def targets(self, batch: PlaceBatch) -> Outputs:

@@ -1,4 +1,4 @@
-"""What a training batch is, and what its loss is."""
+"""Objectives: the loss of a training batch, (features, descriptors, batch) -> `LossResult`, by its supervision."""
 
 from __future__ import annotations
 

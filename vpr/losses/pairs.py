@@ -11,8 +11,13 @@ from torch import Tensor, nn
 
 
 class LossResult(NamedTuple):
-    """`value` is the scalar to minimise; `mined` the share (0..1) of the batch's images that the miner picked; `parts`,
-    by name, the scalars of which `value` is made, unweighted, where it is made of several."""
+    """Value of a loss.
+
+    Attributes:
+        value: the scalar to minimise.
+        mined: share (0..1) of the batch's images that the miner picked, or of its tuples that violate their order.
+        parts: by name, the unweighted scalars of which `value` is made, where it is made of several.
+    """
 
     value: Tensor
     mined: float
@@ -38,7 +43,7 @@ class MinedLoss(nn.Module):
             descriptors = descriptors.float()
             if self.miner is None:
                 return LossResult(self.loss(descriptors, labels), 1.0)
-            picked = self.miner(descriptors, labels)
+            pairs = self.miner(descriptors, labels)
             # Anchors stand first in what miners return. The published "b_acc" is 1 - mined.
-            mined = len(torch.unique(picked[0])) / max(1, len(labels))
-            return LossResult(self.loss(descriptors, labels, picked), mined)
+            mined = len(torch.unique(pairs[0])) / max(1, len(labels))
+            return LossResult(self.loss(descriptors, labels, pairs), mined)

@@ -1,6 +1,7 @@
-"""Losses of a tuple: a query (anchor), its positive and its negatives, where nothing but that is known.
+"""Losses of tuples: a query (anchor), its positive and its negatives.
 
-Each takes `anchor` (T, D), `positive` (T, D) and `negatives` (T, n, D) and returns the mean over the T tuples, ().
+A formula takes `anchor` (T, D), `positive` (T, D) and `negatives` (T, n, D), and returns the mean over tuples, ().
+`conf/loss/*.yaml` puts one of them into a `TupleLoss`.
 """
 
 from __future__ import annotations
@@ -14,6 +15,30 @@ from torch import Tensor, nn
 from vpr.losses.pairs import LossResult
 
 TEMPERATURE = 0.07  # of WAKD and SFRS
+
+Formula = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+class TupleLoss(nn.Module):
+    """A formula of `vpr.losses.tuples`, always computed in float32.
+
+    Args:
+        formula: (anchor (T, D), positive (T, D), negatives (T, n, D)) -> mean over the tuples.
+    """
+
+    def __init__(self, formula: Formula) -> None:
+        super().__init__()
+        self.formula = formula
+
+    def forward(self, anchor: Tensor, positive: Tensor, negatives: Tensor) -> LossResult:
+        """Return the loss; `mined` is the share of tuples with a negative that looks more like the query."""
+        with torch.autocast(anchor.device.type, enabled=False):
+            anchor, positive, negatives = anchor.float(), positive.float(), negatives.float()
+            with torch.no_grad():
+                near = torch.linalg.vector_norm(anchor - positive, dim=1)
+                far = torch.linalg.vector_norm(anchor[:, None] - negatives, dim=2)
+                violated = float((far.amin(1) < near).float().mean())
+            return LossResult(self.formula(anchor, positive, negatives), violated)
 
 
 def sare_independent(
@@ -47,7 +72,7 @@ def triplet(anchor: Tensor, positive: Tensor, negatives: Tensor, margin: float =
 
 
 def likeness(anchor: Tensor, positive: Tensor, negatives: Tensor, temperature: float | None) -> tuple[Tensor, Tensor]:
-    """Return how alike the anchor is to its positive (T, 1), and to its negatives (T, n).
+    """Return the likeness of the anchor to its positive (T, 1), and to its negatives (T, n).
 
     The dot product divided by `temperature` (Ge et al., ECCV 2020; WAKD 2022), or, where that is None, minus the
     squared Euclidean distance (as SARE was published).
@@ -58,31 +83,3 @@ def likeness(anchor: Tensor, positive: Tensor, negatives: Tensor, temperature: f
     else:
         alike = torch.einsum("td,tnd->tn", anchor, others) / temperature
     return alike[:, :1], alike[:, 1:]
-
-
-# FOLDED vpr/losses/tuples.py: A loss of tuples as an experiment chooses it.
-
-
-Formula = Callable[[Tensor, Tensor, Tensor], Tensor]
-
-
-class TupleLoss(nn.Module):
-    """A formula of `vpr.losses.tuples`, always computed in float32.
-
-    Args:
-        formula: (anchor (T, D), positive (T, D), negatives (T, n, D)) -> mean over the tuples.
-    """
-
-    def __init__(self, formula: Formula) -> None:
-        super().__init__()
-        self.formula = formula
-
-    def forward(self, anchor: Tensor, positive: Tensor, negatives: Tensor) -> LossResult:
-        """Return the loss; `mined` is the share of tuples with a negative that looks more like the query."""
-        with torch.autocast(anchor.device.type, enabled=False):
-            anchor, positive, negatives = anchor.float(), positive.float(), negatives.float()
-            with torch.no_grad():
-                near = torch.linalg.vector_norm(anchor - positive, dim=1)
-                far = torch.linalg.vector_norm(anchor[:, None] - negatives, dim=2)
-                wrong = float((far.amin(1) < near).float().mean())
-            return LossResult(self.formula(anchor, positive, negatives), wrong)

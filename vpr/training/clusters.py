@@ -49,22 +49,22 @@ def make_clusters(cfg: DictConfig) -> Path:
     device = pick_device(cfg.device)
     backbone, dataset = cluster_names(cfg)
     path = cluster_path(clusters_folder(cfg.paths.runs), backbone, dataset, cfg.clusters)
-    photos = training_images(training_sets(cfg), cfg, "dataset")
+    images = training_images(training_sets(cfg), cfg, "dataset")
     torch.manual_seed(cfg.seed)  # of random weights, where there are no others
     nodes = (plain(cfg.backbone), {"_target_": "vpr.models.aggregators.avg.Avg"}, plain(cfg.image))
     describer, parts = make_describer(*nodes, random_weights_ok=random_weights_ok(cfg.dataset))
     describer = describer.to(device).eval()
     settings = _plain_json(
         {key: cfg[key] for key in ("seed", "clusters", "images", "descriptors_per_image", "iterations")}
-        | {"dataset": dataset, "photos": len(photos), "features": features_digest(describer)}
+        | {"dataset": dataset, "photos": len(images), "features": features_digest(describer)}
         | {"size": describer.preprocess.size, "interpolation": describer.preprocess.interpolation}
         | {"backbone": parts["backbone"]}
     )
     if path.is_file() and not cfg.overwrite:
         _check_same(path, settings)
         return path
-    chosen = np.random.default_rng(cfg.seed).permutation(len(photos))[: cfg.images]
-    paths = [photos[row] for row in chosen.tolist()]
+    chosen = np.random.default_rng(cfg.seed).permutation(len(images))[: cfg.images]
+    paths = [images[row] for row in chosen.tolist()]
     loader = image_loader(paths, describer.preprocess, cfg.batch_size, loader_workers(cfg.num_workers))
     with image_progress("local descriptors", len(paths)) as advance:
         descriptors = local_descriptors(describer, loader, device, cfg.descriptors_per_image, cfg.seed, advance)
@@ -106,10 +106,10 @@ def local_descriptors(
                 progress(len(errors))
     if len(bad) > max(1, WORST * total) or not parts:
         raise DataError(
-            f"{len(bad):,} of {total:,} photos cannot be read (first: {bad[0]}). Extract the archive again."
+            f"{len(bad):,} of {total:,} images cannot be read (first: {bad[0]}). Extract the archive again."
         )
     if bad:
-        log.warning("%d of %d photos cannot be read and are left out (first: %s)", len(bad), total, bad[0])
+        log.warning("%d of %d images cannot be read and are left out (first: %s)", len(bad), total, bad[0])
     return np.concatenate(parts)
 
 
@@ -167,9 +167,9 @@ def _check_same(path: Path, settings: dict[str, Any]) -> None:
     stored = read_clusters(path).settings
     differ = [key for key in settings if key != "backbone" and stored.get(key) != settings[key]]
     if stored and differ:
-        said = [f"{key}={_short(stored.get(key))}, now {_short(settings[key])}" for key in differ]
+        changes = [f"{key}={_short(stored.get(key))}, now {_short(settings[key])}" for key in differ]
         raise ConfigError(
-            f"{path} was made with other settings ({'; '.join(said)}). Type overwrite=true to replace it, another "
+            f"{path} was made with other settings ({'; '.join(changes)}). Type overwrite=true to replace it, another "
             "paths.runs to keep both, or the settings that it was made with."
         )
     log.info("%s is there already%s; overwrite=true makes it again.", path, "" if stored else ", from elsewhere")

@@ -1,4 +1,4 @@
-"""The LightningModule: one training step, the optimiser, and what a checkpoint for resuming holds."""
+"""The LightningModule: one training step, the optimiser, and the position of a run in its checkpoints."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vpr.types import PlaceBatch
 
 
 class Position(NamedTuple):
-    """How far a run has come: `batch` batches of epoch `epoch` are done."""
+    """Progress of a run: `batch` batches of epoch `epoch` are done."""
 
     epoch: int = 0
     batch: int = 0
@@ -29,7 +29,7 @@ class TrainingModule(pl.LightningModule):
     """Train a describer with an objective and, possibly, a distiller.
 
     Args:
-        describer: what is trained.
+        describer: the network that is trained.
         objective: (features, descriptors, batch) -> LossResult, on the global batch.
         distiller: (features, descriptors, batch) -> {term: scalar}.
         optimizer: (parameters) -> Optimizer.
@@ -91,8 +91,8 @@ class TrainingModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         backbone = [p for p in self.describer.backbone.parameters() if p.requires_grad]
-        known = {id(p) for p in backbone}
-        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in known]
+        in_backbone = {id(p) for p in backbone}
+        rest = [p for p in self.parameters() if p.requires_grad and id(p) not in in_backbone]
         try:
             optimizer = self.make_optimizer([{"params": rest}, {"params": backbone}])
         except (TypeError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""The training data of a run."""
+"""Data module of labelled places."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class PlacesDataModule(pl.LightningDataModule):
         drop_last: leave out a last, smaller batch.
         seed: order, choice of images and augmentation follow from it, the epoch and the place alone.
         num_workers: loader processes on each rank.
-        min_size: (height, width) in pixels that the network gets; larger photos are decoded at a reduced scale.
+        min_size: (height, width) in pixels that the network gets; larger images are decoded at a reduced scale.
     """
 
     def __init__(

@@ -36,7 +36,7 @@ from vpr.training.callbacks.checkpointing import ResumeCheckpoint
 from vpr.training.callbacks.evaluation import RecallEvaluation
 from vpr.training.callbacks.throughput import Throughput
 from vpr.training.distillation import Distillation
-from vpr.training.generations import without_path
+from vpr.training.generations import supervision_record
 from vpr.training.loggers import finish
 from vpr.training.module import TrainingModule
 from vpr.training.resume import Resume
@@ -99,7 +99,7 @@ class TrainingRun:
             WeightsUnavailable: pretrained weights cannot be had.
         """
         began, nodes, runs = time.monotonic(), plain(cfg), Path(cfg.paths.runs)
-        nodes["supervision"] = without_path(nodes["supervision"])
+        nodes["supervision"] = supervision_record(nodes["supervision"])
         resume = Resume.find(cfg.ckpt_path, runs / cfg.name)
         if resume:
             resume.check_settings(nodes)

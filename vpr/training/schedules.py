@@ -1,7 +1,4 @@
-"""Learning-rate schedules: one factor per optimiser step, a pure function of the step.
-
-So a resumed run goes on exactly.
-"""
+"""Learning-rate schedules: a factor per optimiser step, a pure function of the step: a resumed run goes on exactly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run leaves when it ends: a table on the screen, summary.json, hits.npz, and the same in W&B."""
+"""Summary of a run: a table on the screen, summary.json, hits.npz, and the same in W&B; vpr.report reads the files."""
 
 from __future__ import annotations
 

@@ -50,12 +50,12 @@ class Whitener:
         Raises:
             ConfigError: the images or the descriptors are too few for so many dimensions.
         """
-        photos = ImagePaths(sources)
-        digest = photos.digest()
+        images = ImagePaths(sources)
+        digest = images.digest()
         dim = student if isinstance(self.dim, str) else self.dim
-        return [self._whitened(teacher, dim, photos, digest) for teacher in teachers]
+        return [self._whitened(teacher, dim, images, digest) for teacher in teachers]
 
-    def _whitened(self, teacher: Teacher, dim: int, photos: ImagePaths, digest: str) -> Teacher:
+    def _whitened(self, teacher: Teacher, dim: int, images: ImagePaths, digest: str) -> Teacher:
         assert teacher.config is not None
         identity = [teacher.digest, teacher.preprocess, str(teacher.dtype), dim, digest, SAMPLE]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
@@ -63,7 +63,7 @@ class Whitener:
         path = self.folder / f"{model_name(content, teacher.name)}-pca{dim}-{key}.ckpt"
         with exclusive_lock(path, f"Another run fits {path}: waiting for it."):
             if not path.is_file():
-                pca = self._pca(teacher, dim, photos)
+                pca = self._pca(teacher, dim, images)
                 with distributed.raise_on_all_ranks():
                     if pca:
                         checkpoint.write(path, pca.projection(dim).behind(content))
@@ -73,7 +73,7 @@ class Whitener:
         size, digest = teacher.preprocess.size, checkpoint.digest(content)
         return Teacher(network, str(path), teacher.share, size, teacher.dtype, digest, content["config"])
 
-    def _pca(self, teacher: Teacher, dim: int, photos: ImagePaths) -> PCA | None:
+    def _pca(self, teacher: Teacher, dim: int, images: ImagePaths) -> PCA | None:
         network = teacher.network
         assert isinstance(network, Describer)
         # At the teacher's image size, which need not be that of its checkpoint.
@@ -82,7 +82,7 @@ class Whitener:
         try:
             return PCA.of_images(
                 Extractor(describer, self.device, precision),
-                sample(photos, SAMPLE, 0),
+                sample(images, SAMPLE, 0),
                 dim,
                 batch_size=self.batch_size,
                 num_workers=self.num_workers,

@@ -1,4 +1,8 @@
-"""The training data of a run on tuples: mined, trained on, and mined again."""
+"""Data module of tuples: mined, trained on, and mined again.
+
+A part of the queries, a chunk, is mined at a time. Its tuples are on disk before its first step, so that a killed run
+goes on with the same ones.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class TupleLoader:
-    """This rank's batches of an epoch, chunk by chunk; a chunk's tuples are asked for when its first batch is.
+    """Loader of this rank's batches of an epoch, chunk by chunk; a chunk is mined when its first batch is requested.
 
     Lightning asks for a batch of a loader with a length when the step before it is over, so the tuples are those of the
     network at that time.
@@ -82,7 +86,7 @@ class TuplesDataModule(pl.LightningDataModule):
 
     Args:
         tuples: of the global batch, over all ranks.
-        refresh_every: queries between two looks at the gallery.
+        refresh_every: queries between two extractions of the database.
         left_behind: folder of descriptors of the run that is resumed, which may have been cut off in a refresh.
     """
 
@@ -127,10 +131,10 @@ class TuplesDataModule(pl.LightningDataModule):
         distributed.on_rank_zero(self._take_over)
 
     def _take_over(self) -> None:
-        ours = self.refresh.folder
-        if self.left_behind and self.left_behind.is_dir() and not ours.exists():
-            ours.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(self.left_behind, ours)
+        folder = self.refresh.folder
+        if self.left_behind and self.left_behind.is_dir() and not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(self.left_behind, folder)
 
     def train_dataloader(self) -> TupleLoader:
         module: Any = self.trainer.lightning_module if self.trainer else None
@@ -156,7 +160,7 @@ class TuplesDataModule(pl.LightningDataModule):
         return self.mined[2]
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed run goes on with."""
+        """Return the state that a resumed run goes on with."""
         mined = self.mined and {"epoch": self.mined[0], "chunk": self.mined[1], "tuples": torch.tensor(self.mined[2])}
         return {"earlier": torch.tensor(self.earlier), "mined": mined}
 

@@ -15,8 +15,8 @@ from vpr.distributed import gather_rows
 class Attention(Term):
     """Mean over images of |Q_s / |Q_s| - Q_t / |Q_t||^2 (eq. 2, squared), Q = sum over channels of |F|^p at each cell.
 
-    Where to look, whatever the channels mean. The teacher's Q is resized to the student's grid. Zero when student
-    equals teacher; several teachers count by their shares.
+    It compares the cells that count, whatever the channels mean. The teacher's Q is resized to the student's grid. Zero
+    when student equals teacher; several teachers count by their shares.
 
     Args:
         weight: of the term in the training loss.

@@ -1,4 +1,4 @@
-"""What all distillation terms share."""
+"""Base class of distillation terms, and the relations that several of them compare."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from vpr.errors import ConfigError
 
 
 class Term(nn.Module):
-    """One way to compare a student with its teachers.
+    """Comparison of a student with its teachers: one file here and one `conf/distillation/<name>.yaml` each.
+
+    Relational terms compare the images of the global batch, so that their value does not depend on the number of ranks.
 
     Args:
         weight: of the term in the training loss.
@@ -30,7 +32,7 @@ class Term(nn.Module):
         self.weight = weight
 
     def connect(self, name: str, student: Shape, teachers: Sequence[Shape]) -> None:
-        """Make what depends on the networks' sizes; called once, before training. `name` is for messages.
+        """Make the projections between student and teachers; called once, before training. `name` is for messages.
 
         Raises:
             ConfigError: the term needs feature maps, and a teacher shows none.
@@ -44,9 +46,9 @@ class Term(nn.Module):
                 )
 
     def kept(self, name: str, student: Shape, teachers: Sequence[Shape]) -> int | None:
-        """Return the length of the descriptors after a projection that shall become part of the student; None: none.
+        """Return the dimensions after a projection that becomes part of the student; None: there is no such projection.
 
-        Asked before `connect`, which then sees a student of that length.
+        Called before `connect`, which then gets a student of these dimensions.
         """
         return None
 
@@ -55,9 +57,9 @@ class Term(nn.Module):
         raise NotImplementedError
 
 
-def shared(teachers: Sequence[Outputs], of: Callable[[Outputs], Tensor]) -> Tensor:
-    """Return the mean over all teachers, by their shares, of what `of` says of each."""
-    return torch.stack([teacher.share * of(teacher) for teacher in teachers]).sum(0)
+def shared(teachers: Sequence[Outputs], relation: Callable[[Outputs], Tensor]) -> Tensor:
+    """Return the mean of a `relation` over all teachers, weighted by their shares."""
+    return torch.stack([teacher.share * relation(teacher) for teacher in teachers]).sum(0)
 
 
 def similarities(outputs: Outputs) -> Tensor:

@@ -17,15 +17,15 @@ class Descriptor(Term):
     """cosine * mean_i (1 - cos(P s_i, t_i)) + mse * mean_i |P s_i - t_i|^2 / D, over the global batch.
 
     P is a trained linear map from the student's space to the teacher's of D dimensions, one for each teacher; several
-    teachers count by their shares. Where the lengths agree P is the identity, so that student and teacher share a space
-    (asymmetric retrieval; Budnik & Avrithis, CVPR 2021), and the term is zero when they are equal.
+    teachers count by their shares. Where the dimensions agree P is the identity, so that student and teacher share a
+    space (asymmetric retrieval; Budnik & Avrithis, CVPR 2021), and the term is zero when they are equal.
 
     Args:
         weight: of the term in the training loss.
         cosine, mse: of the two distances.
-        project: train P also where the lengths agree.
+        project: train P also where the dimensions agree.
         keep: P s_i, L2-normalised, is the student's descriptor: for all losses, in the checkpoint and in retrieval.
-            Otherwise P serves training alone, and what the student gives is s_i.
+            Otherwise P serves training alone, and the student's descriptor is s_i.
     """
 
     def __init__(
@@ -45,11 +45,11 @@ class Descriptor(Term):
             return None
         dims = {teacher.dim for teacher in teachers}
         if len(dims) > 1:
-            lengths = ", ".join(f"{teacher.name} {teacher.dim:,}" for teacher in teachers)
+            sizes = ", ".join(f"{teacher.name} {teacher.dim:,}" for teacher in teachers)
             raise ConfigError(
                 f"distillation.terms.{name}.keep=true makes one projection part of the student, and the teachers' "
-                f"descriptors have different lengths ({lengths}). Type distillation.terms.{name}.keep=false, or bring "
-                "the teachers to one length: distillation.teacher.pca=512."
+                f"descriptors have different dimensions ({sizes}). Type distillation.terms.{name}.keep=false, or bring "
+                "the teachers to the same dimensions: distillation.teacher.pca=512."
             )
         (dim,) = dims
         return dim if self._needed(student.dim, dim) else None

@@ -1,4 +1,4 @@
-"""Logit distillation: to which of the batch's places an image belongs."""
+"""Logit distillation: the probabilities of an image to belong to each place of the batch."""
 
 from __future__ import annotations
 

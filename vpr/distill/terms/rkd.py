@@ -23,7 +23,7 @@ class RKD(Term):
 
     d_ij = |x_i - x_j| / its mean over all pairs (eq. 6-8); a_ijk = the cosine of the angle at x_j between x_i and x_k
     (eq. 9-11); over all pairs and triplets of different images of the global batch. Of several teachers, the
-    distances and cosines are averaged. Zero when student equals teacher; descriptors may have any lengths.
+    distances and cosines are averaged. Zero when student equals teacher; descriptors may have any dimensions.
 
     Args:
         weight: of the term in the training loss.
@@ -63,8 +63,8 @@ def cosines(gram: Tensor, vertices: Tensor) -> Tensor:
     """Return (V, N, N): the cosine at vertex j between i and k, from the inner products (N, N); 0 where two agree."""
     at = gram[vertices]
     lengths = _squared_distances(gram)[vertices].sqrt()
-    own = gram.diagonal()[vertices].view(-1, 1, 1)
-    dots = gram - at.unsqueeze(2) - at.unsqueeze(1) + own
+    norms = gram.diagonal()[vertices].view(-1, 1, 1)
+    dots = gram - at.unsqueeze(2) - at.unsqueeze(1) + norms
     alike = torch.eye(len(gram), dtype=torch.bool, device=gram.device)
     degenerate = alike | alike[vertices].unsqueeze(2) | alike[vertices].unsqueeze(1)
     return (dots / (lengths.unsqueeze(2) * lengths.unsqueeze(1))).masked_fill(degenerate, 0)

@@ -1,4 +1,4 @@
-"""Similarity distillation: who is near whom in the batch."""
+"""Similarity distillation: the similarities between the images of the batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Similarity(Term):
     """Mean over rows i of KL(softmax_j(T_ij / temperature) || softmax_j(S_ij / temperature)), j != i.
 
     S and T are the cosine similarities of the global batch by student and teacher (several teachers: their mean), so
-    descriptors may have any lengths. Zero when student equals teacher. After PKT (Passalis & Tefas, ECCV 2018) with
+    descriptors may have any dimensions. Zero when student equals teacher. After PKT (Passalis & Tefas, ECCV 2018) with
     the softmax over similarities of S2SD (Roth et al., ICML 2021), without its factor temperature^2.
 
     Args:

@@ -36,7 +36,7 @@ class WAKD(Term):
 
     def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> Tensor:
         parts = [(self.maps, _map_relations), (self.descriptors, _descriptor_relations)]
-        used = [weight * _distance(of, student, teachers) for weight, of in parts if weight]
+        used = [weight * _distance(relation, student, teachers) for weight, relation in parts if weight]
         return torch.stack(used).sum()
 
 
@@ -76,5 +76,5 @@ def _descriptor_relations(outputs: Outputs) -> Tensor:
     return F.normalize(similarities(outputs), dim=1)
 
 
-def _distance(of: Callable[[Outputs], Tensor], student: Outputs, teachers: Sequence[Outputs]) -> Tensor:
-    return F.mse_loss(of(student), shared(teachers, of))
+def _distance(relation: Callable[[Outputs], Tensor], student: Outputs, teachers: Sequence[Outputs]) -> Tensor:
+    return F.mse_loss(relation(student), shared(teachers, relation))
