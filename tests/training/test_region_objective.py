@@ -93,8 +93,8 @@ def test_without_soft_labels_the_hard_loss_is_left(step: Callable):
 
 
 def test_labels_are_in_full_precision_whatever_the_student_is_in(step: Callable, monkeypatch: pytest.MonkeyPatch):
-    seen, look = [], SoftLabels._seen_earlier
-    monkeypatch.setattr(SoftLabels, "_seen_earlier", lambda *args: seen.append(look(*args)) or seen[-1])
+    seen, look = [], SoftLabels._earlier_view
+    monkeypatch.setattr(SoftLabels, "_earlier_view", lambda *args: seen.append(look(*args)) or seen[-1])
     soft = SoftLabels(Teacher(describer(1), "earlier"), GRID, 0.5, 0.06, 0.07)
     for mixed in (False, True):
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=mixed):

@@ -83,7 +83,7 @@ def test_a_lack_of_negatives_is_said_on_every_rank(monkeypatch: pytest.MonkeyPat
     with pytest.raises(DataError, match="negatives=6"):
         mined([0], mining=Mining(negatives=6, pool=7))
     told: list = []
-    monkeypatch.setattr(distributed, "gather", lambda value: told.append(value) or [value])
+    monkeypatch.setattr(distributed, "gather_objects", lambda value: told.append(value) or [value])
     with pytest.raises(DataError):
         mined([0], mining=Mining(negatives=6, pool=7))
     assert isinstance(told[0][0], DataError), "before it is raised"
@@ -105,7 +105,7 @@ def test_the_number_of_ranks_changes_nothing(monkeypatch: pytest.MonkeyPatch):
             raise Gathered
         return parts
 
-    monkeypatch.setattr(distributed, "gather", hand_over)
+    monkeypatch.setattr(distributed, "gather_objects", hand_over)
     monkeypatch.setattr(distributed, "world_size", lambda: 2)
     monkeypatch.setattr(distributed, "rank", lambda: 1)
     with pytest.raises(Gathered):

@@ -99,9 +99,9 @@ class TrainingRun:
             WeightsUnavailable: pretrained weights cannot be had.
         """
         began, nodes, runs = time.monotonic(), plain(cfg), Path(cfg.paths.runs)
-        nodes["supervision"] = supervision_record(nodes["supervision"])
         resume = Resume.find(cfg.ckpt_path, runs / cfg.name)
         if resume:
+            nodes["supervision"] = supervision_record(nodes["supervision"])
             resume.check_settings(nodes)
             nodes["agg"] = already_started(nodes["agg"])
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
@@ -124,6 +124,7 @@ class TrainingRun:
         )
         parts |= distillation.attach(describer, parts["agg"], sources.sources)
         supervision.connect(objective, describer)
+        parts["supervision"] = supervision_record(nodes["supervision"])
         if resume:
             resume.check_distillation(parts["distillation"])
         prepare(describer, settings["finetune"], trainer, pretrained=parts["backbone"]["weights"] != "none")
