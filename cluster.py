@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @app(config_name="cluster")
 def main(cfg: DictConfig) -> None:
-    """Describe training photos, cluster their local descriptors, write the file."""
+    """Describe training images, cluster their local descriptors, write the file."""
     from vpr.training.clusters import make_clusters
 
     make_clusters(cfg)

@@ -89,7 +89,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watch]:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each call of a teacher got."""
+    """Number of images in each call of a teacher."""
     calls: list[int] = []
     real = Teacher.forward
     monkeypatch.setattr(Teacher, "forward", lambda self, images: calls.append(len(images)) or real(self, images))

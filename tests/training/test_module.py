@@ -1,4 +1,4 @@
-"""What is optimised, and how fast."""
+"""Parameters that are optimised, and their learning rates."""
 
 from __future__ import annotations
 

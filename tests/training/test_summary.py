@@ -1,4 +1,4 @@
-"""What a run leaves when it ends."""
+"""Summary of a run: its files, and its table on the screen."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def build(folder: Path, teacher: Teacher | None = None, pca: int | None = None, 
 
 
 def clean(folder: Path, teacher: Teacher) -> Tensor:
-    """What the network says of the photos at its own size."""
+    """Descriptors of the images by the network at its own size."""
     photos = ImageDataset(ImagePaths([read_folder(folder)]), teacher.preprocess)
     images, _, _ = collate_images([photos[i] for i in range(len(photos))])
     return teacher(images).descriptors
@@ -73,7 +73,7 @@ def batch_of(*photos: int) -> PlaceBatch:
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many images each call of a teacher got."""
+    """Number of images in each call of a teacher."""
     calls: list[int] = []
     real = Teacher.forward
 

@@ -24,11 +24,11 @@ def row(name: str, metres: list[float]) -> GeotaggedImages:
     return GeotaggedImages(name, Path("x"), files, positions, np.full(n, np.nan), np.zeros(n, np.int64))
 
 
-# Queries at 0, 100 and 200 m; gallery: two photos at each of these places, and one at 15 m.
+# Queries at 0, 100 and 200 m; database: two images at each of these places, and one at 15 m.
 CANDIDATES: Candidates = join([read(row("q", [0, 100, 200]), row("g", [0, 1, 100, 101, 200, 201, 15]), ".+")])
 ANGLES = np.radians([0, 30, 60])
 # The nearest of each query (degrees): its second positive; of query 0 the photo at 15 m is the very nearest.
-GALLERY = np.radians([9, 8, 39, 38, 69, 68, 1])
+DATABASE = np.radians([9, 8, 39, 38, 69, 68, 1])
 MINING = Mining(negatives=2, pool=7)
 
 
@@ -36,10 +36,10 @@ def unit(angles: np.ndarray) -> np.ndarray:
     return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def mined(queries: list[int], gallery=range(7), bad=(), earlier=None, mining=MINING) -> list[list[int]]:
-    """Photos of the tuples; gallery rows count from 10 for the eye."""
-    rows = np.array(list(gallery))
-    described = Described(np.concatenate([unit(ANGLES[queries]), unit(GALLERY[rows])]), rows, np.array(bad, np.int64))
+def mined(queries: list[int], database=range(7), bad=(), earlier=None, mining=MINING) -> list[list[int]]:
+    """Images of the tuples; database rows count from 10 for the eye."""
+    rows = np.array(list(database))
+    described = Described(np.concatenate([unit(ANGLES[queries]), unit(DATABASE[rows])]), rows, np.array(bad, np.int64))
     earlier = np.full((3, mining.negatives), -1) if earlier is None else earlier
     tuples = mine_chunk(Chunk(0, 0, np.array(queries)), described, CANDIDATES, mining, earlier, seed=0)
     return np.where(tuples >= 3, tuples - 3 + 10, tuples).tolist()
@@ -51,7 +51,7 @@ def test_easiest_positive_and_hardest_negatives():
     # to 30 degrees: 13 (38) and 12 (39) are positives, then come 10 (9) and 11 (8)
     # to 60 degrees: 15 (68) and 14 (69) are positives, then come 12 (39) and 13 (38)
     assert mined([2, 0, 1], earlier=earlier) == [[2, 15, 12, 13], [0, 11, 13, 12], [1, 13, 10, 11]]
-    assert earlier.tolist() == [[3, 2], [0, 1], [2, 3]], "gallery rows, for the next time"
+    assert earlier.tolist() == [[3, 2], [0, 1], [2, 3]], "database rows, for the next time"
 
 
 def test_difficult_positives_are_photos_too_and_lacking_ones_stay_lacking():
@@ -60,8 +60,8 @@ def test_difficult_positives_are_photos_too_and_lacking_ones_stay_lacking():
 
 
 def test_only_what_was_described_is_offered():
-    # without rows 0 and 3: rows of `mine` are not rows of the gallery
-    assert mined([0, 1], gallery=[1, 2, 4, 5, 6]) == [[0, 11, 12, 15], [1, 12, 11, 16]]
+    # without rows 0 and 3: rows of `mine` are not rows of the database
+    assert mined([0, 1], database=[1, 2, 4, 5, 6]) == [[0, 11, 12, 15], [1, 12, 11, 16]]
 
 
 def test_negatives_of_last_time_are_offered_where_the_pool_is_small():
@@ -71,7 +71,7 @@ def test_negatives_of_last_time_are_offered_where_the_pool_is_small():
 
 
 def test_what_cannot_be_read_is_in_no_tuple_and_each_turn_has_one():
-    # row 1 is query 1; 3 + 1 and 3 + 3 are gallery rows 1 and 3
+    # row 1 is query 1; 3 + 1 and 3 + 3 are database rows 1 and 3
     assert mined([0, 1, 2], bad=[1, 4, 6]) == [[0, 10, 12, 15], [2, 15, 12, 10], [2, 15, 12, 10]]
     # both positives of query 2 are gone; its turn goes round to the first
     assert mined([0, 1, 2], bad=[7, 8])[2] == mined([0, 1], bad=[6, 7])[0]

@@ -1,4 +1,4 @@
-"""A look at the gallery: what is described, which photos are offered, and what becomes of bad ones."""
+"""Refresh of the tuples: images that are described, those that are sampled, and bad ones."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def describer() -> Describer:
 
 @pytest.fixture
 def candidates(walk: Path, tmp_path: Path) -> Candidates:
-    """24 queries and 24 gallery photos of 12 places, in a folder that a test may spoil."""
+    """24 queries and 24 database images of 12 places, in a folder that a test may spoil."""
     root = shutil.copytree(walk, tmp_path / "walk")
     sides = (utm_folder.photos(root, side) for side in ("queries", "gallery"))
     return join([read(*sides, ".+")])
@@ -71,7 +71,7 @@ def test_the_queries_of_the_part_and_all_of_the_gallery_are_described(candidates
 
 
 def test_a_part_of_the_gallery_is_drawn_beside_what_the_queries_need(candidates, describer, tmp_path, described):
-    few = {"gallery": 4}
+    few = {"sampled": 4}
     tuples = refreshed(candidates, describer, tmp_path / "mining", [7, 2], **few)
     numbers = {candidates.path(photo): photo for photo in range(48)}
     photos = [numbers[path] for path in described[0]]
@@ -89,8 +89,8 @@ def test_reranking_looks_among_all_queries_whose_turn_it_may_be(candidates, desc
     assert described[1][:2] == [candidates.path(7), candidates.path(2)]
     assert sorted(described[1]) == sorted(described[0]) and len(described[1]) == 48
     assert np.array_equal(some[:, [0, 1, 4]], every[[7, 2]][:, [0, 1, 4]]), "query, positive, difficult positive"
-    refreshed(candidates, describer, tmp_path / "mining", [7, 2], gallery=4, **own)
-    assert len(described[2]) <= 2 + 8, "a part of the gallery is looked at to be quick"
+    refreshed(candidates, describer, tmp_path / "mining", [7, 2], sampled=4, **own)
+    assert len(described[2]) <= 2 + 8, "a part of the database is described to be quick"
 
 
 @pytest.mark.parametrize("same", [True, False], ids=["the same weights", "other weights"])

@@ -16,7 +16,7 @@ import vpr.training.tuple_mining as refresh_module
 from vpr import checkpoint
 from vpr.training.run import fit
 
-# 12 or more batches of 3 photos: 8 queries, and the gallery of 24 photos
+# 12 or more batches of 3 images: 8 queries, and the database of 24 images
 SMALL = ["trainer.eval_batch_size=3", "trainer.eval_every=0", "trainer.max_epochs=2"]
 ROOT = Path(__file__).parents[2]
 
@@ -68,7 +68,7 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
 
 @pytest.fixture
 def described(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Number of photos described in each look at the gallery."""
+    """Number of images described in each refresh."""
     seen: list[int] = []
     extract = refresh_module.extract
 
@@ -80,7 +80,7 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-# Two epochs of six steps, with a look at the gallery before steps 0, 2, 4, ...; steps count from 0, looks from 1.
+# Two epochs of six steps, with a refresh before steps 0, 2, 4, ...; steps count from 0, refreshes from 1.
 DEATHS = {
     "in an epoch": ({"step": 9}, "null", 8, [32]),  # step 8 is done again, with the tuples that were mined for it
     "in an epoch, saved before": ({"step": 9}, "1", 9, [32]),

@@ -24,7 +24,7 @@ def test_a_run_on_tuples_leaves_a_usable_best_checkpoint(tiny_tuples, tmp_path: 
         queries = photos[::4]
         assert sorted(queries) == list(range(24)), "each query once an epoch"
     for query, positive, *negatives in torch.tensor([p for batch, _ in steps for p in batch]).view(-1, 4).tolist():
-        # two queries and two gallery photos of each of 12 places; the gallery is counted after the 24 queries
+        # two queries and two database images of each of 12 places; the database is counted after the 24 queries
         assert (positive - 24) // 2 == query // 2
         assert query // 2 not in [(negative - 24) // 2 for negative in negatives]
         assert len(set(negatives)) == 2

@@ -1,4 +1,4 @@
-"""What a W&B run shows when it has ended."""
+"""Summary and tables of a W&B run that has ended."""
 
 from __future__ import annotations
 

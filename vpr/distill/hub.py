@@ -53,10 +53,10 @@ class HubModel:
     @classmethod
     def of(cls, node: Mapping[str, Any]) -> HubModel:
         """Read a config node, where null is as good as nothing; ConfigError where a key is unknown or lacking."""
-        known = [each.name for each in fields(cls)]
-        unknown = [str(key) for key in node if key not in known]
+        keys = [each.name for each in fields(cls)]
+        unknown = [str(key) for key in node if key not in keys]
         if unknown:
-            raise ConfigError(f"{NODE}.{unknown[0]}: there is no such key; there are {', '.join(known)}.")
+            raise ConfigError(f"{NODE}.{unknown[0]}: there is no such key; there are {', '.join(keys)}.")
         lacking = [key for key in ("repo", "model", "size") if not node.get(key)]
         if lacking:
             raise ConfigError(f"{NODE}.{lacking[0]}: no value given. Add {NODE}.{lacking[0]}=VALUE to the command.")

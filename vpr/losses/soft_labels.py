@@ -42,13 +42,15 @@ def soft_labels(
     Returns:
         (T',) float32, of the tuples that have a difficult positive. Training takes the mean.
     """
-    ours, theirs = likeness(*student) / student_temperature, likeness(*earlier).detach() / temperature
+    of_student, of_earlier = likeness(*student) / student_temperature, likeness(*earlier).detach() / temperature
     if present is not None:
         kept = present.any(1)
         absent = ~present[kept].repeat_interleave(student[1].shape[2], dim=1)
         # A finite number, since 0 * infinity would be NaN.
-        ours, theirs = (x[kept].masked_fill(absent, torch.finfo(x.dtype).min) for x in (ours, theirs))
-    return -(theirs.softmax(1) * ours.log_softmax(1)).sum(1)
+        of_student, of_earlier = (
+            x[kept].masked_fill(absent, torch.finfo(x.dtype).min) for x in (of_student, of_earlier)
+        )
+    return -(of_earlier.softmax(1) * of_student.log_softmax(1)).sum(1)
 
 
 def likeness(anchor: Tensor, regions: Tensor) -> Tensor:

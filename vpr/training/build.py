@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class Clusters(NamedTuple):
-    """The file of `cluster.py` whose centres the aggregator of a run starts from.
+    """File of `cluster.py` whose centres the aggregator of a run starts from, where `agg.centroids` is null.
+
+    It is `<runs>/clusters/<backbone>_<dataset>_<K>_desc_cen.hdf5`. A run that is resumed needs none, and no checkpoint
+    names one: there `agg.centroids` is `checkpoint`, as the centres are among the weights.
 
     Attributes:
         path: of the file.

@@ -1,4 +1,8 @@
-"""One training run, from its configuration to its best checkpoint."""
+"""One training run, from its configuration to its best checkpoint.
+
+Order, choice of images, augmentation and dropout follow from (seed, epoch, place, step), so a resumed run is the same
+run. `best.ckpt` is a describer (`vpr.checkpoint`); `last.ckpt` is Lightning's, with the same content under `describer`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,6 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
-from torch import nn
 
 from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets
@@ -147,11 +150,6 @@ class TrainingRun:
     def describer(self) -> Describer:
         """The network that is trained, evaluated and saved."""
         return self.module.describer
-
-    @property
-    def objective(self) -> nn.Module:
-        """The loss of a batch."""
-        return self.module.objective
 
     @property
     def distiller(self) -> Distiller:

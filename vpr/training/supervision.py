@@ -177,7 +177,7 @@ class TuplesSupervision(Supervision):
             self.mining,
             options.folder / "mining",
             seed=options.seed,
-            gallery=self.refresh_gallery,
+            sampled=self.refresh_gallery,
             batch_size=options.eval_batch_size,
             num_workers=options.num_workers,
         )

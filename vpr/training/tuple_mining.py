@@ -41,7 +41,7 @@ class Refresh:
     Args:
         folder: holds the descriptors until the tuples are mined. Those that an interrupted refresh has left there are
             taken up again, if they are of the same weights and images.
-        gallery: database images that are described, and may be negatives, drawn anew each time: the partial mining of
+        sampled: database images that are described, and may be negatives, drawn anew each time: the partial mining of
             Berton et al. (CVPR 2022). None: all, as published with NetVLAD.
         batch_size, num_workers: for the extraction of descriptors.
         rerank: distances by which positives are difficult that they move forward; None: the nearest positives are. All
@@ -52,7 +52,7 @@ class Refresh:
     mining: Mining
     folder: Path
     seed: int = 0
-    gallery: int | None = None
+    sampled: int | None = None
     batch_size: int = 32
     num_workers: int = 0
     rerank: KReciprocal | None = None
@@ -98,12 +98,12 @@ class Refresh:
     def _database_rows(self, chunk: Chunk, earlier: np.ndarray) -> np.ndarray:
         """Return the database rows (rising) that are described: those that the queries need, and the rest by chance."""
         total = self.candidates.database
-        if self.gallery is None or self.gallery >= total:
+        if self.sampled is None or self.sampled >= total:
             return np.arange(total)
         rng = np.random.default_rng((self.seed, chunk.epoch, chunk.number, 0, 1))
         negatives = earlier[chunk.queries].ravel()
         positives = [self.candidates.positives[query] for query in chunk.queries]
-        drawn = rng.choice(total, self.gallery, replace=False)
+        drawn = rng.choice(total, self.sampled, replace=False)
         return np.unique(np.concatenate([drawn, negatives[negatives >= 0], *positives]))
 
     def _further_queries(self, chunk: Chunk, rows: np.ndarray) -> np.ndarray:

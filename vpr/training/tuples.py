@@ -64,7 +64,7 @@ class TupleLoader:
 
     @property
     def _iterator(self) -> object:
-        """Where Lightning looks for loader processes to end, which ignore the signal that Python ends them with."""
+        """Loader processes, for Lightning to end: they ignore the signal that Python ends them with."""
         return self._loader._iterator
 
     @_iterator.setter
@@ -154,9 +154,9 @@ class TuplesDataModule(pl.LightningDataModule):
                 extractor = Extractor(
                     module.describer.eval(), trainer.strategy.root_device, trainer.precision, channels_last
                 )
-                found = self.refresh(chunk, self.earlier, extractor, self.dataset.leave_out)
+                tuples = self.refresh(chunk, self.earlier, extractor, self.dataset.leave_out)
                 module.describer.train()
-                self.mined = (chunk.epoch, chunk.number, found)
+                self.mined = (chunk.epoch, chunk.number, tuples)
         return self.mined[2]
 
     def state_dict(self) -> dict[str, Any]:

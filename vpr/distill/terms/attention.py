@@ -32,8 +32,8 @@ class Attention(Term):
     def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> Tensor:
         assert student.map is not None
         grid = student.map.shape[-2:]
-        ours = self._attention(student, grid)
-        per_image = shared(teachers, lambda t: (ours - self._attention(t, grid)).square().sum(1))
+        of_student = self._attention(student, grid)
+        per_image = shared(teachers, lambda t: (of_student - self._attention(t, grid)).square().sum(1))
         return gather_rows(per_image).mean()
 
     def _attention(self, outputs: Outputs, grid: Sequence[int]) -> Tensor:

@@ -42,11 +42,11 @@ class Feature(Term):
         losses = []
         for projection, teacher in zip(self.projections, teachers, strict=True):
             assert teacher.map is not None
-            ours = projection(student.map)
-            theirs = F.interpolate(teacher.map, ours.shape[-2:], mode="bilinear", antialias=True)
-            channels = ours.shape[1]
+            of_student = projection(student.map)
+            of_teacher = F.interpolate(teacher.map, of_student.shape[-2:], mode="bilinear", antialias=True)
+            channels = of_student.shape[1]
             if self.normalise:
-                ours, theirs, channels = F.normalize(ours, dim=1), F.normalize(theirs, dim=1), 1
-            per_image = (ours - theirs).square().sum(1).mean((1, 2)) / (2 * channels)
+                of_student, of_teacher, channels = F.normalize(of_student, dim=1), F.normalize(of_teacher, dim=1), 1
+            per_image = (of_student - of_teacher).square().sum(1).mean((1, 2)) / (2 * channels)
             losses.append(teacher.share * gather_rows(per_image).mean())
         return torch.stack(losses).sum()

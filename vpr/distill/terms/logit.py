@@ -31,9 +31,9 @@ class Logit(Term):
 
     def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> Tensor:
         member = F.one_hot(labels.unique(return_inverse=True)[1]).to(student.descriptors.dtype)
-        ours = _logits(student, member) / self.temperature
-        theirs = shared(teachers, lambda teacher: _logits(teacher, member)) / self.temperature
-        return F.kl_div(ours.log_softmax(1), theirs.log_softmax(1), reduction="batchmean", log_target=True)
+        of_student = _logits(student, member) / self.temperature
+        of_teachers = shared(teachers, lambda teacher: _logits(teacher, member)) / self.temperature
+        return F.kl_div(of_student.log_softmax(1), of_teachers.log_softmax(1), reduction="batchmean", log_target=True)
 
 
 def _logits(outputs: Outputs, member: Tensor) -> Tensor:

@@ -42,12 +42,12 @@ class RKD(Term):
         return total
 
     def _angles(self, student: Outputs, teachers: Sequence[Outputs]) -> Tensor:
-        ours, theirs = similarities(student), [(t.share, similarities(t)) for t in teachers]
-        n = len(ours)
+        of_student, of_teachers = similarities(student), [(t.share, similarities(t)) for t in teachers]
+        n = len(of_student)
         # The angles are formed again in the backward pass instead of kept.
         sums = [
-            checkpoint(_huber_sum, ours, theirs, vertices, use_reentrant=False)
-            for vertices in torch.arange(n, device=ours.device).split(BLOCK)
+            checkpoint(_huber_sum, of_student, of_teachers, vertices, use_reentrant=False)
+            for vertices in torch.arange(n, device=of_student.device).split(BLOCK)
         ]
         return torch.stack(sums).sum() / max(1, n * (n - 1) * (n - 2))
 
@@ -75,6 +75,6 @@ def _squared_distances(gram: Tensor) -> Tensor:
     return (norms.unsqueeze(1) + norms - 2 * gram).clamp_min(NEAREST)
 
 
-def _huber_sum(ours: Tensor, theirs: Sequence[tuple[float, Tensor]], vertices: Tensor) -> Tensor:
-    target = torch.stack([share * cosines(gram, vertices) for share, gram in theirs]).sum(0)
-    return F.smooth_l1_loss(cosines(ours, vertices), target, reduction="sum")
+def _huber_sum(of_student: Tensor, of_teachers: Sequence[tuple[float, Tensor]], vertices: Tensor) -> Tensor:
+    target = torch.stack([share * cosines(gram, vertices) for share, gram in of_teachers]).sum(0)
+    return F.smooth_l1_loss(cosines(of_student, vertices), target, reduction="sum")

@@ -28,6 +28,6 @@ class Similarity(Term):
         self.temperature = temperature
 
     def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> Tensor:
-        ours = off_diagonal(similarities(student)) / self.temperature
-        theirs = off_diagonal(shared(teachers, similarities)) / self.temperature
-        return F.kl_div(ours.log_softmax(1), theirs.log_softmax(1), reduction="batchmean", log_target=True)
+        of_student = off_diagonal(similarities(student)) / self.temperature
+        of_teachers = off_diagonal(shared(teachers, similarities)) / self.temperature
+        return F.kl_div(of_student.log_softmax(1), of_teachers.log_softmax(1), reduction="batchmean", log_target=True)
