@@ -9,6 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from vpr.cli.checks import check_targets
+from vpr.cli.compose import compose
 from vpr.errors import ConfigError
 
 HERE = __name__
@@ -44,6 +45,12 @@ def test_misspelt_argument() -> None:
     with pytest.raises(ConfigError) as error:
         check(agg={"_target_": MIXER, "_partial_": True, "otu_channels": 3})
     assert str(error.value) == message
+
+
+def test_callbacks_are_checked_too() -> None:
+    swa = "pytorch_lightning.callbacks.StochasticWeightAveraging"
+    with pytest.raises(ConfigError, match="callbacks.swa.swa_lr: .* has no argument 'swa_lr'. Did you mean 'swa_lrs'?"):
+        check_targets(compose("train", [f"+callbacks.swa._target_={swa}", "+callbacks.swa.swa_lr=1e-4"]))
 
 
 def test_far_off_argument_lists_what_there_is() -> None:

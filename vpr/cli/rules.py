@@ -154,6 +154,32 @@ def eval_sets_have_ground_truth(cfg: DictConfig) -> None:
             )
 
 
+NEEDED_CALLBACKS = {
+    "bad_images": "it ends a run in which too many images cannot be read.",
+    "checkpoints": "it writes last.ckpt, from which a run goes on. Type trainer.checkpoint_every.minutes=null to have "
+    "that at the ends of epochs alone.",
+    "evaluation": "it writes best.ckpt. Type trainer.eval_every=0 to measure nothing.",
+}
+
+
+def callbacks_are_complete(cfg: DictConfig) -> None:
+    callbacks = cfg.callbacks or {}
+    for name, reason in NEEDED_CALLBACKS.items():
+        if callbacks.get(name) is None:
+            raise ConfigError(f"callbacks.{name}: a run needs it, as {reason} Leave ~callbacks.{name} out.")
+    for name, node in callbacks.items():
+        if node is not None and not (OmegaConf.is_dict(node) and node.get("_target_")):
+            raise ConfigError(
+                f"callbacks.{name}={node}: it has no class. Type for example "
+                f"+callbacks.{name}._target_=pytorch_lightning.callbacks.LearningRateMonitor."
+            )
+        if node is not None and node.get("_partial_") and name not in NEEDED_CALLBACKS:
+            raise ConfigError(
+                f"callbacks.{name}._partial_: the run gives its objects to {', '.join(NEEDED_CALLBACKS)} alone. "
+                f"Leave it out, and give callbacks.{name} all that it takes."
+            )
+
+
 def terms_have_a_teacher(cfg: DictConfig) -> None:
     teacher, terms = cfg.distillation.teacher, cfg.distillation.terms
     given = has_teacher(cfg)
@@ -274,6 +300,7 @@ TRAIN_RULES: tuple[Rule, ...] = (
     eval_sets_have_ground_truth,
     monitor_is_measured,
     early_stop_is_measured,
+    callbacks_are_complete,
     teacher_is_of_one_kind,
     teacher_can_be_whitened,
     terms_have_a_teacher,

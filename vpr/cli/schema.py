@@ -139,6 +139,7 @@ class TrainConfig:
     augment: Any = MISSING
     optimizer: Any = MISSING
     schedule: Any = MISSING
+    callbacks: Any = field(default_factory=dict)
     logger: Any = field(default_factory=dict)
 
 

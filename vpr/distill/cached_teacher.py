@@ -47,6 +47,10 @@ class CachedTeacher:
         self.shape = Shape(pca or teacher.shape.dim, None, teacher.name)
         self.rows: np.ndarray | None = None
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> CachedTeacher:
+        """Return itself, as a teacher that is no cached one does."""
+        return self
+
     def to(self, device: torch.device | str) -> CachedTeacher:
         """Stay on disk."""
         return self

@@ -80,6 +80,10 @@ class Teacher(nn.Module):
         channels = self.network.backbone.spec.channels if isinstance(self.network, Describer) else None
         return Shape(int(self.network.dim), channels, self.name)  # type: ignore[arg-type]
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Teacher:
+        """Return itself: it is frozen, so that copies of a run, such as averaged weights need, share it."""
+        return self
+
     def train(self, mode: bool = True) -> Teacher:
         """Stay in evaluation mode, whatever the `mode`."""
         return super().train(False)

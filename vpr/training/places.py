@@ -86,12 +86,19 @@ class PlacesDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         # Lightning makes the first iterator before it tells the sampler the epoch, and never tells it the batch.
         module: Any = self.trainer.lightning_module if self.trainer else None
+        return self._loader(module.resume_from if module else Position(), persistent=True)
+
+    def batches_again(self, epoch: int) -> DataLoader:
+        """Return this rank's batches of an epoch, the same images as in training."""
+        return self._loader(Position(epoch), persistent=False)
+
+    def _loader(self, start: Position, persistent: bool) -> DataLoader:
         return DataLoader(
             self.dataset,
-            batch_sampler=self._sampler(module.resume_from if module else Position()),
+            batch_sampler=self._sampler(start),
             num_workers=self.num_workers,
             collate_fn=collate_places,
             pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=persistent and self.num_workers > 0,
             worker_init_fn=leave_signals_to_the_trainer,
         )

@@ -38,8 +38,8 @@ class Resume(NamedTuple):
         """Return what `ckpt_path` names; `last` is the newest readable last.ckpt among the runs in the folder `runs`.
 
         Raises:
-            ConfigError: there is none.
-            CheckpointError: it is damaged (of `last`: each of them is), or no training checkpoint.
+            ConfigError: there is none, or none of several that can be read.
+            CheckpointError: it is damaged, or no training checkpoint.
         """
         if ckpt_path is None:
             return None
@@ -62,7 +62,12 @@ class Resume(NamedTuple):
             for skipped in errors:
                 log.warning("ckpt_path=last takes %s instead of a newer file: %s", path, skipped)
             return resume
-        raise errors[0]
+        if len(errors) == 1:
+            raise errors[0]
+        raise ConfigError(
+            f"ckpt_path=last: none of {len(errors)} last.ckpt in {runs} can be read. {' '.join(map(str, errors))} "
+            "Leave ckpt_path out to begin a new run."
+        )
 
     @classmethod
     def read(cls, path: Path) -> Resume:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
@@ -30,14 +31,14 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.transforms import TrainTransform
 from vpr.distill.cached_teacher import CachedTeacher
 from vpr.distill.distiller import Distiller
+from vpr.errors import ConfigError
 from vpr.models.describer import Describer
 from vpr.retrieval.evaluate import EvalOptions
 from vpr.retrieval.extractor import pick_device
 from vpr.training.build import already_started, find_clusters, make_describer, prepare
-from vpr.training.callbacks.bad_images import BadImages
 from vpr.training.callbacks.checkpointing import ResumeCheckpoint
 from vpr.training.callbacks.evaluation import RecallEvaluation
-from vpr.training.callbacks.throughput import Throughput
+from vpr.training.callbacks.group import check_callbacks, complete
 from vpr.training.distillation import Distillation
 from vpr.training.generations import supervision_record
 from vpr.training.loggers import finish
@@ -118,6 +119,7 @@ class TrainingRun:
             cfg.distillation, nodes["image"], trainer, cfg.seed, workers, runs / "teachers"
         )
         supervision.check(distillation.distiller)
+        entries = callback_entries(cfg.callbacks)
         clusters = find_clusters(nodes["agg"], runs, partial(cluster_names, cfg), partial(cluster_command, cfg))
         optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
 
@@ -143,7 +145,7 @@ class TrainingRun:
         run = cls(
             directory, nodes, record, trainer, module, data, sets, supervision.reads, workers, loggers, resume, began
         )
-        run.callbacks = make_callbacks(run)
+        run.callbacks = make_callbacks(run, entries)
         return run
 
     @property
@@ -205,38 +207,48 @@ def make_distillation(
     return Distillation.from_node(plain(node), terms, image, trainer.accelerator, seed, whitener)
 
 
-def make_callbacks(run: TrainingRun) -> list[Callback]:
+def callback_entries(nodes: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Make the callbacks of the group; those that take objects of the run as functions of these.
+
+    Raises:
+        ConfigError: an entry is no callback, or refuses its arguments.
+    """
+    entries: dict[str, Any] = {}
+    for name, node in (nodes or {}).items():
+        if node is None:
+            continue
+        try:
+            entries[name] = instantiate(node, _convert_="all")
+        except InstantiationException as error:
+            raise ConfigError(f"callbacks.{name}: {error.__cause__ or error}") from error
+    check_callbacks(entries)
+    return entries
+
+
+def make_callbacks(run: TrainingRun, entries: Mapping[str, Any]) -> list[Callback]:
     """Make the callbacks of a run, in the order in which they are called."""
     trainer, batch_size, workers = run.trainer, run.trainer.eval_batch_size, run.num_workers
     teachers = [teacher for teacher in run.distiller.teachers if isinstance(teacher, CachedTeacher)]
     cache = Path(run.nodes["paths"]["runs"]) / "teacher_targets"
-    return [
-        BadImages(f"dataset.{run.reads}.*"),
-        TeacherTargets(teachers, run.data.dataset, cache, batch_size=batch_size, num_workers=workers),
-        ResumeCheckpoint(
-            run.directory,
-            lambda: checkpoint.pack(run.describer, run.record),
-            steps=trainer.checkpoint_every.steps,
-            minutes=trainer.checkpoint_every.minutes,
-        ),
-        RecallEvaluation(
-            run.sets,
-            run.directory,
-            save=lambda path, metrics: checkpoint.save(path, run.describer, run.record, metrics),
-            monitor=trainer.monitor,
-            k=trainer.monitor_k,
-            keep=trainer.save_top,
-            every=trainer.eval_every,
-            first=run.nodes["evaluate_first"],
-            patience=trainer.early_stop,
-            precision=resolve_precision(trainer.precision, trainer.accelerator),
-            channels_last=trainer.channels_last,
-            options=EvalOptions(
+    targets = TeacherTargets(teachers, run.data.dataset, cache, batch_size=batch_size, num_workers=workers)
+    given: dict[str, dict[str, Any]] = {
+        "bad_images": {"where": f"dataset.{run.reads}.*"},
+        "checkpoints": {
+            "directory": run.directory,
+            "pack": lambda: checkpoint.pack(run.describer, run.record),
+        },
+        "evaluation": {
+            "sets": run.sets,
+            "directory": run.directory,
+            "save": lambda path, metrics: checkpoint.save(path, run.describer, run.record, metrics),
+            "precision": resolve_precision(trainer.precision, trainer.accelerator),
+            "channels_last": trainer.channels_last,
+            "options": EvalOptions(
                 batch_size=batch_size,
                 num_workers=workers,
                 on_bad_image=run.nodes["dataset"].get("on_bad_image", "raise"),
                 progress=False,
             ),
-        ),
-        Throughput(),
-    ]
+        },
+    }
+    return complete(entries, given, [targets])

@@ -141,6 +141,12 @@ class TuplesDataModule(pl.LightningDataModule):
         order = self._order(module.resume_from if module else Position())
         return TupleLoader(self.dataset, order, self.tuples_of, self.num_workers)
 
+    def batches_again(self, epoch: int) -> TupleLoader:
+        """Return this rank's batches of the end of an epoch: of its last chunk, whose tuples are known."""
+        order = self._order(Position())
+        order.epoch, order.start_batch = epoch, (order.chunks - 1) * order.chunk_batches
+        return TupleLoader(self.dataset, order, self.tuples_of, self.num_workers)
+
     def tuples_of(self, chunk: Chunk) -> np.ndarray:
         """Return the tuples (n, size) of a chunk: those that were mined before, or mined now between two steps."""
         if self.mined is None or self.mined[:2] != chunk[:2]:

@@ -16,6 +16,7 @@ from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from vpr.files import atomic_write
+from vpr.training.callbacks.weight_averaging import averaged_weights
 
 # With several ranks the request to stop must be agreed on, which costs a small collective: not at every batch.
 AGREE_EVERY = 10
@@ -25,6 +26,9 @@ class ResumeCheckpoint(Callback):
     """Write `last.ckpt` every so many steps or minutes, at the end of each epoch, and when the run is interrupted.
 
     Ctrl-C (or SIGTERM) lets the running step finish, saves, and ends the run; a second Ctrl-C ends it at once.
+
+    Where a callback averages weights and BatchNorm statistics, the describer in the file is the average; the run goes
+    on from the weights that are trained.
 
     Args:
         directory: folder of the run.
@@ -88,7 +92,11 @@ class ResumeCheckpoint(Callback):
         self._save(trainer)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: pl.LightningModule, checkpoint: dict[str, Any]) -> None:
-        checkpoint["describer"] = self.pack()
+        with averaged_weights(trainer, module, epoch=None) as averaged:  # type: ignore[arg-type]
+            packed = self.pack()
+            if averaged:  # on the CPU the packed tensors are those of the module
+                packed["weights"] = {name: value.clone() for name, value in packed["weights"].items()}
+        checkpoint["describer"] = packed
 
     def on_exception(self, trainer: pl.Trainer, module: pl.LightningModule, exception: BaseException) -> None:
         self._restore_signals()

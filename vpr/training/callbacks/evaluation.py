@@ -16,6 +16,7 @@ from vpr.report.matches import choose
 from vpr.retrieval.evaluate import DEFAULTS, EvalOptions, Evaluation, evaluate
 from vpr.retrieval.extractor import Extractor
 from vpr.training.callbacks.checkpointing import BestCheckpoints
+from vpr.training.callbacks.weight_averaging import averaged_weights
 from vpr.training.module import TrainingModule
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class RecallSummary(NamedTuple):
 
 class RecallEvaluation(Callback):
     """Measure recall on every evaluation set, log it, keep the best describers, and stop early when asked to.
+
+    Where a callback averages weights, the averaged ones are measured and kept: see `averaged_weights`.
 
     Args:
         sets: name -> evaluation set.
@@ -119,14 +122,16 @@ class RecallEvaluation(Callback):
             self._evaluate_epoch(trainer, module, start.epoch - 1)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
-        if self._due(trainer, trainer.current_epoch):
-            self._evaluate_epoch(trainer, module, trainer.current_epoch)
-        elif not self.sets and trainer.is_global_zero:
+        epoch = trainer.current_epoch
+        if self._due(trainer, epoch):
+            self._evaluate_epoch(trainer, module, epoch)
+        elif not self.sets:
             # No evaluation says which epoch is best: keep the last one.
-            self.save(self.best_checkpoints.path, {})
-            self._report(
-                trainer, {}, f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics
-            )
+            with averaged_weights(trainer, module, epoch):
+                if trainer.is_global_zero:
+                    self.save(self.best_checkpoints.path, {})
+            if trainer.is_global_zero:
+                self._report(trainer, {}, f"epoch {epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics)
 
     def _due(self, trainer: pl.Trainer, epoch: int) -> bool:
         if not self.sets or trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -134,14 +139,15 @@ class RecallEvaluation(Callback):
         return (epoch + 1) % self.every == 0 or epoch + 1 == trainer.max_epochs
 
     def _evaluate_epoch(self, trainer: pl.Trainer, module: TrainingModule, epoch: int) -> None:
-        summaries = self._measure(trainer, module)
-        self._evaluated_epoch = epoch
         assert self.monitor is not None
         best, k = self.best_checkpoints, self.best_checkpoints.k
-        metrics = {summary.protocol: summary.metrics for summary in summaries.values()}
-        save = (lambda path: self.save(path, metrics)) if trainer.is_global_zero else None
-        new_best = best.offer(summaries[self.monitor].metrics[f"R@{k}"], epoch, save)
-        trainer.strategy.barrier("checkpoint written")
+        with averaged_weights(trainer, module, epoch):
+            summaries = self._measure(trainer, module)
+            self._evaluated_epoch = epoch
+            metrics = {summary.protocol: summary.metrics for summary in summaries.values()}
+            save = (lambda path: self.save(path, metrics)) if trainer.is_global_zero else None
+            new_best = best.offer(summaries[self.monitor].metrics[f"R@{k}"], epoch, save)
+            trainer.strategy.barrier("checkpoint written")
         self._report(trainer, summaries, f"epoch {epoch + 1}/{trainer.max_epochs}", trainer.callback_metrics)
         self._without_best = 0 if new_best else self._without_best + 1
         if new_best:
