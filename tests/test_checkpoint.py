@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved comes back; everything else is refused in a sentence and executes nothing."""
+"""Checkpoints: what is saved comes back; everything else is refused with a message and executes nothing."""
 
 from __future__ import annotations
 

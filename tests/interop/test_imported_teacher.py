@@ -26,8 +26,8 @@ def test_with_the_published_outputs(
     # The published images are normalised already.
     normalised = torch.from_numpy(np.load(shared / "golden" / "mixvpr_input_320.npz")["x"])
     monkeypatch.setattr(teacher, "prepare", lambda images: normalised)
-    found = teacher(torch.zeros(3, 3, 224, 224, dtype=torch.uint8))
+    outputs = teacher(torch.zeros(3, 3, 224, 224, dtype=torch.uint8))
     golden = np.load(shared / "golden" / "mixvpr_kd_resnet18_out.npz")
-    np.testing.assert_allclose(found.descriptors, golden["descriptor"], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(outputs.descriptors, golden["descriptor"], rtol=1e-4, atol=1e-5)
     shown = golden["backbone_feat"]
-    np.testing.assert_allclose(found.map[1:2], shown, rtol=1e-4, atol=1e-4 * float(np.abs(shown).max()))
+    np.testing.assert_allclose(outputs.map[1:2], shown, rtol=1e-4, atol=1e-4 * float(np.abs(shown).max()))

@@ -1,4 +1,4 @@
-"""What cannot be imported is refused, with what was seen and what is known."""
+"""Refused imports: the message names the content of the file, and the layouts that are known."""
 
 from __future__ import annotations
 

@@ -21,10 +21,10 @@ def test_name_is_the_published_one(tmp_path: Path):
 def test_written_and_read(tmp_path: Path):
     path = tmp_path / "new" / "c.hdf5"
     write_clusters(path, CLUSTERS)
-    again = read_clusters(path)
-    np.testing.assert_array_equal(again.descriptors, CLUSTERS.descriptors)
-    np.testing.assert_array_equal(again.centroids, CLUSTERS.centroids)
-    assert again.settings == CLUSTERS.settings
+    reread = read_clusters(path)
+    np.testing.assert_array_equal(reread.descriptors, CLUSTERS.descriptors)
+    np.testing.assert_array_equal(reread.centroids, CLUSTERS.centroids)
+    assert reread.settings == CLUSTERS.settings
     assert [p.name for p in path.parent.iterdir()] == ["c.hdf5"]  # no half-written file beside it
     with h5py.File(path) as file:  # as other projects read it
         assert {name: (file[name].shape, file[name].dtype.name) for name in file} == {
@@ -35,9 +35,9 @@ def test_written_and_read(tmp_path: Path):
 
 @pytest.mark.parametrize("arch", ["vgg16", "mobilenetv3_large"])
 def test_files_of_other_projects(arch: str, shared: Path):
-    found = read_clusters(shared / "golden" / f"wakd_{arch}_pitts_64_desc_cen.hdf5")
-    assert (found.descriptors.shape, found.centroids.shape, found.settings) == ((1500, 512), (64, 512), {})
-    assert found.descriptors.dtype == found.centroids.dtype == np.float32
+    clusters = read_clusters(shared / "golden" / f"wakd_{arch}_pitts_64_desc_cen.hdf5")
+    assert (clusters.descriptors.shape, clusters.centroids.shape, clusters.settings) == ((1500, 512), (64, 512), {})
+    assert clusters.descriptors.dtype == clusters.centroids.dtype == np.float32
 
 
 @pytest.mark.parametrize("settings", [np.arange(3), 1.5, "k-means++", "[64]", h5py.Empty("f")], ids=str)

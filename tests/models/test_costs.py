@@ -26,10 +26,10 @@ def describer(target: str, name: str, size: list[int], agg: dict | None = None) 
     ],
 )
 def test_published_networks(target: str, name: str, millions: float, gmacs: float):
-    found = costs.measure(describer(target, name, [224, 224]), "cpu", runs=1)
-    assert found.parameters / 1e6 == pytest.approx(millions, abs=1e-9)
-    assert found.gmacs == pytest.approx(gmacs, abs=6e-4)
-    assert found.image_size == (224, 224) and found.threads == torch.get_num_threads()
+    measured = costs.measure(describer(target, name, [224, 224]), "cpu", runs=1)
+    assert measured.parameters / 1e6 == pytest.approx(millions, abs=1e-9)
+    assert measured.gmacs == pytest.approx(gmacs, abs=6e-4)
+    assert measured.image_size == (224, 224) and measured.threads == torch.get_num_threads()
 
 
 def test_attention_counts():
@@ -38,20 +38,20 @@ def test_attention_counts():
     n, d = 5, 384
     patches = 4 * 3 * 14 * 14 * d
     block = n * d * 3 * d + 2 * n * n * d + n * d * d + 2 * n * d * 4 * d  # qkv, two products, projection, MLP
-    found = costs.measure(model, "cpu", runs=1)
-    assert found.gmacs == pytest.approx((patches + 12 * block) / 1e9, abs=1e-6)
-    assert found.descriptor_bytes == 4 * 384
+    measured = costs.measure(model, "cpu", runs=1)
+    assert measured.gmacs == pytest.approx((patches + 12 * block) / 1e9, abs=1e-6)
+    assert measured.descriptor_bytes == 4 * 384
 
 
 def test_a_network_of_fixed_size_is_measured_at_it():
     mixer = {"_target_": "vpr.models.aggregators.mixvpr.MixVPR", "out_channels": 8, "out_rows": 2, "mix_depth": 1}
-    found = costs.measure(describer("resnet.ResNet", "resnet18", [64, 96], mixer), "cpu", runs=1)
-    assert found.image_size == (64, 96) and found.descriptor_bytes == 4 * 16
+    measured = costs.measure(describer("resnet.ResNet", "resnet18", [64, 96], mixer), "cpu", runs=1)
+    assert measured.image_size == (64, 96) and measured.descriptor_bytes == 4 * 16
 
 
 def test_message():
-    found = costs.Costs(2_500_000, 0.0312, 2048, 7.512, 30, 2, "cpu (x86_64)", (48, 64))
-    assert found.message() == (
+    measured = costs.Costs(2_500_000, 0.0312, 2048, 7.512, 30, 2, "cpu (x86_64)", (48, 64))
+    assert measured.message() == (
         "2.50 M parameters, 0.0312 GMACs, 7.51 ms an image of 48x64 (median of 30 on cpu (x86_64), 2 threads, "
         "float32), 2,048 bytes a descriptor"
     )
@@ -92,6 +92,6 @@ def test_a_slow_device_ends_early(sleeper: Sleeper):
 def test_it_is_left_in_evaluation_mode_and_its_statistics_do_not_move():
     model = describer("resnet.ResNet", "resnet18", [32, 32]).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    found = costs.measure(model, "cpu")
-    assert found.latency_ms > 0 and found.latency_runs == 30
+    measured = costs.measure(model, "cpu")
+    assert measured.latency_ms > 0 and measured.latency_runs == 30
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

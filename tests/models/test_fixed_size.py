@@ -1,4 +1,4 @@
-"""Whether a network takes other image sizes than its own is said by `fixed_size` and `fixed_grid`, truly."""
+"""`fixed_size` and `fixed_grid` say truly that a network takes no other image size than its own."""
 
 from __future__ import annotations
 

@@ -34,8 +34,8 @@ def test_maps_equal_the_published_ones(large, shared, tmp_path):
     backbone = MobileNetV3WAKD(weights=str(tmp_path / "theirs.pth"), gate="per_pixel").eval()
     images = torch.from_numpy(np.load(shared / "golden" / "wakd_input_240x320.npz")["x"])
     maps, golden = backbone(images).map, np.load(shared / "golden" / "wakd_mobilenetv3_large_out.npz")
-    for found, expected in ((maps[:1], golden["feat"]), (maps[..., :7, :7].mean((2, 3)), golden["pool"])):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * float(np.abs(expected).max()))
+    for actual, expected in ((maps[:1], golden["feat"]), (maps[..., :7, :7].mean((2, 3)), golden["pool"])):
+        np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-4 * float(np.abs(expected).max()))
     pooled = MobileNetV3WAKD(weights=str(tmp_path / "theirs.pth"), gate="pooled").eval()
     assert (pooled(images[:1]).map - maps[:1]).abs().max() > 0.1, "the gate makes a difference"
 

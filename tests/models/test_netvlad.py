@@ -158,8 +158,8 @@ def test_degenerate_maps_give_finite_unit_rows_and_gradients(features: Tensor):
 def test_the_benchmark_compares_like_with_like():
     script = Path(__file__).parents[2] / "benchmarks" / "netvlad.py"
     command = [sys.executable, str(script), "--small", "--pairs", "1", "--steps", "1"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # it ends where values differ
-    assert "seconds: loop / ours" in told and "megabytes: loop / ours" in told
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout  # it ends where values differ
+    assert "seconds: loop / ours" in said and "megabytes: loop / ours" in said
 
 
 def test_an_empty_cluster_stays_empty():

@@ -23,8 +23,8 @@ def test_by_hand() -> None:
     projected.projection.weight.data = torch.tensor([[5.0, 0.0], [0.0, 5.0]])
     projected.projection.bias.data = torch.tensor([1.0, 1.0])
     # Channel means 3 and 4, of unit norm 0.6 and 0.8; times 5 plus 1: 4 and 5.
-    found = projected(Features(torch.tensor([[[[2.0, 4.0]], [[4.0, 4.0]]]])))
-    torch.testing.assert_close(found, torch.tensor([[4.0, 5.0]]) / 41**0.5)
+    descriptors = projected(Features(torch.tensor([[[[2.0, 4.0]], [[4.0, 4.0]]]])))
+    torch.testing.assert_close(descriptors, torch.tensor([[4.0, 5.0]]) / 41**0.5)
 
 
 def test_around_an_aggregator_that_is_there() -> None:
@@ -41,11 +41,11 @@ def test_a_checkpoint_builds_it_again(tmp_path: Path) -> None:
     checkpoint.save(tmp_path / "p.ckpt", describer, config)
     images = torch.randn(2, 3, 48, 48)
     with torch.no_grad():
-        found = checkpoint.load(tmp_path / "p.ckpt")(images)
-        torch.testing.assert_close(found, describer(images))
-        assert found.shape == (2, 24)
+        descriptors = checkpoint.load(tmp_path / "p.ckpt")(images)
+        torch.testing.assert_close(descriptors, describer(images))
+        assert descriptors.shape == (2, 24)
         inside = describer.aggregator.aggregator(describer.features(images))
-        torch.testing.assert_close(found, F.normalize(inside @ describer.aggregator.projection.weight.T))
+        torch.testing.assert_close(descriptors, F.normalize(inside @ describer.aggregator.projection.weight.T))
 
 
 def test_nodes() -> None:

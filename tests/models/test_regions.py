@@ -48,9 +48,9 @@ def test_golden(shared: Path, grid: int, project: str):
 def test_each_region_is_what_the_network_says_of_that_part_of_the_map(grid: int, parts: list):
     net, map = netvlad(), maps(2, 4, 9 if grid == 3 else 8, 12)
     expected = [net(Features(map))] + [net(Features(map[:, :, part[0], part[1]])) for part in parts]
-    found = regions(net, map, grid)
-    assert found.shape == (2, len(expected), 12)
-    torch.testing.assert_close(found, torch.stack(expected, 1), rtol=1e-5, atol=1e-6)
+    parts = regions(net, map, grid)
+    assert parts.shape == (2, len(expected), 12)
+    torch.testing.assert_close(parts, torch.stack(expected, 1), rtol=1e-5, atol=1e-6)
 
 
 def test_the_gradient_is_that_of_the_parts():
@@ -65,8 +65,8 @@ def test_the_gradient_is_that_of_the_parts():
 def test_half_precision_around_it_changes_nothing():
     net, map = netvlad(), maps(2, 4, 6, 6)
     with torch.autocast("cpu", torch.bfloat16):
-        found = regions(net, map, 3)
-    assert found.dtype == torch.float32 and torch.equal(found, regions(net, map, 3))
+        parts = regions(net, map, 3)
+    assert parts.dtype == torch.float32 and torch.equal(parts, regions(net, map, 3))
 
 
 def test_a_map_that_the_grid_does_not_divide_is_told_with_what_would_do():

@@ -1,4 +1,4 @@
-"""What each cell adds to a similarity: by hand, with every aggregator, and on images that share one patch."""
+"""Similarity maps: the share of each cell, by hand, with every aggregator, and on images that share one patch."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from vpr.errors import DataError
-from vpr.report.runs import find, read_curves
+from vpr.report.runs import find, read_curves, same_training
 
 
 def test_what_a_run_says_of_itself(write_run: Callable[..., Path], tmp_path: Path) -> None:
@@ -23,6 +23,15 @@ def test_what_a_run_says_of_itself(write_run: Callable[..., Path], tmp_path: Pat
     assert (taught.teacher, taught.term, taught.seed) == ("large", "similarity", 1)
     assert (plain.label, taught.label) == ("small", "small ← large, similarity")
     assert plain.recalls["drawn@1f"]["R@1"] == 0.3 and plain.hits["drawn@1f"].tolist() == [True] * 3 + [False] * 7
+
+
+def test_runs_from_before_and_after_a_module_moved_are_compared(write_run: Callable[..., Path], tmp_path: Path) -> None:
+    old, new = "vpr.data.formats.place_csv.read", "vpr.data.formats.place_lists.read_csv"
+    for name, target, teacher in (("plain", old, None), ("kd", new, "large")):
+        more = {"dataset": {"train": {"drawn": {"_target_": target}}}}
+        write_run(name, "small", [0], teacher=teacher, more=more)
+    runs, _ = find([tmp_path / "runs"])
+    assert len({same_training(run) for run in runs}) == 1
 
 
 def test_each_run_once_however_often_its_folder_is_named(write_run: Callable[..., Path], tmp_path: Path) -> None:
