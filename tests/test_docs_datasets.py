@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -45,3 +46,13 @@ def test_ids_and_counts_are_those_of_the_yaml(name: str) -> None:
 def test_no_row_speaks_of_a_set_that_is_not_there() -> None:
     lines = [line for line in (MEASURE + TRAIN).splitlines() if line.startswith("| `")]
     assert {name for line in lines for name in names(line)} - {"dataset"} <= set(NAMES)
+
+
+def test_the_readers_of_the_table_exist() -> None:
+    table = PAGE.split("\n## Readers\n")[1]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `") and "_target_" not in line]
+    assert rows
+    for row in rows:
+        module, first = re.findall(r"`(\w+)\.(\w+)`", row)[0]
+        for name in [first, *re.findall(r"`\.(\w+)`", row)]:
+            assert callable(getattr(import_module(f"vpr.data.formats.{module}"), name))

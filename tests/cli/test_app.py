@@ -1,4 +1,4 @@
-"""Command line in, exit code and sentences out."""
+"""Command line in, exit code and messages out."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_function_gets_the_checked_configuration(launch: Launch, tmp_path: Path)
     assert "seed: 7" in saved.read_text()
 
 
-def test_our_error_is_one_sentence_and_2(launch: Launch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_our_error_is_one_message_and_2(launch: Launch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def fail(cfg: DictConfig) -> None:
         raise DataError("no photos in x. Put some there.")
 
@@ -115,7 +115,7 @@ class Broken:
             raise DataError("photo.jpg is damaged:\n  cut short. Extract the archive again.") from error
 
 
-def test_error_of_a_loader_process_is_one_sentence(launch: Launch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_error_of_a_loader_process_is_one_message(launch: Launch, capfd: pytest.CaptureFixture[str]) -> None:
     def load(cfg: DictConfig) -> None:
         from torch.utils.data import DataLoader
 

@@ -1,4 +1,4 @@
-"""What a `_target_` names and takes is checked before it is called."""
+"""A `_target_` is checked against the signature of what it names, before it is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What cluster.py is told on its command line, and what training says that it should be told."""
+"""The command line of cluster.py, and the command that training names."""
 
 from __future__ import annotations
 
@@ -95,9 +95,9 @@ def test_rules(overrides: list[str], message: str):
 )
 def test_the_command_that_training_names(overrides: list[str], command: str):
     cfg = compose("train", ["agg=netvlad", *overrides])
-    told = cluster_command(cfg, cfg.agg.clusters)
-    assert told == f"python cluster.py {command}"
-    made = compose("cluster", shlex.split(told)[2:])
+    command_line = cluster_command(cfg, cfg.agg.clusters)
+    assert command_line == f"python cluster.py {command}"
+    made = compose("cluster", shlex.split(command_line)[2:])
     assert cluster_names(made) == cluster_names(cfg)
     assert (made.clusters, made.backbone, made.image, made.paths) == (
         cfg.agg.clusters,

@@ -24,8 +24,8 @@ def test_each_entry_stands_once_under_the_set_of_its_name() -> None:
         ("gardens_point_split", "train", "gardens_point"),
         ("gardens_point_split", "eval", "gardens_point_split"),
     ]
-    alone = data_sets(["gsv_cities"]).entries
-    assert [entry.key for entry in alone] == ["dataset.train.gsv_cities", "dataset.eval.pitts30k_val"]
+    by_itself = data_sets(["gsv_cities"]).entries
+    assert [entry.key for entry in by_itself] == ["dataset.train.gsv_cities", "dataset.eval.pitts30k_val"]
 
 
 def test_a_set_that_has_no_entry_of_its_own_is_a_collection() -> None:

@@ -1,4 +1,4 @@
-"""What is said of a distillation that cannot be."""
+"""Rules of distillation, and their messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs are called."""
+"""Names of runs and of their folders."""
 
 from __future__ import annotations
 

@@ -1,16 +1,6 @@
 """Data sets of conf/dataset: their names, their parts, and their readers, each set composed as for a run.
 
-A `dataset/*.yaml` has one or more of the parts `train` (its readers return `Places`), `weak` (`WeakSet`) and `eval`
-(`RetrievalSet`), each `{name: {_target_: reader, ...}}`. Names tell sets apart, so that several merge:
-`dataset=[gsv_cities,msls_val]`. Beside the parts stand
-
-- `image_size: {name: [h, w]}`, the size at which a training set is usually used; where several differ, `image.size`
-  must be given;
-- `on_bad_image: raise|skip` for the evaluation sets; training always skips, and ends above 1 %;
-- `random_weights_ok: {name: true}`, which lets a run start from random weights where pretrained ones cannot be had, if
-  all of its sets have it.
-
-A reader that makes its own images has an argument `draw`; false only looks for them.
+`vpr.catalog.resolve` says what the keys of a set mean. `dataset/_readers` holds what several sets share.
 """
 
 from __future__ import annotations

@@ -54,15 +54,15 @@ def test_no_earlier_generation_is_trained_where_none_is_needed(overrides: list[s
 
 
 class Runs:
-    """Stands in for a script that is run: remembers what it is asked for."""
+    """Stands in for a script that is run: remembers its calls."""
 
     def __init__(self, fails: bool = False) -> None:
-        self.asked: list[tuple[list[str], str, Path]] = []
+        self.calls: list[tuple[list[str], str, Path]] = []
         self.flags: list[str] = []
         self.fails = fails
 
     def __call__(self, script: Path, flags: list[str], overrides: list[str], identity: str, directory: Path) -> None:
-        self.asked.append((overrides, identity, directory))
+        self.calls.append((overrides, identity, directory))
         self.flags = flags
         if self.fails:
             raise JobFailed(f"{directory} ended with exit code 1")
@@ -95,7 +95,7 @@ def test_the_one_before_is_trained_first(
     cfg = train([SFRS, "seed=7", "generation=2", *resumed], folder, runs, monkeypatch)
     with initialize_config_dir(str(CONF), version_base="1.3"):
         before = hydra_compose("train", [SFRS, "seed=7", "generation=1"])  # as a sweep composes its jobs
-    [(overrides, named, directory)] = runs.asked
+    [(overrides, named, directory)] = runs.calls
     assert overrides == [SFRS, "seed=7", "generation=1"]
     expected = folder.parent if a_job else tmp_path / "runs" / "generations"
     # In a sweep, `generation=1` is a job of the same name and identity: it is done once.
@@ -105,7 +105,7 @@ def test_the_one_before_is_trained_first(
     assert cfg.supervision.soft.ckpt == str(directory / "last.ckpt")
 
 
-def test_a_failed_generation_ends_the_run_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_generation_ends_the_run_with_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="generation=3: the training of generation 2 failed .*ended with exit code 1"):
         train([SFRS], Path("runs/x"), Runs(fails=True), monkeypatch)
 

@@ -94,12 +94,12 @@ def test_a_sweep_survives_its_jobs_and_runs_again_what_failed(script: Path) -> N
     for folder in (script.parent / "sweep").glob("*-seed[123]-*"):
         (folder / "mended").touch()
     before = said(script)
-    again = sweep(script, "seed=0,1,2,3,4")
-    out, _ = again.communicate(timeout=100)
-    assert again.returncode == 0, out
+    second = sweep(script, "seed=0,1,2,3,4")
+    out, _ = second.communicate(timeout=100)
+    assert second.returncode == 0, out
     assert out.count("Finished before: ") == 1
     assert set(codes(script).values()) == {0} and len(codes(script)) == 5
-    assert [seed for seed, told in before.items() if said(script)[seed] == told] == ["0"]
+    assert [seed for seed, job in before.items() if said(script)[seed] == job] == ["0"]
 
 
 @pytest.mark.slow
@@ -119,8 +119,8 @@ def test_ctrl_c_ends_job_and_sweep_and_the_job_goes_on_later(script: Path, numbe
     assert set(said(script)) == {"9"}  # the other one never began
 
     next((script.parent / "sweep").glob("*-seed9-*")).joinpath("mended").touch()
-    again = sweep(script, "seed=9,4")
-    assert (again.communicate(timeout=60), again.returncode)[1] == 0
+    second = sweep(script, "seed=9,4")
+    assert (second.communicate(timeout=60), second.returncode)[1] == 0
     assert said(script)["9"][2].endswith("/last.ckpt") and said(script)["4"][2] == "None"
 
 
