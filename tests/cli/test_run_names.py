@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
+
 import pytest
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
 
+from vpr.checkpoint import model_name
 from vpr.cli.compose import CONF, compose
-from vpr.cli.run_names import checkpoint_label, identity, safe
+from vpr.cli.run_names import checkpoint_label, identity, job_label, safe
 from vpr.cli.schema import register
 
 A, B = "distillation.teacher.ckpt=a.ckpt", "distillation.teacher.ckpt='models/b=1.ckpt'"
@@ -38,6 +41,38 @@ def test_datasets_and_student() -> None:
     assert (cfg.labels.dataset, cfg.labels.student) == ("nordland_mini+sped_thumbs", "vgg16-mixvpr")
     cfg = compose("train", ["dataset=[gsv_cities,tokyo_tm]", "supervision=tuples"])
     assert cfg.labels.dataset == "tokyo_tm", "what it learns from"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "student"),
+    [
+        (["backbone=timm"], "mobilenetv4_conv_small-gem"),
+        (["backbone=timm", "backbone.name=convnext_atto"], "convnext_atto-gem"),
+        (
+            ["backbone=timm", "backbone.name=vit_base_patch16_224.augreg_in21k"],
+            "vit_base_patch16_224.augreg_in21k-gem",
+        ),
+        (["backbone=timm", "backbone.name='hf_hub:timm/resnet18.a1_in1k'"], "hf_hub-timm-resnet18.a1_in1k-gem"),
+        (["backbone=mobilenet_v3_large_wakd"], "mobilenet_v3_large_wakd-gem"),
+        (["backbone=dinov2_vits14"], "dinov2_vits14-gem"),
+    ],
+)
+def test_a_network_of_timm_is_told_by_its_name(overrides: list[str], student: str) -> None:
+    """In the folder, the labels (which the report reads), the group of W&B and the name of the model."""
+    cfg = compose("train", [*overrides, "agg=gem", "logger=wandb"])
+    others = compose("train", ["agg=avg"])  # another configuration in between changes nothing
+    assert (cfg.name, cfg.labels.student, others.name) == (student, student, "resnet18-avg")
+    assert cfg.logger.wandb.group == f"{student}-none"
+    assert job_label(cfg).startswith(f"{student}-none-seed0-")
+    assert model_name({"config": {"name": cfg.name}}, "runs/x/best.ckpt") == student
+    assert checkpoint_label(f"runs/{student}/2026-01-31_12-00-00/best.ckpt") == student
+    assert PurePath(student).name == student and safe(student) == student
+
+
+def test_a_teacher_of_timm_is_told_by_its_name() -> None:
+    words = ["distillation=similarity", "backbone@distillation.teacher.backbone=timm", "backbone=timm", "agg=gem"]
+    cfg = compose("train", [*words, "distillation.teacher.backbone.name=convnext_atto"])
+    assert (cfg.labels.teacher, cfg.name) == ("convnext_atto", "convnext_atto-to-mobilenetv4_conv_small-gem")
 
 
 @pytest.mark.parametrize(

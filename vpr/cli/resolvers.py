@@ -9,12 +9,17 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from vpr.cli.run_names import LABELS
+from vpr.cli.run_names import LABELS, student_label
 
 
 def label(kind: str, *, _root_: DictConfig) -> str | None:
     """Return a label of the run, see `vpr.cli.run_names`: `${label:teacher}`, `${label:job}` and so on."""
     return LABELS[kind](_root_)
+
+
+def student(backbone: str, agg: str, *, _root_: DictConfig) -> str:
+    """Return the name of the student: `${student:${hydra:runtime.choices.backbone},${hydra:runtime.choices.agg}}`."""
+    return student_label(_root_, backbone, agg)
 
 
 def by_generation(values: list[Any], *, _root_: DictConfig) -> Any:
@@ -41,5 +46,6 @@ def training_sizes(cfg: Any) -> dict[str, Any]:
 
 
 OmegaConf.register_new_resolver("label", label, replace=True)
+OmegaConf.register_new_resolver("student", student, replace=True)
 OmegaConf.register_new_resolver("by_generation", by_generation, replace=True)
 OmegaConf.register_new_resolver("image_size", common_image_size, replace=True)

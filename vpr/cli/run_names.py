@@ -11,6 +11,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
+LIBRARIES = {"timm"}  # files of conf/backbone that stand for any network of a library, chosen by backbone.name
 LONGEST = 120  # characters of a name, so that a folder's name stays below 255
 _SAYS_NOTHING = re.compile(r"best|last|\d+|\d{4}-\d\d-\d\d(_\d\d-\d\d-\d\d)?")
 
@@ -27,6 +28,15 @@ def teacher_label(cfg: Any) -> str | None:
     network = teacher.get("backbone") or teacher.get("hub")
     names = [network.get(key) for key in ("name", "model")] if OmegaConf.is_dict(network) else []
     return safe(next((name for name in names if name), "teacher"))
+
+
+def student_label(cfg: Any, backbone: str, agg: str) -> str:
+    """Return the name of the student, `<backbone>-<agg>`, by what was chosen in these two groups.
+
+    A choice in `LIBRARIES` is a library, not a network: there, the network's name is the backbone's.
+    """
+    name = OmegaConf.select(cfg, "backbone.name") if backbone in LIBRARIES else None
+    return safe(f"{name or backbone}-{agg}")
 
 
 def term_label(cfg: Any) -> str:
