@@ -46,7 +46,7 @@ from vpr.retrieval.search import Neighbours
 from vpr.toycity.dataset import test_set
 from vpr.types import Protocol
 
-MOST, WANTED = 0.05, 0.95
+MOST, PRECISION = 0.05, 0.95
 CITY, OTHER, LARGE = (1, 600, 2000), (2, 600, 1000), (3, 2000, 1000)  # seed, database, queries
 LEARNED = 1000
 REAL = ("sped_thumbs", "nordland_mini", "gardens_point")
@@ -85,7 +85,7 @@ def of_cities(ckpt: str, data: Path, out: Path) -> Iterator[float]:
     neighbours, right = counted_answers(first)
     order = np.random.default_rng(0).permutation(len(right))
     learned, others = order[:LEARNED], order[LEARNED:]
-    fitted = Calibration.fit(rows(neighbours, learned), right[learned], WANTED)
+    fitted = Calibration.fit(rows(neighbours, learned), right[learned], PRECISION)
     print(f"<!-- {fitted} -->")
     source = f"{LEARNED:,} of {first.protocol}"
     name = f"{first.protocol}, others"
@@ -108,7 +108,7 @@ def of_sped(root: Path, ckpts: list[str], out: Path) -> None:
     models = [("ImageNet + GeM", untrained, sped(root, 606)), ("ImageNet + GeM", untrained, held_out)]
     models += [(f"small_real {number}", checkpoint.load(path), held_out) for number, path in enumerate(ckpts)]
     for name, describer, retrieval_set in models:
-        report(calibrate(measure(describer, retrieval_set), WANTED), "10 folds of the same", name, out)
+        report(calibrate(measure(describer, retrieval_set), PRECISION), "10 folds of the same", name, out)
 
 
 def across(ckpt: str, data: Path, out: Path) -> None:
@@ -116,9 +116,9 @@ def across(ckpt: str, data: Path, out: Path) -> None:
     cfg = compose("evaluate", ["ckpt=x", f"dataset=[{','.join(REAL)}]", f"paths.data={data}"])
     describer = checkpoint.load(ckpt)
     known = [(s.protocol.id, *counted_answers(measure(describer, s))) for s in evaluation_sets(cfg.dataset).values()]
-    for (source, neighbours, right), (asked, *answers) in permutations(known, 2):
-        fitted = Calibration.fit(neighbours, right, WANTED)
-        report(judged(fitted, asked, *answers), source, f"{Path(ckpt).stem}-{source}", out)
+    for (source, neighbours, right), (protocol_id, *answers) in permutations(known, 2):
+        fitted = Calibration.fit(neighbours, right, PRECISION)
+        report(judged(fitted, protocol_id, *answers), source, f"{Path(ckpt).stem}-{source}", out)
 
 
 def sped(root: Path, count: int, ids: dict[str, int] | None = None) -> RetrievalSet:
@@ -137,27 +137,27 @@ def rows(neighbours: Neighbours, chosen: np.ndarray) -> Neighbours:
     return neighbours.of(chosen)
 
 
-def report(found: Calibrated, learned: str, model: str, out: Path) -> float:
+def report(calibrated: Calibrated, learned: str, model: str, out: Path) -> float:
     """Print a row of the table and draw its picture; return the calibration error."""
-    confidence, right = found.confidence, found.right
+    confidence, right = calibrated.confidence, calibrated.right
     low, high = interval(calibration_error, confidence, right)
     curve = precision_recall(confidence, right)
     left, top = interval(lambda p, hit: precision_recall(p, hit).area, confidence, right)
-    accepted = right[confidence >= found.calibration.threshold]
+    accepted = right[confidence >= calibrated.calibration.threshold]
     cells = [
-        f"{found.protocol} ({len(right):,})",
+        f"{calibrated.protocol} ({len(right):,})",
         learned,
         model,
         f"{100 * right.mean():.1f}",
-        f"{found.error:.3f} [{low:.3f}, {high:.3f}]",
+        f"{calibrated.error:.3f} [{low:.3f}, {high:.3f}]",
         f"{by_chance(confidence):.3f}",
         f"{100 * len(accepted) / len(right):.1f} %, {100 * accepted.mean():.1f} %" if len(accepted) else "none",
         f"{100 * curve.recall_without_error:.1f}",
         f"{curve.area:.3f} [{left:.3f}, {top:.3f}]",
     ]
     print(f"| {' | '.join(cells)} |", flush=True)
-    write_png(found, out / f"{model}-{found.protocol}.png".replace("/", "_").replace(" ", "_"))
-    return found.error
+    write_png(calibrated, out / f"{model}-{calibrated.protocol}.png".replace("/", "_").replace(" ", "_"))
+    return calibrated.error
 
 
 if __name__ == "__main__":

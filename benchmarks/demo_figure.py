@@ -30,9 +30,9 @@ def main() -> None:
     parser.add_argument("--require", action="store_true")
     args = parser.parse_args()
     protocol, middle, low, high = announced()
-    found = json.loads((args.runs / "demo" / "evaluation" / "metrics.json").read_text())["sets"][protocol]
+    measured = json.loads((args.runs / "demo" / "evaluation" / "metrics.json").read_text())["sets"][protocol]
     row = json.loads((args.runs / "demo" / "summary.json").read_text())["sets"][protocol]
-    after = 100 * found["recalls"]["R@1"]
+    after = 100 * measured["recalls"]["R@1"]
     before = 100 * row["before"]["R@1"]
     print(f"R@1 on {protocol}: {after:.1f} %, {after - before:+.1f} points over the untrained model ({before:.1f} %).")
     print(f"README: {middle:.1f} % ({low:.1f} to {high:.1f} %).")

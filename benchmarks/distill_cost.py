@@ -179,7 +179,7 @@ def compare(
     first = seconds[next(iter(variants))]
     for name in show:
         ratios = [
-            statistics.median(own[kind] / base[kind] for own, base in zip(seconds[name], first, strict=True))
+            statistics.median(step[kind] / base[kind] for step, base in zip(seconds[name], first, strict=True))
             for kind in (0, 1)
         ]
         typical = 1000 * statistics.median(wall for wall, _ in seconds[name]) / parts

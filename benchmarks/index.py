@@ -81,11 +81,11 @@ def compare(retrieval_set: RetrievalSet, extractor: Extractor) -> float:
             began = time.perf_counter()
             index.search(queries, 20)
             searched = time.perf_counter() - began
-            found = measure(index, retrieval_set, queries, (1, 5, 10))
-            shares[codec] = found.kept(1)
-            recalls = "  ".join(f"R@{k} {100 * v:5.1f}" for k, v in found.compressed.items())
+            measured = measure(index, retrieval_set, queries, (1, 5, 10))
+            shares[codec] = measured.kept(1)
+            recalls = "  ".join(f"R@{k} {100 * v:5.1f}" for k, v in measured.compressed.items())
             print(
-                f"{codec.id:8} {found.bytes:6,} bytes a photo  {recalls}  "
+                f"{codec.id:8} {measured.bytes:6,} bytes an image  {recalls}  "
                 f"{100 * shares[codec]:5.1f} % of the exact R@1  learned in {learned:.1f} s, "
                 f"searched in {searched:.3f} s",
                 flush=True,
@@ -148,30 +148,30 @@ def measure(index: PlaceIndex, retrieval_set: RetrievalSet, queries: np.ndarray,
     def recalls(exact: bool) -> dict[int, float]:
         width = search_width(max(ks), len(index), retrieval_set.panoramas)
         similarities, indices = index.search(queries, width, exact)
-        found = Neighbours(similarities, np.where(indices < 0, -1, rows[indices]))
+        neighbours = Neighbours(similarities, np.where(indices < 0, -1, rows[indices]))
         if retrieval_set.panoramas is not None:
-            found = suppress_panoramas(found, retrieval_set.panoramas)
-        hit = metrics.hits(found.indices, retrieval_set.positives, ks)[counted]
+            neighbours = suppress_panoramas(neighbours, retrieval_set.panoramas)
+        hit = metrics.hits(neighbours.indices, retrieval_set.positives, ks)[counted]
         return dict(zip(ks, metrics.recall(hit).tolist(), strict=True))
 
     exact_bytes = index.dim * index.descriptors.dtype.itemsize
     protocol = retrieval_set.protocol.id
-    found = IndexRecall(protocol, index.codec.id, recalls(True), recalls(False), index.bytes_per_photo, exact_bytes)
-    index.note(recall=index.schema.get("recall", {}) | {protocol: found.plain()})
-    return found
+    measured = IndexRecall(protocol, index.codec.id, recalls(True), recalls(False), index.bytes_per_photo, exact_bytes)
+    index.note(recall=index.schema.get("recall", {}) | {protocol: measured.plain()})
+    return measured
 
 
 def _rows(index: PlaceIndex, retrieval_set: RetrievalSet) -> np.ndarray:
     """(N,) int64: the set's row of each photo of the index."""
     rows = {path.absolute(): row for row, path in enumerate(retrieval_set.database)}
-    found = np.array([rows.get(path.absolute(), -1) for path in index.photos.paths])
-    if len(found) != len(rows) or (found < 0).any():
+    row_of = np.array([rows.get(path.absolute(), -1) for path in index.photos.paths])
+    if len(row_of) != len(rows) or (row_of < 0).any():
         raise DataError(
-            f"The place index in {index.folder} holds {(found >= 0).sum():,} of the {len(rows):,} database images of "
-            f"{retrieval_set.protocol.id} and {(found < 0).sum():,} others. Its recall is measured "
+            f"The place index in {index.folder} holds {(row_of >= 0).sum():,} of the {len(rows):,} database images of "
+            f"{retrieval_set.protocol.id} and {(row_of < 0).sum():,} others. Its recall is measured "
             "on the images of the set alone: build an index of them."
         )
-    return found
+    return row_of
 
 
 if __name__ == "__main__":

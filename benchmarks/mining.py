@@ -24,7 +24,10 @@ from pathlib import Path
 import numpy as np
 
 WIDTH, VIEWS, DISTRICT = 512, 10, 50  # numbers; gallery photos of a place; places that look alike
-SIZES = {"tuples": (100_000, 8_000, 1_000), "reciprocal": (20_000, 8_000, 1_000)}  # gallery, queries, asked at once
+SIZES = {
+    "tuples": (100_000, 8_000, 1_000),
+    "reciprocal": (20_000, 8_000, 1_000),
+}  # database, queries, of which mined for
 
 
 def main() -> None:
@@ -40,9 +43,9 @@ def main() -> None:
             continue
         with tempfile.TemporaryDirectory(prefix="vpr-") as folder:
             draw(Path(folder), *sizes[:2])
-            told = start(part, folder, chosen.small)
+            figures = start(part, folder, chosen.small)
         print(f"{part}: {sizes[0]:,} gallery photos, {sizes[1]:,} queries, {sizes[2]:,} of them asked for, {WIDTH}-d")
-        print("  " + ", ".join(f"{name} {value:.2f}" for name, value in told.items()), flush=True)
+        print("  " + ", ".join(f"{name} {value:.2f}" for name, value in figures.items()), flush=True)
 
 
 def draw(folder: Path, gallery: int, queries: int) -> None:
@@ -68,32 +71,32 @@ def start(part: str, folder: str, small: bool) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def tuples(folder: Path, gallery: int, queries: int, asked: int) -> dict[str, float]:
+def tuples(folder: Path, gallery: int, queries: int, count: int) -> dict[str, float]:
     """Mine two times, the second one with the negatives of the first."""
     from vpr.retrieval.mining import Mining, mine
 
-    before, (photos, wanted, positives) = resident("VmRSS"), read(folder, asked)
+    before, (photos, query_descriptors, positives) = resident("VmRSS"), read(folder, count)
     near = [np.arange(max(rows[0] - 40, 0), min(rows[-1] + 41, gallery)) for rows in positives]
     rng, mining, seconds, earlier = np.random.default_rng(0), Mining(10, 1000, 3), [], None
     spent = time.process_time()
     for _ in range(2):
         began = time.perf_counter()
-        mined = mine(wanted[:asked], photos, positives, near, mining, rng, earlier)
+        mined = mine(query_descriptors[:count], photos, positives, near, mining, rng, earlier)
         seconds.append(time.perf_counter() - began)
         earlier = list(mined.negatives)
     spent, added = time.process_time() - spent, (resident("VmHWM") - before) / 1e9
     return {"first s": seconds[0], "second s": seconds[1], "CPU s of both": spent, "GB added": added}
 
 
-def reciprocal(folder: Path, gallery: int, queries: int, asked: int) -> dict[str, float]:
+def reciprocal(folder: Path, gallery: int, queries: int, count: int) -> dict[str, float]:
     """Make the lists and weights of all photos, then the distances of some queries to their positives."""
     from vpr.retrieval.kreciprocal import KReciprocal, jaccard
 
-    before, (photos, wanted, positives) = resident("VmRSS"), read(folder, asked)
+    before, (photos, query_descriptors, positives) = resident("VmRSS"), read(folder, count)
     began, spent = time.perf_counter(), time.process_time()
-    distances = jaccard(wanted, photos, KReciprocal(20, 1, 0.1))
+    distances = jaccard(query_descriptors, photos, KReciprocal(20, 1, 0.1))
     made = time.perf_counter()
-    distances.take(np.arange(asked))(np.repeat(np.arange(asked), VIEWS), np.concatenate(positives))
+    distances.take(np.arange(count))(np.repeat(np.arange(count), VIEWS), np.concatenate(positives))
     seconds = {
         "lists and weights s": made - began,
         "distances s": time.perf_counter() - made,
@@ -103,9 +106,9 @@ def reciprocal(folder: Path, gallery: int, queries: int, asked: int) -> dict[str
     return {**seconds, "GB added": (resident("VmHWM") - before) / 1e9, "weights a photo": held / (gallery + queries)}
 
 
-def read(folder: Path, asked: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
+def read(folder: Path, count: int) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
     gallery, queries = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("gallery", "queries"))
-    places = np.load(folder / "places.npy")[:asked]
+    places = np.load(folder / "places.npy")[:count]
     return gallery, queries, [np.arange(VIEWS * place, VIEWS * (place + 1)) for place in places]
 
 

@@ -51,22 +51,22 @@ def main() -> None:
     print(f"{batch} maps of {channels} x {height} x {width}, {clusters} clusters, {chosen.threads} threads", flush=True)
     ratios = [compare(pair) for pair in range(chosen.pairs)]
     for what, bar in BARS.items():
-        found = [ratio[what] for ratio in ratios]
-        middle = statistics.median(found)
-        print(f"{what}: loop / ours {min(found):.1f} to {max(found):.1f}, in median {middle:.1f}, bar {bar}")
+        values = [ratio[what] for ratio in ratios]
+        middle = statistics.median(values)
+        print(f"{what}: loop / ours {min(values):.1f} to {max(values):.1f}, in median {middle:.1f}, bar {bar}")
 
 
 def compare(pair: int) -> dict[str, float]:
     """Run both variants, print what they took, and return the ratios."""
-    told = {name: start(name) for name in (list(STEPS) if pair % 2 == 0 else list(STEPS)[::-1])}
+    measured = {name: start(name) for name in (list(STEPS) if pair % 2 == 0 else list(STEPS)[::-1])}
     for key in ("descriptors", "gradient of the map", "gradient of the weights", "gradient of the centroids"):
-        one, two = (torch.tensor(told[name]["check"][key]) for name in STEPS)
+        one, two = (torch.tensor(measured[name]["check"][key]) for name in STEPS)
         torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-3 * float(one.abs().max()))
     print(f"pair {pair + 1}", end="")
-    for name, found in told.items():
-        print(f"   {name} {found['seconds']:.3f} s, {found['megabytes']:,.0f} MB", end="")
+    for name, figures in measured.items():
+        print(f"   {name} {figures['seconds']:.3f} s, {figures['megabytes']:,.0f} MB", end="")
     print(flush=True)
-    return {what: told["loop"][what] / told["ours"][what] for what in BARS}
+    return {what: measured["loop"][what] / measured["ours"][what] for what in BARS}
 
 
 def start(name: str) -> dict:
@@ -95,14 +95,14 @@ def worker(forward, sizes: tuple[int, ...], steps: int) -> dict:
         )
 
     before, _ = memory()
-    found = step()
+    gradients = step()
     megabytes = memory()[1] - before
     names = ("descriptors", "gradient of the map", "gradient of the weights", "gradient of the centroids")
     check = {
         name: value.flatten()[:: max(1, value.numel() // 500)].tolist()
-        for name, value in zip(names, found, strict=True)
+        for name, value in zip(names, gradients, strict=True)
     }
-    del found
+    del gradients
     times = []
     for _ in range(steps):
         began = time.process_time()

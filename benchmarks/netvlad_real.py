@@ -46,12 +46,12 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="vpr-") as folder:
         root = Path(folder)
-        found = measure(root, args.words or USUAL, args.seeds, walks(args.data, root))
+        figures = measure(root, args.words or USUAL, args.seeds, walks(args.data, root))
     print("| protocol | aggregator | seed | length | R@1 | R@5 | R@10 | gain of clustering in R@1 [95 %] |")
     print("|---|---|---|---|---|---|---|---|")
-    for (name, seed), results in found.items():
+    for (name, seed), results in figures.items():
         for protocol, result in results.items():
-            others = {"GeM": found["GeM", "-"], "random centres": found[RANDOM, seed]} if name == CLUSTERED else {}
+            others = {"GeM": figures["GeM", "-"], "random centres": figures[RANDOM, seed]} if name == CLUSTERED else {}
             gains = [f"{gain(theirs[protocol], result)} over {other}" for other, theirs in others.items()]
             recalls = " | ".join(f"{100 * result.recalls[k]:.1f}" for k in (1, 5, 10))
             print(f"| {protocol} | {name} | {seed} | {result.dim:,} | {recalls} | {', '.join(gains)} |")
@@ -100,7 +100,7 @@ def measure(
         for name, start in ((RANDOM, {"allow_random_init": True}), (CLUSTERED, {"centroids": str(path)})):
             aggregators[name, seed] = NetVLAD(describer.backbone.spec, cfg.clusters, **start)
     describer.aggregator = SideBySide(aggregators.values())
-    photos = list(dict.fromkeys(photo for found in sets for photo in (*found.database, *found.queries)))
+    photos = list(dict.fromkeys(photo for dataset in sets for photo in (*dataset.database, *dataset.queries)))
     described = np.empty((len(photos), describer.dim), np.float16)
     bad = extract(Extractor(describer.eval(), "cpu"), image_loader(photos, describer.preprocess, 8, 1), described)
     assert not bad, bad
@@ -108,8 +108,8 @@ def measure(
     ends = np.cumsum([aggregator.dim for aggregator in aggregators.values()])[:-1]
     results = {}
     for key, descriptors in zip(aggregators, np.split(described, ends, axis=1), strict=True):
-        sides = (([row[photo] for photo in side] for side in (found.database, found.queries)) for found in sets)
-        scored = [score(descriptors[a], descriptors[b], found) for (a, b), found in zip(sides, sets, strict=True)]
+        sides = (([row[photo] for photo in side] for side in (dataset.database, dataset.queries)) for dataset in sets)
+        scored = [score(descriptors[a], descriptors[b], dataset) for (a, b), dataset in zip(sides, sets, strict=True)]
         results[key] = {result.protocol: result for result in scored}
     return results
 

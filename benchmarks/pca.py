@@ -68,20 +68,20 @@ def work(path: Path, dim: int) -> dict[str, float]:
     descriptors = np.load(path, mmap_mode="r")
     before, began, spent = resident("VmRSS"), time.perf_counter(), time.process_time()
     pca = PCA.fit(descriptors, dim)
-    told = {"fit s": time.perf_counter() - began, "fit CPU s": time.process_time() - spent}
-    told["fit GB added"] = (resident("VmHWM") - before) / 1e9
+    figures = {"fit s": time.perf_counter() - began, "fit CPU s": time.process_time() - spent}
+    figures["fit GB added"] = (resident("VmHWM") - before) / 1e9
     whitening = pca.projection()
     began, spent = time.perf_counter(), time.process_time()
     for _, part in blocks(descriptors, 1024):
         whitening(torch.from_numpy(part))
-    told |= {"apply s": time.perf_counter() - began, "apply CPU s": time.process_time() - spent}
-    told["share of variance"] = float(pca.variances.sum()) / total_variance(descriptors)
-    told["U'U - I at most"] = float((pca.basis.T @ pca.basis - torch.eye(dim)).abs().max())
+    figures |= {"apply s": time.perf_counter() - began, "apply CPU s": time.process_time() - spent}
+    figures["share of variance"] = float(pca.variances.sum()) / total_variance(descriptors)
+    figures["U'U - I at most"] = float((pca.basis.T @ pca.basis - torch.eye(dim)).abs().max())
     if len(descriptors) <= COMPARED:
         gram = np.asarray(descriptors, np.float64) - np.mean(descriptors, 0, np.float64)
         expected = np.linalg.eigvalsh(gram @ gram.T / (len(gram) - 1))[::-1][:dim]
-        told["variances off numpy's by at most"] = float(np.abs(pca.variances.numpy() / expected - 1).max())
-    return told
+        figures["variances off numpy's by at most"] = float(np.abs(pca.variances.numpy() / expected - 1).max())
+    return figures
 
 
 def total_variance(descriptors: np.ndarray) -> float:

@@ -46,14 +46,14 @@ def main() -> None:
         return
     missed = False
     for name in (*SETS, WHOLE_TOKYO_TM, *BAR_SECONDS):
-        told = start(name, chosen.mats)
+        figures = start(name, chosen.mats)
         bar, space = BAR_SECONDS.get(name, BAR_OF_SETS), BAR_GIGABYTES.get(name, GIGABYTE)
-        met = told["seconds"] < bar and told["gigabytes"] < space
+        met = figures["seconds"] < bar and figures["gigabytes"] < space
         missed |= not met
         print(
-            f"{name:<26} {told['seconds']:6.2f} s of {bar:2.0f} (CPU {told['cpu']:5.2f})  "
-            f"{told['gigabytes']:5.2f} GB of {space:.0f}  "
-            f"{'met' if met else 'MISSED'}  {told['what']}",
+            f"{name:<26} {figures['seconds']:6.2f} s of {bar:2.0f} (CPU {figures['cpu']:5.2f})  "
+            f"{figures['gigabytes']:5.2f} GB of {space:.0f}  "
+            f"{'met' if met else 'MISSED'}  {figures['what']}",
             flush=True,
         )
     sys.exit(missed)
@@ -89,15 +89,15 @@ def evaluation(name: str, mats: Path) -> dict[str, Any]:
         cfg = compose("evaluate", [f"dataset={name}", f"{where}.root={mats}", f"{where}.missing=ignore", "ckpt=none"])
     base = resident("VmRSS")
     reading = Clock()
-    found = read()
+    retrieval_set = read()
     reading.stop()
-    split, total = len(found.database), len(found.database) + len(found.queries)
+    split, total = len(retrieval_set.database), len(retrieval_set.database) + len(retrieval_set.queries)
     with tempfile.TemporaryDirectory(prefix="vpr-") as folder:
         path = Path(folder) / "descriptors.npy"
         subprocess.run([sys.executable, "-c", DRAW, str(path), str(total), str(WIDTH)], check=True)
         scoring = Clock()
         values = np.load(path, mmap_mode="r")
-        result = score(values[:split], values[split:], found)
+        result = score(values[:split], values[split:], retrieval_set)
         scoring.stop()
     recalls = "  ".join(f"{key} {100 * value:.2f}" for key, value in result.metrics().items())
     counts = f"{split:,} x {total - split:,}, {result.mean_positives:.1f} positives a query"
@@ -158,10 +158,10 @@ def names(name: str, mats: Path) -> dict[str, Any]:
         utm_folder.walk_images = lambda folder: listed.pop(folder.name)  # type: ignore[assignment]
         base = resident("VmRSS")
         clock = Clock()
-        found = utm_folder.read(folder, Protocol("big@25m", POSITIONS, QUERIES))
+        retrieval_set = utm_folder.read(folder, Protocol("big@25m", POSITIONS, QUERIES))
         clock.stop()
     gigabytes = (resident("VmHWM") - base) / 1e9
-    what = f"{sum(map(len, found.positives)) / QUERIES:.1f} positives a query"
+    what = f"{sum(map(len, retrieval_set.positives)) / QUERIES:.1f} positives a query"
     return {"seconds": clock.wall, "cpu": clock.cpu, "gigabytes": gigabytes, "what": what}
 
 

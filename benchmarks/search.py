@@ -50,12 +50,12 @@ def compare(folder: Path, database: int, queries: int, width: int, pairs: int) -
     ratios = []
     for pair in range(pairs):
         order = ("flat", "ours") if pair % 2 == 0 else ("ours", "flat")
-        told = {name: start(name, folder, database, queries) for name in order}
-        ratios.append(told["ours"]["seconds"] / told["flat"]["seconds"])
+        measured = {name: start(name, folder, database, queries) for name in order}
+        ratios.append(measured["ours"]["seconds"] / measured["flat"]["seconds"])
         print(f"pair {pair + 1}", end="  ")
         for name in ("flat", "ours"):
             print(
-                f"{name}  {told[name]['seconds']:7.2f} s  peak {told[name]['gigabytes']:.2f} GB",
+                f"{name}  {measured[name]['seconds']:7.2f} s  peak {measured[name]['gigabytes']:.2f} GB",
                 end="  ",
             )
         print(f"ratio {ratios[-1]:.3f}", flush=True)
@@ -91,17 +91,17 @@ def worker(name: str, folder: Path, database: int, queries: int) -> dict[str, fl
     values = np.load(folder / "descriptors.npy", mmap_mode="r")
     if name == "ours":
         began = time.perf_counter()
-        found = search(values[:database], values[database:], K)
+        neighbours = search(values[:database], values[database:], K)
         seconds = time.perf_counter() - began
     else:
-        vectors, wanted = values[:database].astype(np.float32), values[database:].astype(np.float32)
+        vectors, query_vectors = values[:database].astype(np.float32), values[database:].astype(np.float32)
         index = faiss.IndexFlatIP(values.shape[1])
         began = time.perf_counter()
         index.add(vectors)
-        found = Neighbours(*index.search(wanted, K))
+        neighbours = Neighbours(*index.search(query_vectors, K))
         seconds = time.perf_counter() - began
     peak = resident("VmHWM")
-    np.savez(folder / f"{name}.npz", **found._asdict())
+    np.savez(folder / f"{name}.npz", **neighbours._asdict())
     return {"seconds": seconds, "gigabytes": (peak - before) / 1e9}
 
 

@@ -37,11 +37,11 @@ class Row(NamedTuple):
 
 def rows(runs: Path, seed: int) -> list[Row]:
     """Read what `make weak` has left in its folder, in the order of the stages."""
-    found = []
+    measured_rows = []
     for stage, run, file, key in STAGES:
         for protocol, measured in _sets(runs / run.format(seed=seed) / file).items():
-            found.append(Row(protocol, stage, measured[key]))
-    return found
+            measured_rows.append(Row(protocol, stage, measured[key]))
+    return measured_rows
 
 
 def _sets(path: Path) -> dict[str, Any]:
@@ -57,16 +57,16 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--require", action="store_true")
     args = parser.parse_args(argv)
-    found = rows(args.runs, args.seed)
+    measured_rows = rows(args.runs, args.seed)
     table = Table("protocol", "stage", title=f"make weak, seed {args.seed}; recalls in per cent")
     for k in KS:
         table.add_column(k, justify="right")
-    for row in found:
+    for row in measured_rows:
         table.add_row(row.protocol, row.stage, *(f"{100 * row.recalls[k]:.1f}" for k in KS))
     Console().print(table)
-    alone, taught = (row.recalls["R@1"] for row in found[-2:])
-    print(f"R@1 of the student with its teacher: {100 * (taught - alone):+.1f} points.")
-    if args.require and taught <= alone:
+    undistilled, taught = (row.recalls["R@1"] for row in measured_rows[-2:])
+    print(f"R@1 of the student with its teacher: {100 * (taught - undistilled):+.1f} points.")
+    if args.require and taught <= undistilled:
         sys.exit("Too low: the student with a teacher must be better than the one without.")
 
 

@@ -45,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     except VPRError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return MISUSED
-    from vpr.catalog.inventory import FOUND, inspect_dataset, show  # imports torch
+    from vpr.catalog.inventory import COMPLETE, inspect_dataset, show  # imports torch
 
     findings = [inspect_dataset(entry, bool(named)) for entry in each(sets.entries)]
     if "--json" in argv:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps(header | {"sets": [asdict(finding) for finding in findings]}, indent=1))
     else:
         show(findings, sets, named, Console())
-    return FAILED if named and any(finding.state != FOUND for finding in findings) else 0
+    return FAILED if named and any(finding.state != COMPLETE for finding in findings) else 0
 
 
 def each(items: Sequence[T]) -> Iterator[T]:

@@ -30,13 +30,13 @@ from vpr.data.tuples import WeakSet
 from vpr.errors import DataAbsent, DataError
 
 STATES = ("found", "incomplete", "broken", "drawn on first use", "yours", "absent")
-FOUND, INCOMPLETE, BROKEN, DRAWN, YOURS, ABSENT = STATES
+COMPLETE, INCOMPLETE, BROKEN, DRAWN, YOURS, ABSENT = STATES
 
 WIDE = 120  # columns of a terminal that has room for folders
 FOR = {"train": "train", "eval": "measure", "weak": "weak", "": ""}
-STYLES = {FOUND: "green", INCOMPLETE: "yellow", BROKEN: "red", YOURS: "dim", DRAWN: "dim", ABSENT: "dim"}
+STYLES = {COMPLETE: "green", INCOMPLETE: "yellow", BROKEN: "red", YOURS: "dim", DRAWN: "dim", ABSENT: "dim"}
 COUNTS = (("database", "places"), ("queries", "images"))
-EXPLAINED = (FOUND, INCOMPLETE, BROKEN)
+EXPLAINED = (COMPLETE, INCOMPLETE, BROKEN)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def inspect_dataset(entry: Entry, near: bool = False) -> Finding:
             if near and failure["state"] == ABSENT and (hint := locate(entry.node, entry.key)):
                 failure["sentence"] = f"{first_of_ours(error)} {hint}"
             return replace(finding, **failure)
-    state = INCOMPLETE if missing else FOUND
+    state = INCOMPLETE if missing else COMPLETE
     return replace(finding, state=state, sentence=missing or " ".join(noticed), **counts)
 
 

@@ -86,7 +86,7 @@ def read(
     captures = number_by_name([*queries.files, *gallery.files], capture, "capture")
     query_captures, database_captures = captures[: len(queries)], captures[len(queries) :]
     close = near(gallery, queries, positive_radius)
-    positives = [rows[database_captures[rows] != own] for rows, own in zip(close, query_captures, strict=True)]
+    positives = [rows[database_captures[rows] != number] for rows, number in zip(close, query_captures, strict=True)]
     kept = [query for query, rows in enumerate(positives) if len(rows)]
     if not kept:
         raise DataError(

@@ -82,7 +82,7 @@ def codes(script: Path) -> dict[str, int | None]:
 @pytest.mark.slow
 def test_a_sweep_survives_its_jobs_and_runs_again_what_failed(script: Path) -> None:
     process = sweep(script, "seed=0,1,2,3")
-    out, _ = process.communicate(timeout=100)
+    out, _ = process.communicate(timeout=600)
     assert codes(script) == {"seed=0": 0, "seed=1": 3, "seed=2": -signal.SIGKILL, "seed=3": 2}
     assert process.returncode == 2
     assert "3 jobs of this sweep failed:" in out
@@ -95,7 +95,7 @@ def test_a_sweep_survives_its_jobs_and_runs_again_what_failed(script: Path) -> N
         (folder / "mended").touch()
     before = said(script)
     second = sweep(script, "seed=0,1,2,3,4")
-    out, _ = second.communicate(timeout=100)
+    out, _ = second.communicate(timeout=600)
     assert second.returncode == 0, out
     assert out.count("Finished before: ") == 1
     assert set(codes(script).values()) == {0} and len(codes(script)) == 5
@@ -106,12 +106,12 @@ def test_a_sweep_survives_its_jobs_and_runs_again_what_failed(script: Path) -> N
 @pytest.mark.parametrize(("number", "behind"), [(signal.SIGINT, False), (signal.SIGTERM, True)])
 def test_ctrl_c_ends_job_and_sweep_and_the_job_goes_on_later(script: Path, number: int, behind: bool) -> None:
     process = sweep(script, "seed=9,4", behind=behind)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not list((script.parent / "sweep").glob("*/last.ckpt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, number)
-    out, _ = process.communicate(timeout=60)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "Interrupted. The same command with hydra.sweep.dir=sweep goes on" in out
     assert "Traceback" not in out
@@ -120,7 +120,7 @@ def test_ctrl_c_ends_job_and_sweep_and_the_job_goes_on_later(script: Path, numbe
 
     next((script.parent / "sweep").glob("*-seed9-*")).joinpath("mended").touch()
     second = sweep(script, "seed=9,4")
-    assert (second.communicate(timeout=60), second.returncode)[1] == 0
+    assert (second.communicate(timeout=600), second.returncode)[1] == 0
     assert said(script)["9"][2].endswith("/last.ckpt") and said(script)["4"][2] == "None"
 
 
@@ -140,7 +140,7 @@ def test_a_sweep_file_sweeps_without_m(script: Path) -> None:
 def test_joblib_runs_each_job_in_a_process_of_its_own(script: Path) -> None:
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="needs the extra `joblib`")
     process = sweep(script, "seed=0,1,4", "hydra/launcher=parallel")
-    out, _ = process.communicate(timeout=100)
+    out, _ = process.communicate(timeout=600)
     assert process.returncode == 1
     assert codes(script) == {"seed=0": 0, "seed=1": 3, "seed=4": 0}
     assert "deprecated" not in out  # as of a choice that has the name of the plugin's own

@@ -26,7 +26,7 @@ HERE = "the folder itself"
 SIDES = ("database", "queries", "both")
 FIELDS = ("dbImageFns", "utmDb", "qImageFns", "utmQ", "numImages", "numQueries", "posDistThr")
 DAMAGED = (MatReadError, OSError, ValueError, TypeError, NotImplementedError, IndexError, zlib.error)
-AGAIN = "Download it again; a file of your own is saved with -v7 in MATLAB, or with scipy.io.savemat."
+ADVICE = "Download it again; a file of your own is saved with -v7 in MATLAB, or with scipy.io.savemat."
 
 
 class Split(NamedTuple):
@@ -148,7 +148,7 @@ def read_mat(path: Path) -> DbStruct:
         radius = float(struct.posDistThr)
         utm = [np.asarray(xy, float) for xy in (struct.utmDb, struct.utmQ)]
     except DAMAGED as error:
-        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {error}. {AGAIN}") from error
+        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {error}. {ADVICE}") from error
     positions = [_metres(xy, name, path) for xy, name in zip(utm, ("utmDb", "utmQ"), strict=True)]
     if (len(database), len(queries)) != counts or tuple(map(len, positions)) != counts:
         raise DataError(
@@ -165,10 +165,10 @@ def _load(path: Path) -> Any:
     except DAMAGED as error:
         web = not isinstance(error, OSError) and path.read_bytes().lstrip().startswith(b"<")
         reason = "it is a web page, as a download that asks for a log-in leaves" if web else error
-        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {reason}. {AGAIN}") from error
+        raise DataError(f"{absolute(path)} cannot be read as a dbStruct .mat: {reason}. {ADVICE}") from error
     if "dbStruct" not in content:
         names = ", ".join(key for key in content if not key.startswith("__")) or "nothing"
-        raise DataError(f"{absolute(path)} has no dbStruct; it has {names}. {AGAIN}")
+        raise DataError(f"{absolute(path)} has no dbStruct; it has {names}. {ADVICE}")
     struct = content["dbStruct"]
     have = getattr(struct, "_fieldnames", [])
     absent = [field for field in FIELDS if field not in have]

@@ -1,0 +1,1 @@
+"""Terms of distillation, one file each: comparisons of a student with its teachers."""

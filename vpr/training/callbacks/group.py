@@ -33,9 +33,9 @@ def check_callbacks(entries: Mapping[str, Any]) -> None:
     for name, entry in entries.items():
         kind = entry.func if isinstance(entry, partial) else type(entry)
         if not (isinstance(kind, type) and issubclass(kind, NEEDED.get(name, Callback))):
-            wanted = f"a {NEEDED[name].__name__}" if name in NEEDED else "a callback of pytorch_lightning"
+            expected = f"a {NEEDED[name].__name__}" if name in NEEDED else "a callback of pytorch_lightning"
             raise ConfigError(
-                f"callbacks.{name}: {getattr(kind, '__name__', kind)} is not {wanted}. Name another class in "
+                f"callbacks.{name}: {getattr(kind, '__name__', kind)} is not {expected}. Name another class in "
                 f"callbacks.{name}._target_, or leave it out."
             )
 
