@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 PATIENCE = timedelta(days=1)
-"""How long ranks wait for one another: rank 0 searches, and fits PCA, alone, for longer than the ten minutes that NCCL
+"""Time that ranks wait for one another: rank 0 searches, and fits PCA, alone, for longer than the ten minutes that NCCL
 would wait. Where a rank dies, torchrun or Lightning ends the others, and `vpr.training.trainer` where the dead one had
 started them itself."""
 
