@@ -11,7 +11,19 @@ from vpr.cli.checks import check_targets
 from vpr.cli.compose import CONF, compose
 from vpr.cli.rules import check_rules
 
-GROUPS = ["agg", "augment", "backbone", "debug", "distillation", "experiment", "image", "logger", "loss", "optimizer"]
+GROUPS = [
+    "agg",
+    "augment",
+    "backbone",
+    "callbacks",
+    "debug",
+    "distillation",
+    "experiment",
+    "image",
+    "logger",
+    "loss",
+    "optimizer",
+]
 GROUPS += ["pair", "schedule", "supervision", "sweep", "trainer"]
 CHOICES = [(g, p.stem) for g in GROUPS for p in sorted((CONF / g).glob("*.yaml"))]
 CHOICES += [("experiment", f"dev/{p.stem}") for p in sorted((CONF / "experiment/dev").glob("*.yaml"))]
