@@ -94,7 +94,7 @@ def test_two_processes_share_the_work_of_caching(photos: Path, tmp_path: Path, t
     by = ["distillation=[similarity,descriptor]", "distillation.cache=true", f"distillation.teacher.ckpt={teachers[0]}"]
     by += ["backbone=resnet18", "backbone.crop=[3,4]", "trainer.eval_batch_size=7", f"hydra.run.dir={tmp_path}/run"]
     pair = train(photos, *by, f"paths.runs={tmp_path}/pair", "trainer=ddp_cpu", "trainer.devices=2")
-    assert pair.count("describes 48 of 48 photos") == 1
+    assert pair.count("describes 48 of 48 images") == 1
     assert "describes" not in train(photos, *by, f"paths.runs={tmp_path}/pair")
     files = ImagePaths([read_folder(photos / "train")])
     alone = CachedTeacher(Teacher(checkpoint.load(teachers[0]), "alone", digest="alone"))
