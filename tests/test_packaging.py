@@ -57,7 +57,7 @@ def test_faiss_is_chosen_by_an_extra_and_only_one(project: dict) -> None:
 
 
 def test_what_is_imported_is_declared(project: dict) -> None:
-    modules = {"hydra-core": "hydra", "opencv-python-headless": "cv2", "pillow": "PIL"}
+    modules = {"hydra-core": "hydra", "opencv-python-headless": "cv2", "pillow": "PIL", "pyyaml": "yaml"}
     declared = {modules.get(name, name.replace("-", "_")) for name in map(_name, project["dependencies"])}
     found = set()
     for path in [*ROOT.glob("*.py"), *(ROOT / "vpr").rglob("*.py")]:
