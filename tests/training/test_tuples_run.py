@@ -77,7 +77,7 @@ def test_a_student_of_tuples_learns_from_a_teacher(tiny_tuples, tmp_path: Path, 
         assert f"distill/{term}" in metrics.splitlines()[0]
     with caplog.at_level("INFO"):
         fit(tiny_tuples([*taught, "distillation=similarity", "distillation.cache=true"]), tmp_path / "cached")
-    assert "describes 48 of 48 photos" in caplog.text
+    assert "describes 48 of 48 images" in caplog.text
 
 
 def test_places_and_tuples_do_not_mix(tiny, tiny_tuples, tmp_path: Path):
