@@ -6,6 +6,7 @@ import pickle
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra.utils import get_object
@@ -19,6 +20,7 @@ from vpr.evaluation.remeasure import remeasure
 from vpr.interop.mixvpr import convert
 from vpr.models import weights
 from vpr.models.describer import build_describer
+from vpr.retrieval.pca import PCA
 
 CONFIG = {
     "backbone": {
@@ -63,6 +65,23 @@ def test_what_is_saved_comes_back(path, describer):
     assert content["config"] == CONFIG
     assert content["metrics"] == METRICS
     assert content["versions"]["vpr"] == vpr.__version__
+
+
+def test_digests_of_the_training_images_travel_with_it(path, tmp_path, describer):
+    digests = np.array([-5, 3, 2**62], np.int64)
+    checkpoint.save(tmp_path / "a.ckpt", describer, CONFIG, METRICS, digests)
+    plain, content = checkpoint.read(path), checkpoint.read(tmp_path / "a.ckpt")
+    assert checkpoint.training_images(content).tolist() == digests.tolist()
+    assert checkpoint.training_images(plain).shape == checkpoint.training_images(None).shape == (0,)
+    assert checkpoint.digest(content) == checkpoint.digest(plain)
+    projected = PCA(torch.zeros(4), torch.eye(4)[:, :2], torch.ones(2)).projection().behind(content)
+    assert checkpoint.training_images(projected).tolist() == digests.tolist()
+
+
+@pytest.mark.parametrize("images", [[1, 2], "x", None, torch.tensor([1.5]), torch.tensor(7)])
+def test_damaged_digests_are_refused(path, images):
+    with pytest.raises(CheckpointError, match="its entry images is not what it should be"):
+        checkpoint.read(rewrite(path, lambda content: content.update(images=images)))
 
 
 def test_loading_never_downloads_and_freezes_without_a_warning(tmp_path, monkeypatch, caplog):

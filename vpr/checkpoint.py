@@ -1,9 +1,9 @@
 """Checkpoint: one file that holds a whole describer, written by training and by the importers, read by all else.
 
 Plain containers and tensors only: `format` (1), `config` (`backbone`, `agg`, `image`, and the rest of the run),
-`weights` (the student's alone), `preprocess`, `metrics` ({protocol id: {R@1: 0..1}}), `versions`. `save` is `pack` then
-`write`, `load` is `read` then `unpack`. Reading executes nothing (`weights_only=True`), loading is strict and never
-downloads.
+`weights` (the student's alone), `preprocess`, `metrics` ({protocol id: {R@1: 0..1}}), `versions`; and `images`, the
+digests of the training images (vpr.data.image_digests), where training noted them down. `save` is `pack` then `write`,
+`load` is `read` then `unpack`. Reading executes nothing (`weights_only=True`), loading is strict and never downloads.
 `best.ckpt` of a run is such a file; its `last.ckpt` is Lightning's, for resuming, with the same content under
 `describer`, so `read` and `load` take both. Names in the config that have moved since it was written are mapped.
 """
@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 import torchvision
@@ -100,28 +101,37 @@ def save(
     describer: nn.Module,
     config: Mapping[str, Any],
     metrics: Mapping[str, Mapping[str, float]] | None = None,
+    images: np.ndarray | None = None,
 ) -> None:
     """Write a describer to one file; a file of that name is replaced only when the new one is complete.
 
     Args:
         config: plain containers with at least the nodes `backbone` and `agg` of the run.
         metrics: recalls by protocol id.
+        images: as of `pack`.
 
     Raises:
         CheckpointError: something in config or metrics is not plain, or the file cannot be written.
     """
-    write(path, pack(describer, config, metrics))
+    write(path, pack(describer, config, metrics, images))
 
 
 def pack(
-    describer: nn.Module, config: Mapping[str, Any], metrics: Mapping[str, Mapping[str, float]] | None = None
+    describer: nn.Module,
+    config: Mapping[str, Any],
+    metrics: Mapping[str, Mapping[str, float]] | None = None,
+    images: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Return the content of a checkpoint: plain containers and tensors on the CPU, names without torch.compile's.
+
+    Args:
+        images: digests of the images that it was trained on, (n,) int64, by which evaluations see whether they share
+            any (`vpr.data.image_digests.image_digests`); None: they are not noted down.
 
     Raises:
         CheckpointError: something in config or metrics is not plain.
     """
-    content = {
+    content: dict[str, Any] = {
         "format": FORMAT,
         "config": dict(config),
         "weights": {k.replace("_orig_mod.", ""): v.detach().cpu() for k, v in describer.state_dict().items()},
@@ -131,7 +141,13 @@ def pack(
     }
     for key in ("config", "metrics"):
         _check_plain(content[key], key)
-    return content
+    return content if images is None else content | {"images": torch.from_numpy(np.array(images, np.int64))}
+
+
+def training_images(content: Mapping[str, Any] | None) -> np.ndarray:
+    """Return the digests of the images that a model was trained on, (n,) int64; empty where they are not known."""
+    images = (content or {}).get("images")
+    return np.empty(0, np.int64) if images is None else images.numpy()
 
 
 def write(path: str | Path, content: Mapping[str, Any]) -> None:
@@ -182,6 +198,8 @@ def checked(stored: Any, path: str | Path) -> dict[str, Any]:
     damaged = [key for key in KEYS[1:] if not isinstance(content[key], dict)]
     if not damaged:
         damaged = [k for k, v in content["weights"].items() if not (isinstance(k, str) and isinstance(v, Tensor))]
+    if not _is_list_of_digests(content.get("images", torch.empty(0, dtype=torch.int64))):
+        damaged.append("images")
     if damaged:
         raise CheckpointError(f"{path} is damaged: its entry {damaged[0]} is not what it should be.")
     for key in ("config", "preprocess", "metrics"):
@@ -308,6 +326,11 @@ def _check_weights(model: Mapping[str, Tensor], stored: Mapping[str, Tensor], wr
             f"{path} does not fit the model of its config: it {'; it '.join(faults[:3])}{more}. "
             f"Written with {written}, read with {versions()}."
         )
+
+
+def _is_list_of_digests(value: object) -> bool:
+    plain = isinstance(value, Tensor) and value.layout == torch.strided
+    return plain and value.dtype == torch.int64 and value.ndim == 1  # type: ignore[attr-defined]
 
 
 def _check_plain(value: object, name: str) -> None:
