@@ -62,7 +62,7 @@ GSV = "dataset=gsv_cities"
         ([GSV, "trainer.early_stop=3", "trainer.eval_every=0"], "no evaluation that could tell when to stop."),
         (["dataset=places_folder", "trainer.early_stop=3"], "or trainer.early_stop=null."),
         (["trainer.early_stop=0"], "trainer.early_stop=0: the least is 1."),
-        (["trainer.max_epochs=0"], "trainer.max_epochs=0: the least is 1."),
+        (["trainer.max_epochs=-1"], "trainer.max_epochs=-1: the least is 0."),
         (["trainer.save_top=0"], "trainer.save_top=0: the least is 1."),
         (["seed=-1"], "seed=-1: the least is 0."),
         (["image.interpolation=area"], "it must be one of bilinear, bicubic."),

@@ -141,7 +141,7 @@ def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: 
     expected_score = fit(tiny(["evaluate_first=true"]), tmp_path / "straight")
     expected = list(losses)
     losses.clear()
-    measure = fit_module.RecallEvaluation._measure
+    measure = fit_module.RecallEvaluation.measure
 
     def cut_off(self, trainer, module):
         if trainer.current_epoch == cut:
@@ -149,7 +149,7 @@ def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: 
         return measure(self, trainer, module)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fit_module.RecallEvaluation, "_measure", cut_off)
+        patch.setattr(fit_module.RecallEvaluation, "measure", cut_off)
         with pytest.raises(KeyboardInterrupt):
             fit(tiny(["evaluate_first=true"]), tmp_path / "runs" / "tiny" / "first")
     assert losses == expected[: 3 * (cut + 1)]

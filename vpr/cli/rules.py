@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from vpr.cli.checks import known_choices, known_keys, large_enough
-from vpr.cli.cluster_command import something_to_cluster
+from vpr.cli.cluster_command import something_to_cluster, training_sets
 from vpr.cli.compose import CONF
 from vpr.cli.datasets import names_with
 from vpr.cli.hints import did_you_mean
@@ -35,7 +35,7 @@ def check_rules(cfg: DictConfig) -> None:
 
 def something_to_train_on(cfg: DictConfig) -> None:
     part = cfg.supervision.reads
-    if OmegaConf.select(cfg, f"dataset.{part}"):
+    if cfg.trainer.max_epochs == 0 or OmegaConf.select(cfg, f"dataset.{part}"):
         return
     if part == "train":
         raise ConfigError(
@@ -58,7 +58,9 @@ def image_size_is_known(cfg: DictConfig) -> None:
         return
     example = "Type for example 'image.size=[320,320]' (with the quotes)."
     if OmegaConf.is_interpolation(cfg.image, "size"):
-        sizes, names = training_sizes(cfg), ", ".join(cfg.dataset.get("train") or cfg.dataset.weak)
+        sizes, names = training_sizes(cfg), ", ".join(training_sets(cfg))
+        if not names:
+            raise ConfigError(f"image.size: there is no training set that would give one. {example}")
         if not sizes:
             raise ConfigError(
                 f"image.size: the training sets ({names}) name no dataset.image_size: {{name: [h, w]}}. {example}"
@@ -75,6 +77,37 @@ def image_size_fits_patches(cfg: DictConfig) -> None:
         raise ConfigError(
             f"image.size={cfg.image.size}: the backbone cuts images into patches of {patch} pixels, and both sides "
             f"must be multiples of that. Type 'image.size=[{height},{width}]' (with the quotes)."
+        )
+
+
+def nothing_else_without_training(cfg: DictConfig) -> None:
+    if cfg.trainer.max_epochs > 0:
+        if cfg.pca.dim is not None:
+            raise ConfigError(
+                f"pca.dim={cfg.pca.dim} with trainer.max_epochs={cfg.trainer.max_epochs}: here PCA is fitted to a "
+                "network that is not trained. Type trainer.max_epochs=0, or fit it to the trained one: "
+                f"python evaluate.py ckpt=best.ckpt pca.dim={cfg.pca.dim} pca.save=out.ckpt"
+            )
+        return
+    without = "trainer.max_epochs=0 takes the network as it is"
+    if cfg.ckpt_path is not None:
+        raise ConfigError(
+            f"ckpt_path={cfg.ckpt_path}: {without}, and there is nothing to go on with. Leave ckpt_path out, or type "
+            "the number of epochs that the run had."
+        )
+    if cfg.distillation.terms:
+        raise ConfigError(
+            f"distillation: {without}, and it would learn nothing from a teacher. Type distillation=none "
+            "distillation/teacher=default, or trainer.max_epochs=1 or more."
+        )
+    if cfg.generation:
+        raise ConfigError(
+            f"generation={cfg.generation}: {without}. Type generation=0, or trainer.max_epochs=1 or more."
+        )
+    if cfg.trainer.extra.get("fast_dev_run"):
+        raise ConfigError(
+            f"trainer.extra.fast_dev_run: {without}, and this would train one step. Leave debug=fast out; "
+            "trainer.eval_every=0 measures nothing."
         )
 
 
@@ -291,6 +324,7 @@ def _is_number(value: Any) -> bool:
 RULES: tuple[Rule, ...] = (known_keys, known_choices, large_enough)
 TRAIN_RULES: tuple[Rule, ...] = (
     something_to_train_on,
+    nothing_else_without_training,
     generations_need_their_supervision,
     image_size_is_known,
     image_size_fits_patches,

@@ -93,7 +93,7 @@ class CheckpointEveryConfig:
 class TrainerConfig:
     """Length, devices and bookkeeping of training. conf/trainer/default.yaml explains each key."""
 
-    max_epochs: int = at_least(1)
+    max_epochs: int = at_least(0)
     accelerator: str = one_of("auto", "cpu", "gpu", "cuda", "mps")
     devices: Any = MISSING
     strategy: str = MISSING
@@ -116,6 +116,17 @@ class TrainerConfig:
 
 
 @dataclass
+class PCAConfig:
+    """PCA at the end of a model. conf/train.yaml and conf/evaluate.yaml explain each key."""
+
+    dim: int | None = at_least(1)
+    whiten: bool = MISSING
+    dataset: Any = MISSING
+    samples: int = at_least(2)
+    seed: int = at_least(0)
+
+
+@dataclass
 class TrainConfig:
     """Root of `train.py`."""
 
@@ -129,6 +140,7 @@ class TrainConfig:
     image: ImageConfig = field(default_factory=ImageConfig)
     batch: BatchConfig = field(default_factory=BatchConfig)
     finetune: FinetuneConfig = field(default_factory=FinetuneConfig)
+    pca: PCAConfig = field(default_factory=PCAConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     backbone: Any = MISSING
     agg: Any = MISSING
@@ -144,14 +156,9 @@ class TrainConfig:
 
 
 @dataclass
-class PCAConfig:
-    """PCA behind the model that is measured. conf/evaluate.yaml explains each key."""
+class EvaluatePCAConfig(PCAConfig):
+    """PCA behind the model that is measured, from a file or into one."""
 
-    dim: int | None = at_least(1)
-    whiten: bool = MISSING
-    dataset: Any = MISSING
-    samples: int = at_least(2)
-    seed: int = at_least(0)
     file: str | None = MISSING
     save: str | None = MISSING
 
@@ -162,7 +169,7 @@ class EvaluateConfig:
 
     ckpt: str = MISSING
     gallery_ckpt: str | None = MISSING
-    pca: PCAConfig = field(default_factory=PCAConfig)
+    pca: EvaluatePCAConfig = field(default_factory=EvaluatePCAConfig)
     seed: int = at_least(0)
     paths: PathsConfig = field(default_factory=PathsConfig)
     dataset: Any = MISSING

@@ -90,6 +90,8 @@ class TrainingModule(pl.LightningModule):
         torch.manual_seed((self.seed * 1_000_003 + self.global_step) * world_size() + self.global_rank)
 
     def configure_optimizers(self) -> Any:
+        if self.trainer.max_epochs == 0:
+            return None
         backbone = [p for p in self.describer.backbone.parameters() if p.requires_grad]
         in_backbone = {id(p) for p in backbone}
         rest = [p for p in self.parameters() if p.requires_grad and id(p) not in in_backbone]

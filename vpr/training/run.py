@@ -21,8 +21,8 @@ from omegaconf import DictConfig
 from pytorch_lightning.callbacks import Callback
 
 from vpr import checkpoint
-from vpr.catalog.resolve import evaluation_sets
-from vpr.cli.cluster_command import cluster_command, cluster_names
+from vpr.catalog.resolve import evaluation_sets, training_images
+from vpr.cli.cluster_command import cluster_command, cluster_names, training_sets
 from vpr.cli.compose import plain
 from vpr.cli.datasets import random_weights_ok
 from vpr.cli.schema import TrainerConfig, typed
@@ -49,6 +49,7 @@ from vpr.training.supervision import DataOptions, Supervision
 from vpr.training.teacher_cache import TeacherTargets
 from vpr.training.teacher_whitening import Whitener
 from vpr.training.trainer import device_count, make_trainer, resolve_precision
+from vpr.training.untrained import NoBatches, PCABehind, PCAOf, untrained_record, warn_of_random_head
 
 log = logging.getLogger(__name__)
 
@@ -123,11 +124,13 @@ class TrainingRun:
         clusters = find_clusters(nodes["agg"], runs, partial(cluster_names, cfg), partial(cluster_command, cfg))
         optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
 
-        sources, sets = supervision.read(cfg.dataset), evaluation_sets(cfg.dataset)
+        trained = trainer.max_epochs > 0
+        sources, sets = supervision.read(cfg.dataset) if trained else None, evaluation_sets(cfg.dataset)
+        pca = None if trained else pca_of(cfg)
         describer, parts = make_describer(
-            nodes["backbone"], nodes["agg"], nodes["image"], clusters, random_weights_ok(cfg.dataset)
+            nodes["backbone"], nodes["agg"], nodes["image"], clusters, trained and random_weights_ok(cfg.dataset)
         )
-        parts |= distillation.attach(describer, parts["agg"], sources.sources)
+        parts |= distillation.attach(describer, parts["agg"], sources.sources if sources else ())
         supervision.connect(objective, describer)
         parts["supervision"] = supervision_record(nodes["supervision"])
         if resume:
@@ -136,16 +139,23 @@ class TrainingRun:
 
         resumed = resume and resume.path.parent
         options = DataOptions(settings["batch"], cfg.seed, workers, trainer.eval_batch_size, directory, resumed)
-        data = supervision.data(sources, TrainTransform(describer.preprocess, augment), options)
+        transform = TrainTransform(describer.preprocess, augment)
+        data = supervision.data(sources, transform, options) if trained else NoBatches()
         optimization = optimizer, schedule, cfg.finetune.backbone_lr, cfg.seed, trainer.channels_last
         module = TrainingModule(describer, objective, distillation.distiller, *optimization)
         # Where this machine keeps its files is no part of a checkpoint.
-        record = {key: value for key, value in nodes.items() if key not in ("paths", "ckpt_path")} | parts
+        record = {key: value for key, value in nodes.items() if key not in ("paths", "ckpt_path", "pca")} | parts
+        if not trained:
+            record = untrained_record(record)
+            warn_of_random_head(describer, record["agg"])
         loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
         run = cls(
             directory, nodes, record, trainer, module, data, sets, supervision.reads, workers, loggers, resume, began
         )
         run.callbacks = make_callbacks(run, entries)
+        if pca:
+            precision = resolve_precision(trainer.precision, trainer.accelerator)
+            run.callbacks.insert(0, PCABehind(pca, record, precision, trainer.eval_batch_size, workers))
         return run
 
     @property
@@ -205,6 +215,27 @@ def make_distillation(
         device = pick_device("cpu" if trainer.accelerator == "cpu" else "auto")
         whitener = Whitener(node.teacher.pca, whitened, device, trainer.eval_batch_size, workers)
     return Distillation.from_node(plain(node), terms, image, trainer.accelerator, seed, whitener)
+
+
+def pca_of(cfg: DictConfig) -> PCAOf | None:
+    """Find the images that PCA of a run of no epoch is fitted to; None where it gets none.
+
+    Raises:
+        ConfigError: there is no such set, or it has no training images.
+        DataError: it cannot be read.
+    """
+    options = cfg.pca
+    if options.dim is None:
+        return None
+    given = options.dataset
+    names = training_sets(cfg) if given is None else [given] if isinstance(given, str) else list(given)
+    if not names:
+        raise ConfigError(
+            f"pca.dim={options.dim}: the data sets of this run have no training images. Name a set to whose images PCA "
+            "is fitted, for example pca.dataset=toycity."
+        )
+    images = training_images(names, cfg, "pca.dataset")
+    return PCAOf(images, "+".join(names), options.dim, options.whiten, options.samples, options.seed)
 
 
 def callback_entries(nodes: Mapping[str, Any] | None) -> dict[str, Any]:

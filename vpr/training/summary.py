@@ -42,14 +42,14 @@ def finish_run(trainer: pl.Trainer, recall: RecallEvaluation, config: Mapping[st
             with atomic_write(folder / "hits.npz") as temporary, open(temporary, "wb") as file:
                 np.savez_compressed(file, **hits)
         summarise_in_wandb(trainer.loggers, summary, recall.best.values())
-    if best is None or not recall.best:
+    if not recall.best:
         log.info("Describer: %s", folder / "best.ckpt")
         return best.score if best else None
     by = f"R@{recall.best_checkpoints.k} on {recall.monitor}"
-    title = f"{config['name']}: best of {trainer.current_epoch} epochs by {by}"
-    Console().print(_table(title, summary["sets"]))
-    log.info("Best checkpoint: %s", best.path)
-    return best.score
+    origin = recall.origin or f"best of {trainer.current_epoch} epochs by {by}"
+    Console().print(_table(f"{config['name']}: {origin}", summary["sets"]))
+    log.info("%s: %s", "Describer" if recall.origin else "Best checkpoint", folder / "best.ckpt")
+    return recall.score
 
 
 def _summary(folder: Path, trainer: pl.Trainer, recall: RecallEvaluation, config: Mapping[str, Any]) -> dict[str, Any]:

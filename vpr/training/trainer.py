@@ -29,6 +29,8 @@ HANDLED = (
     "The `train_dataloader` does not have many workers",  # trainer.num_workers says it
     "The number of training batches .* is smaller than the logging interval",
     "Found .* module.s. in eval mode at the start of training",  # frozen BatchNorm
+    "`LightningModule.configure_optimizers` returned `None`",  # without training
+    "Total length of `.*` across ranks is zero",
     "Checkpoint directory .* exists and is not empty",
     "Experiment logs directory .* exists",
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",  # Lightning's own use of torch

@@ -71,6 +71,10 @@ class RecallEvaluation(Callback):
         patience: stop after so many evaluations without a new best; None never stops.
         precision: as `vpr.retrieval.extractor.Extractor` takes it.
         options: of `vpr.retrieval.evaluate.evaluate`.
+
+    Attributes:
+        before, best: recalls before training, and of `best.ckpt`.
+        origin: of `best.ckpt`, in words; empty where it is that of the epoch with the best recall.
     """
 
     state_key = "Recall"  # its first name: under it checkpoints keep the state
@@ -98,6 +102,7 @@ class RecallEvaluation(Callback):
         self.options = options
         self.before: dict[str, RecallSummary] = {}
         self.best: dict[str, RecallSummary] = {}
+        self.origin = ""
         self._evaluated_epoch = -1
         self._without_best = 0
 
@@ -107,13 +112,16 @@ class RecallEvaluation(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
         if self.first and self.sets and module.resume_from == (0, 0) and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            self.before = self._measure(trainer, module)
+            self.before = self.measure(trainer, module)
             self._report(trainer, self.before, "before training")
         self._catch_up(trainer, module)
 
     def on_fit_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
-        # Where all epochs were done, a resumed run does not even start to train.
-        self._catch_up(trainer, module)
+        if trainer.max_epochs == 0:
+            self.settle(trainer, self.measure(trainer, module), "not trained")
+        else:
+            # Where all epochs were done, a resumed run does not even start to train.
+            self._catch_up(trainer, module)
 
     def _catch_up(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         """Evaluate the epoch that the resumed run had finished, if it was cut off while it did so."""
@@ -142,7 +150,7 @@ class RecallEvaluation(Callback):
         assert self.monitor is not None
         best, k = self.best_checkpoints, self.best_checkpoints.k
         with averaged_weights(trainer, module, epoch):
-            summaries = self._measure(trainer, module)
+            summaries = self.measure(trainer, module)
             self._evaluated_epoch = epoch
             metrics = {summary.protocol: summary.metrics for summary in summaries.values()}
             save = (lambda path: self.save(path, metrics)) if trainer.is_global_zero else None
@@ -159,8 +167,23 @@ class RecallEvaluation(Callback):
             )
             trainer.should_stop = True
 
-    def _measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, RecallSummary]:
-        describer = module.describer.eval()
+    @property
+    def score(self) -> float | None:
+        """Recall@k (0..1) of `best.ckpt` on the monitored set; None where it was not measured."""
+        monitored = self.best.get(self.monitor or "")
+        return monitored.metrics[f"R@{self.best_checkpoints.k}"] if monitored else None
+
+    def settle(self, trainer: pl.Trainer, summaries: dict[str, RecallSummary], origin: str) -> None:
+        """Make `best.ckpt` of the describer as it is now, whatever its recall; `origin` says in words what it is."""
+        if trainer.is_global_zero:
+            self.save(self.best_checkpoints.path, {summary.protocol: summary.metrics for summary in summaries.values()})
+        self.best, self.origin = summaries, origin
+        self._report(trainer, summaries, origin)
+
+    def measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, RecallSummary]:
+        """Return the recalls of the describer as it is now, by set; all ranks share the work."""
+        # After training Lightning has put it on the CPU.
+        describer = module.describer.to(trainer.strategy.root_device).eval()
         extractor = Extractor(describer, trainer.strategy.root_device, self.precision, self.channels_last)
         summaries = {}
         for name, retrieval_set in self.sets.items():
