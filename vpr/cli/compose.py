@@ -42,6 +42,13 @@ def fill_hydra_values(node: Any) -> None:
             fill_hydra_values(node[key])
 
 
+def typed_words(*nodes: str) -> list[str]:
+    """Return the words of this run's command line that choose one of these nodes, or set a value in it."""
+    hydra = HydraConfig.get() if HydraConfig.initialized() else None
+    words = list(hydra.overrides.task) if hydra else []
+    return [word for word in words if word.partition("=")[0].lstrip("+~").partition(".")[0] in nodes]
+
+
 def plain(config: Any) -> Any:
     """Return a configuration node as plain containers, with everything resolved."""
     return OmegaConf.to_container(config, resolve=True)

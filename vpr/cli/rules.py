@@ -54,6 +54,8 @@ def something_to_train_on(cfg: DictConfig) -> None:
 
 def image_size_is_known(cfg: DictConfig) -> None:
     size = cfg.image.size
+    if cfg.get("init") is not None:  # the model says it
+        return
     if size is not None and len(size) == 2 and min(size) >= 1:
         return
     example = "Type for example 'image.size=[320,320]' (with the quotes)."
@@ -72,7 +74,7 @@ def image_size_is_known(cfg: DictConfig) -> None:
 
 def image_size_fits_patches(cfg: DictConfig) -> None:
     patch = OmegaConf.select(cfg, "backbone.patch_size")
-    if patch and any(side % patch for side in cfg.image.size):
+    if cfg.get("init") is None and patch and any(side % patch for side in cfg.image.size):
         height, width = (max(patch, round(side / patch) * patch) for side in cfg.image.size)
         raise ConfigError(
             f"image.size={cfg.image.size}: the backbone cuts images into patches of {patch} pixels, and both sides "

@@ -33,8 +33,11 @@ def teacher_label(cfg: Any) -> str | None:
 def student_label(cfg: Any, backbone: str, agg: str) -> str:
     """Return the name of the student, `<backbone>-<agg>`, by what was chosen in these two groups.
 
-    A choice in `LIBRARIES` is a library, not a network: there, the network's name is the backbone's.
+    A choice in `LIBRARIES` is a library, not a network: there, the network's name is the backbone's. A student that
+    starts from the weights of a model, `init`, is named after that.
     """
+    if init := OmegaConf.select(cfg, "init"):
+        return safe(f"from-{checkpoint_label(init)}")
     name = OmegaConf.select(cfg, "backbone.name") if backbone in LIBRARIES else None
     return safe(f"{name or backbone}-{agg}")
 

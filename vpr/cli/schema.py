@@ -135,6 +135,7 @@ class TrainConfig:
     seed: int = at_least(0)
     generation: int = at_least(0)
     ckpt_path: str | None = MISSING
+    init: str | None = MISSING
     evaluate_first: bool = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     image: ImageConfig = field(default_factory=ImageConfig)

@@ -24,6 +24,8 @@ from vpr.errors import ConfigError, WeightsUnavailable
 State = dict[str, Tensor]
 TIMEOUT_S = 10.0
 HUB_FILE = "model.safetensors"
+NO_FILES = ("default", "none", "checkpoint", "package")
+"""Values of `backbone.weights` that are no path."""
 
 
 class Origin(NamedTuple):
@@ -113,6 +115,11 @@ def read_state(path: Path) -> State:
         raise ConfigError(f"backbone.weights={path} cannot be read as a state dict: {_first_line(error)}") from error
     except Exception as error:  # safetensors' own error class is not public in all versions
         raise ConfigError(f"backbone.weights={path} is not a safetensors file: {_first_line(error)}") from error
+    if isinstance(state, Mapping) and ("format" in state or isinstance(state.get("describer"), Mapping)):
+        raise ConfigError(
+            f"backbone.weights={path} is a checkpoint of this project, from which train.py takes the backbone of a "
+            "student. As a teacher give it whole: distillation.teacher.ckpt=PATH."
+        )
     if isinstance(state, Mapping) and isinstance(state.get("state_dict"), Mapping):
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):

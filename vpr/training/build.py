@@ -16,6 +16,7 @@ from vpr.models.aggregators.netvlad import CHECKPOINT
 from vpr.models.aggregators.projected import inner_node
 from vpr.models.cluster_file import cluster_path, read_clusters
 from vpr.models.describer import Describer, build_describer
+from vpr.training.start import origin, own_checkpoint, take_backbone
 
 log = logging.getLogger(__name__)
 
@@ -129,6 +130,17 @@ def make_describer(
         ConfigError: a value does not fit, or the clusters are not those of the backbone's features.
     """
     start = starting_from(agg, clusters.path) if clusters else agg
+    if source := own_checkpoint(backbone["weights"]):
+        trained = source["preprocess"]
+        image = {**image, **{key: image.get(key) or trained[key] for key in ("mean", "std")}}
+        describer = build_describer({**backbone, "weights": "checkpoint"}, start, image)
+        take_backbone(describer.backbone, backbone, source)
+        if clusters:
+            clusters.check(describer, backbone)
+        taken = origin(source, backbone["weights"])
+        backbone = {**backbone, "weights": "/".join(Path(backbone["weights"]).parts[-2:])}
+        parts = {"backbone": backbone, "agg": already_started(agg), "image": image}
+        return describer, parts | {"backbone_from": taken}
     try:
         describer = build_describer(backbone, start, image)
     except WeightsUnavailable as error:

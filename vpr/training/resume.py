@@ -99,6 +99,24 @@ class Resume(NamedTuple):
                     "out."
                 )
 
+    def check_init(self, record: Mapping[str, Any] | None) -> None:
+        """Make sure that its run started from the same model.
+
+        Args:
+            record: of `init`, as a checkpoint keeps it; None for a run without.
+
+        Raises:
+            ConfigError: it did not.
+        """
+        before = self.config.get("init")
+        if (before and before["digest"]) != (record and record["digest"]):
+            was, now = (f"from {model['name']}" if model else "without init" for model in (before, record))
+            raise ConfigError(
+                f"ckpt_path={self.path} is of a run that started {was}, and this one starts {now}, which has other "
+                "weights. Repeat that run's settings (they stand in .hydra/overrides.yaml beside it), or leave "
+                "ckpt_path out."
+            )
+
     def check_distillation(self, record: Mapping[str, Any]) -> None:
         """Make sure that its run learned by the same terms from the same teachers.
 

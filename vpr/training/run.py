@@ -23,7 +23,7 @@ from pytorch_lightning.callbacks import Callback
 from vpr import checkpoint
 from vpr.catalog.resolve import evaluation_sets, training_images
 from vpr.cli.cluster_command import cluster_command, cluster_names, training_sets
-from vpr.cli.compose import plain
+from vpr.cli.compose import plain, typed_words
 from vpr.cli.datasets import random_weights_ok
 from vpr.cli.schema import TrainerConfig, typed
 from vpr.data.loading import loader_workers
@@ -44,6 +44,7 @@ from vpr.training.generations import supervision_record
 from vpr.training.loggers import finish
 from vpr.training.module import TrainingModule
 from vpr.training.resume import Resume
+from vpr.training.start import NODES, Start
 from vpr.training.summary import finish_run
 from vpr.training.supervision import DataOptions, Supervision
 from vpr.training.teacher_cache import TeacherTargets
@@ -104,6 +105,8 @@ class TrainingRun:
             WeightsUnavailable: pretrained weights cannot be had.
         """
         began, nodes, runs = time.monotonic(), plain(cfg), Path(cfg.paths.runs)
+        start = Start.read(cfg.init, typed_words(*NODES)) if cfg.init else None
+        nodes |= start.nodes(nodes) if start else {}
         resume = Resume.find(cfg.ckpt_path, runs / cfg.name)
         if resume:
             nodes["supervision"] = supervision_record(nodes["supervision"])
@@ -127,13 +130,18 @@ class TrainingRun:
         trained = trainer.max_epochs > 0
         sources, sets = supervision.read(cfg.dataset) if trained else None, evaluation_sets(cfg.dataset)
         pca = None if trained else pca_of(cfg)
-        describer, parts = make_describer(
-            nodes["backbone"], nodes["agg"], nodes["image"], clusters, trained and random_weights_ok(cfg.dataset)
+        describer, parts = (
+            start.describer(nodes)
+            if start
+            else make_describer(
+                nodes["backbone"], nodes["agg"], nodes["image"], clusters, trained and random_weights_ok(cfg.dataset)
+            )
         )
         parts |= distillation.attach(describer, parts["agg"], sources.sources if sources else ())
         supervision.connect(objective, describer)
         parts["supervision"] = supervision_record(nodes["supervision"])
         if resume:
+            resume.check_init(parts.get("init"))
             resume.check_distillation(parts["distillation"])
         prepare(describer, settings["finetune"], trainer, pretrained=parts["backbone"]["weights"] != "none")
 
@@ -147,7 +155,8 @@ class TrainingRun:
         record = {key: value for key, value in nodes.items() if key not in ("paths", "ckpt_path", "pca")} | parts
         if not trained:
             record = untrained_record(record)
-            warn_of_random_head(describer, record["agg"])
+            if not start:
+                warn_of_random_head(describer, record["agg"])
         loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
         run = cls(
             directory, nodes, record, trainer, module, data, sets, supervision.reads, workers, loggers, resume, began
