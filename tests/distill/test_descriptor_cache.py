@@ -116,6 +116,6 @@ def test_another_identity_is_another_file(tmp_path: Path, change: dict):
 
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(descriptor_cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=2 * ROWS * DIM - 1))
-    with pytest.raises(DataError, match="cache_pca"):
+    with pytest.raises(DataError, match="teacher.pca"):
         make(tmp_path).begin()
     assert not list(tmp_path.iterdir())

@@ -100,7 +100,12 @@ def test_other_lengths_are_named_with_the_way_out(tmp_path: Path, teacher: Path)
 def test_who_shares_a_space(teacher: Path, run: dict[str, object], shared: bool) -> None:
     content = checkpoint.read(teacher)
     term = {"_target_": "vpr.distill.terms.descriptor.Descriptor", **run} if run else {"_target_": "other"}
-    record = {"terms": {"d": term}, "teachers": [{"digest": run.get("by", "mine")}], "cache_pca": run.get("pca")}
+    record = {
+        "terms": {"d": term},
+        "teachers": [{"digest": run.get("by", "mine")}],
+        "cache": True,
+        "cache_pca": run.get("pca"),
+    }
     content = {**content, "config": {**content["config"], "distillation": record}}
     student = Extractor.of_checkpoint(content, "s.ckpt", torch.device("cpu"))
     assert shares_space(student, Extractor(student.model, "cpu", digest="mine")) is shared

@@ -43,9 +43,12 @@ def ckpts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def distiller(cfg: DictConfig) -> Distiller:
-    return make_distillation(
+    made = make_distillation(
         cfg.distillation, plain(cfg.image), OmegaConf.to_object(cfg.trainer), 0, 0, Path("nowhere")
-    ).distiller
+    )
+    nodes = plain(cfg)
+    made.attach(build_describer(nodes["backbone"], nodes["agg"], nodes["image"]), nodes["agg"], [])
+    return made.distiller
 
 
 class Watch(Callback):
@@ -158,8 +161,8 @@ def test_wakd_of_descriptors_alone_is_served(tiny: Tiny, ckpts: list[Path]):
 
 def test_more_components_than_the_teacher_has(tiny: Tiny, ckpts: list[Path]):
     options = ["distillation=rkd", "distillation.cache=true", f"distillation.teacher.ckpt={ckpts[0]}"]
-    with pytest.raises(ConfigError, match="cache_pca=513: .* have 512 numbers"):
-        distiller(tiny([*options, "distillation.cache_pca=513"]))
+    with pytest.raises(ConfigError, match="teacher.pca=513: .* have 512 dimensions"):
+        distiller(tiny([*options, "distillation.teacher.pca=513"]))
 
 
 def test_a_photo_that_was_bad_when_described(tiny: Tiny, tmp_path: Path, photos: Path, ckpts, watched, monkeypatch):

@@ -221,7 +221,7 @@ def test_principal_components(folder: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 def test_more_components_than_there_are(folder: Path):
-    with pytest.raises(ConfigError, match="distillation.cache_pca=129: .* have 128 numbers"):
+    with pytest.raises(ConfigError, match="distillation.teacher.pca=129: .* have 128 dimensions"):
         CachedTeacher(make_teacher(), 129)
     with pytest.raises(ConfigError, match="48 descriptors of 128 numbers give 47 at most"):
         build(folder, pca=48)

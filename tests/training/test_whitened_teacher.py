@@ -114,10 +114,12 @@ def test_too_few_photos(tiny: Tiny, tmp_path: Path, teacher: Path) -> None:
         (["distillation.teacher.ckpt=a.ckpt", "distillation.teacher.pca=half"], "a number of dimensions, or student"),
         (["distillation.teacher.ckpt=a.ckpt", "distillation.teacher.pca=0"], "a number of dimensions"),
         (
-            ["distillation.teacher.ckpt=a.ckpt", "distillation.teacher.pca=64", "distillation.cache=true"],
-            "cache_pca=64",
+            [
+                *["distillation.teacher.ckpt=a.ckpt", "distillation.teacher.pca=64", "distillation.cache=true"],
+                "distillation.cache_pca=32",
+            ],
+            "earlier name of distillation.teacher.pca=64, and they differ",
         ),
-        (["distillation/teacher=salad", "distillation.teacher.pca=64"], "cache=true distillation.cache_pca=64"),
     ],
 )
 def test_rules(tiny: Tiny, overrides: list[str], message: str) -> None:

@@ -33,7 +33,7 @@ STATES = ("found", "incomplete", "broken", "drawn on first use", "yours", "absen
 COMPLETE, INCOMPLETE, BROKEN, DRAWN, YOURS, ABSENT = STATES
 
 WIDE = 120  # columns of a terminal that has room for folders
-FOR = {"train": "train", "eval": "measure", "weak": "weak", "": ""}
+FOR = {"train": "train", "eval": "measure", "weak": "weak", "images": "images", "": ""}
 STYLES = {COMPLETE: "green", INCOMPLETE: "yellow", BROKEN: "red", YOURS: "dim", DRAWN: "dim", ABSENT: "dim"}
 COUNTS = (("database", "places"), ("queries", "images"))
 EXPLAINED = (COMPLETE, INCOMPLETE, BROKEN)
@@ -44,7 +44,7 @@ class Finding:
     """One entry of a data set.
 
     Attributes:
-        dataset: the name to type, `dataset=<name>`; `part` (train, eval, weak) and `name` are the entry there.
+        dataset: the name to type, `dataset=<name>`; `part` (train, eval, weak, images) and `name` are the entry there.
         state: one of STATES.
         protocol: id of an evaluation set.
         counts: of what was read; of a set that was not, those that its protocol asks for.

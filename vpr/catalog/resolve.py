@@ -1,7 +1,8 @@
 """Readers of data sets by name: calls them, and finds a set that lies near the folder in which it was looked for.
 
-A `dataset` node has up to three parts: `train: {name: reader returning Places}`, `eval: {name: reader returning
-RetrievalSet}` and `weak: {name: reader returning WeakSet}`. Names differ from set to set, so that sets merge:
+A `dataset` node has up to four parts: `train: {name: reader returning Places}`, `eval: {name: reader returning
+RetrievalSet}`, `weak: {name: reader returning WeakSet}` and `images: {name: reader returning Places}`, images without
+labels, each a place of its own. Names differ from set to set, so that sets merge:
 `dataset=[gsv_cities,msls_val]`. A reader that makes its own images has a key `draw`; false only looks. Beside the parts
 stand `image_size: {name: [h, w]}`, at which a training set is usually used, `on_bad_image: raise|skip` for evaluation
 sets (training always skips, and ends above 1 %), and `random_weights_ok: {name: true}`, which lets a run of these sets
@@ -18,7 +19,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf
 from vpr.cli.app import first_of_ours
 from vpr.cli.datasets import data_sets, dataset_names
 from vpr.cli.hints import did_you_mean
-from vpr.data.geotagged import GeotaggedImages
+from vpr.data.formats.unlabelled import each_for_itself
 from vpr.data.image_paths import ImagePaths
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
@@ -69,10 +69,45 @@ def training_images(names: Sequence[str], cfg: DictConfig, key: str) -> ImagePat
     return ImagePaths([source for name in names for source in _sources(name, cfg, key)])
 
 
+def unlabelled_images(
+    dataset: Mapping[str, Any], sets: Mapping[str, RetrievalSet], maps: bool | Sequence[str]
+) -> list[Places]:
+    """Return all images of a `dataset` node, each for itself: of `images`, of `weak`, of `train` without its labels.
+
+    Args:
+        sets: evaluation sets by name.
+        maps: sets whose database images are taken, too; true: all of them. Their queries are not looked at.
+
+    Raises:
+        ConfigError: there is no such evaluation set, or no image at all.
+    """
+    sources = [read_entry(node, f"dataset.images.{name}") for name, node in (dataset.get("images") or {}).items()]
+    weak = dataset.get("weak") or {}
+    for name, node in weak.items():
+        sources += _both_sides(read_entry(node, f"dataset.weak.{name}"))
+    for name, node in (dataset.get("train") or {}).items():
+        if name not in weak:
+            places = read_entry(node, f"dataset.train.{name}")
+            sources.append(each_for_itself(name, [places.path(row) for row in range(len(places.files))]))
+    for name in sets if maps is True else maps or ():
+        if name not in sets:
+            raise ConfigError(
+                f"supervision.map: there is no evaluation set {name}.{did_you_mean(name, list(sets))} Add it: "
+                f"dataset=[...,{name}]."
+            )
+        sources.append(each_for_itself(f"map of {name}", sets[name].database))
+    if not sources:
+        raise ConfigError(
+            "dataset: it has no images to learn from. Type for example dataset=my_images "
+            "dataset.images.my_images.source=/my/photos, or supervision.map=true for the database of an evaluation set."
+        )
+    return sources
+
+
 def trained_on(content: Mapping[str, Any]) -> list[str]:
     """Return the names of the sets that a checkpoint was trained with; empty where it does not say."""
     dataset = content["config"].get("dataset") or {}
-    return sorted({name for part in ("train", "weak") for name in dataset.get(part) or {}})
+    return sorted({name for part in ("train", "weak", "images") for name in dataset.get(part) or {}})
 
 
 def read_entry(node: Mapping[str, Any], key: str) -> Any:
@@ -169,7 +204,7 @@ def _sources(name: str, cfg: DictConfig, key: str) -> Iterator[Places]:
             if part == "weak":
                 yield from _both_sides(read_entry(node, f"dataset.weak.{entry}"))
             elif entry not in weak:
-                yield read_entry(node, f"dataset.train.{entry}")
+                yield read_entry(node, f"dataset.{part}.{entry}")
     except (DataAbsent, HydraException) as error:
         cause = first_of_ours(error)
         if typed or not isinstance(cause, DataAbsent):
@@ -181,7 +216,7 @@ def _sources(name: str, cfg: DictConfig, key: str) -> Iterator[Places]:
 
 
 def _entries_of_the_run(name: str, cfg: DictConfig) -> dict[tuple[str, str], DictConfig]:
-    parts = {part: cfg.dataset.get(part) or {} for part in ("weak", "train")}
+    parts = {part: cfg.dataset.get(part) or {} for part in ("weak", "train", "images")}
     return {(part, name): entries[name] for part, entries in parts.items() if name in entries}
 
 
@@ -196,7 +231,7 @@ def _entries_of_conf(name: str, cfg: DictConfig, key: str) -> dict[tuple[str, st
     broken = [entry.error for entry in composed if entry.error]
     if broken:
         raise ConfigError(f"{key}={name}: {broken[0]}")
-    entries = {(entry.part, entry.name): entry.node for entry in composed if entry.part in ("weak", "train")}
+    entries = {(entry.part, entry.name): entry.node for entry in composed if entry.part != "eval"}
     if not entries:
         more = f" Type {key}={name}_train." if f"{name}_train" in names else f" Type for example {key}=pitts30k_train."
         raise ConfigError(f"{key}={name}: it has no training images.{more}")
@@ -207,9 +242,5 @@ def _both_sides(weak: WeakSet) -> list[Places]:
     """Return database and queries, each image once."""
     database = set(weak.database.paths)
     new = [row for row, path in enumerate(weak.queries.paths) if path not in database]
-    return [_each_a_place(side) for side in (weak.database, weak.queries.take(new)) if len(side)]
-
-
-def _each_a_place(images: GeotaggedImages) -> Places:
-    files = np.array([os.fsencode(file) for file in images.files])
-    return Places(images.name, images.root, files, np.arange(len(files) + 1), np.arange(len(files)), images.groups)
+    sides = [side for side in (weak.database, weak.queries.take(new)) if len(side)]
+    return [each_for_itself(side.name, side.paths, side.groups) for side in sides]

@@ -29,6 +29,7 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 }
 AT_LEAST = {
     "supervision.tuples": 1,
+    "supervision.images": 1,
     "supervision.refresh_every": 1,
     "supervision.refresh_gallery": 1,
     "distillation.task_weight": 0,

@@ -25,7 +25,7 @@ def cluster_names(cfg: DictConfig) -> tuple[str, str]:
 
 def training_sets(cfg: DictConfig) -> list[str]:
     """Return the names of the sets with images to train on, as tuples (`weak`) or as places (`train`)."""
-    return list(dict.fromkeys(name for part in ("weak", "train") for name in cfg.dataset.get(part) or {}))
+    return list(dict.fromkeys(name for part in ("weak", "train", "images") for name in cfg.dataset.get(part) or {}))
 
 
 def something_to_cluster(cfg: DictConfig) -> None:

@@ -24,7 +24,7 @@ from vpr.cli.path_escaping import escape_paths
 from vpr.cli.schema import register
 from vpr.errors import ConfigError
 
-PARTS = ("train", "eval", "weak")
+PARTS = ("train", "eval", "weak", "images")
 
 
 class Entry(NamedTuple):

@@ -21,6 +21,7 @@ from vpr.cli.datasets import parts_of
 PARTS = {
     "train": "to train on, images with the number of their place",
     "weak": "to train on, images with their position alone (supervision=tuples)",
+    "images": "to learn from a teacher alone, images without labels (supervision=unlabelled)",
     "eval": "to measure on",
 }
 

@@ -35,12 +35,19 @@ def check_rules(cfg: DictConfig) -> None:
 
 def something_to_train_on(cfg: DictConfig) -> None:
     part = cfg.supervision.reads
-    if cfg.trainer.max_epochs == 0 or OmegaConf.select(cfg, f"dataset.{part}"):
+    parts = ("images", "train", "weak") if part == "images" else (part,)
+    given = any(OmegaConf.select(cfg, f"dataset.{part}") for part in parts) or cfg.supervision.get("map")
+    if given or cfg.trainer.max_epochs == 0:
         return
     if part == "train":
         raise ConfigError(
             "dataset: it has no images to train on, only evaluation sets. "
             "Add a training set, for example dataset=[gsv_cities,pitts30k_val]."
+        )
+    if part == "images":
+        raise ConfigError(
+            "dataset: it has no images to learn from. Type for example dataset=my_images "
+            "dataset.images.my_images.source=/my/photos, or supervision.map=true for the database of an evaluation set."
         )
     chosen = ", ".join(OmegaConf.select(cfg, "dataset.eval") or OmegaConf.select(cfg, "dataset.train") or ["this one"])
     names = names_with(part)
@@ -134,8 +141,8 @@ def devices_can_be_counted(cfg: DictConfig) -> None:
 def each_device_has_a_share(cfg: DictConfig) -> None:
     devices = cfg.trainer.devices
     count = len(devices) if OmegaConf.is_list(devices) else 1 if devices == "auto" else devices
-    tuples = OmegaConf.select(cfg, "supervision.tuples")
-    key, in_a_step = ("batch.places", cfg.batch.places) if tuples is None else ("supervision.tuples", tuples)
+    given = {f"supervision.{unit}": cfg.supervision.get(unit) for unit in ("tuples", "images")}
+    key, in_a_step = next((item for item in given.items() if item[1]), ("batch.places", cfg.batch.places))
     if in_a_step < count:
         raise ConfigError(
             f"{key}={in_a_step} with trainer.devices={devices}: the {key.partition('.')[2]} of a step are shared out "
@@ -249,29 +256,53 @@ def teacher_is_of_one_kind(cfg: DictConfig) -> None:
 
 
 def cache_pca_needs_a_cache(cfg: DictConfig) -> None:
-    if cfg.distillation.cache_pca and not cfg.distillation.cache:
+    cache_pca, pca = cfg.distillation.cache_pca, cfg.distillation.teacher.pca
+    if cache_pca and not cfg.distillation.cache:
         raise ConfigError(
-            f"distillation.cache_pca={cfg.distillation.cache_pca}: it shortens the descriptors that a cache keeps, and "
-            "there is none. Type distillation.cache=true as well, or distillation.cache_pca=null."
+            f"distillation.cache_pca={cache_pca}: it shortens the descriptors that a cache keeps, and there is none. "
+            f"Type distillation.teacher.pca={cache_pca} instead, which needs no cache."
+        )
+    if cache_pca and pca and cache_pca != pca:
+        raise ConfigError(
+            f"distillation.cache_pca={cache_pca} is the earlier name of distillation.teacher.pca={pca}, and they "
+            "differ. Leave distillation.cache_pca out."
         )
 
 
 def teacher_can_be_whitened(cfg: DictConfig) -> None:
-    pca, hub = cfg.distillation.teacher.pca, cfg.distillation.teacher.hub
-    if pca is None:
-        return
-    if pca != "student" and (not isinstance(pca, int) or pca < 1):
+    pca = cfg.distillation.teacher.pca
+    if pca is not None and pca != "student" and (not isinstance(pca, int) or pca < 1):
         raise ConfigError(f"distillation.teacher.pca={pca}: it must be a number of dimensions, or student for its own.")
-    number = pca if pca != "student" else 512
-    if cfg.distillation.cache:
+
+
+def bank_is_of_cached_descriptors(cfg: DictConfig) -> None:
+    bank = cfg.distillation.bank
+    if bank is None:
+        return
+    if bank != "all" and not (_is_number(bank) and bank >= 1):
         raise ConfigError(
-            f"distillation.teacher.pca={pca} with distillation.cache=true: cached descriptors have a setting of their "
-            f"own. Type distillation.cache_pca={number}."
+            f"distillation.bank={bank}: it must be a number of images, or all. Type distillation.bank=2048."
         )
-    if hub:
+    if not cfg.distillation.cache:
         raise ConfigError(
-            f"distillation.teacher.pca={pca}: a model of torch.hub cannot be kept as a whitened checkpoint. "
-            f"Type distillation.cache=true distillation.cache_pca={number}."
+            f"distillation.bank={bank}: a bank holds cached descriptors of the teacher, and there is no cache. Type "
+            "distillation.cache=true as well."
+        )
+
+
+def unlabelled_images_need_a_teacher(cfg: DictConfig) -> None:
+    if cfg.supervision.reads != "images" or cfg.trainer.max_epochs == 0:
+        return
+    terms = list(cfg.distillation.terms)
+    if not terms:
+        raise ConfigError(
+            "supervision=unlabelled: without labels only a teacher can say what to learn, and distillation=none has "
+            f"none. Type 'distillation=[descriptor,similarity]' distillation.task_weight=0. {teacher_advice(cfg)}"
+        )
+    if cfg.distillation.task_weight:
+        raise ConfigError(
+            f"distillation.task_weight={cfg.distillation.task_weight:g} with supervision=unlabelled: there are no "
+            "labels that a training loss could use. Type distillation.task_weight=0."
         )
 
 
@@ -339,8 +370,10 @@ TRAIN_RULES: tuple[Rule, ...] = (
     callbacks_are_complete,
     teacher_is_of_one_kind,
     teacher_can_be_whitened,
+    unlabelled_images_need_a_teacher,
     terms_have_a_teacher,
     cache_pca_needs_a_cache,
+    bank_is_of_cached_descriptors,
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
 EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)

@@ -28,6 +28,10 @@ class CachedTeacher:
         teacher: the network.
         pca: dimensions to which its descriptors are PCA-whitened; None keeps them as they are.
 
+    Attributes:
+        rows: (N, D) float16, mapped: its targets of all training images; None until `open`.
+        bad: rows without a target, as their images cannot be read.
+
     Raises:
         ConfigError: `pca` is more than the descriptors have, or nothing tells this teacher from another one.
     """
@@ -39,13 +43,14 @@ class CachedTeacher:
             )
         if pca is not None and pca > teacher.shape.dim:
             raise ConfigError(
-                f"distillation.cache_pca={pca}: the descriptors of the teacher {teacher.name} have "
-                f"{teacher.shape.dim} numbers. Type distillation.cache_pca=null, or less."
+                f"distillation.teacher.pca={pca}: the descriptors of the teacher {teacher.name} have "
+                f"{teacher.shape.dim} dimensions. Type distillation.teacher.pca=null, or fewer."
             )
         self.network: Teacher | None = teacher
         self.name, self.share, self.digest, self.pca = teacher.name, teacher.share, teacher.digest, pca
         self.shape = Shape(pca or teacher.shape.dim, None, teacher.name)
         self.rows: np.ndarray | None = None
+        self.bad: frozenset[int] = frozenset()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> CachedTeacher:
         """Return itself, as a teacher that is no cached one does."""
@@ -78,7 +83,7 @@ class CachedTeacher:
 
     def open(self, file: DescriptorCache) -> None:
         """Take the targets from a complete file, and let the network go."""
-        self.rows, self.network = file.attach("r"), None
+        self.rows, self.bad, self.network = file.attach("r"), frozenset(file.bad()), None
 
     def targets(self, batch: PlaceBatch) -> Outputs:
         """Return the targets of the images of this rank's batch, on its device."""

@@ -41,7 +41,7 @@ class DescriptorCache:
         rows: int,
         dim: int,
         subject: str = "The teacher's descriptors",
-        remedy: str = "keep fewer numbers of each: distillation.cache_pca=512",
+        remedy: str = "keep fewer numbers of each: distillation.teacher.pca=512",
     ) -> None:
         self.subject, self.remedy = subject, remedy
         self.values, self.label = folder / f"{name}.npy", folder / f"{name}.json"

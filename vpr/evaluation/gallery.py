@@ -49,4 +49,5 @@ def shares_space(student: Extractor, gallery: Extractor) -> bool:
     teachers = [teacher.get("digest") for teacher in run.get("teachers") or ()]
     terms = [term for term in (run.get("terms") or {}).values() if term.get("_target_") == DESCRIPTOR]
     direct = any(term.get("keep") or not term.get("project") for term in terms)
-    return direct and gallery.digest in teachers and not run.get("cache_pca")
+    whitened = run.get("cache") and (run.get("cache_pca") or (run.get("teacher") or {}).get("pca"))
+    return direct and gallery.digest in teachers and not whitened

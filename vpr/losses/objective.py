@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from vpr.data.tuples import TupleBatch
@@ -63,3 +64,11 @@ class TuplesObjective(nn.Module):
         """Return the loss of this rank's descriptors (n, D), tuple by tuple, gathered with those of the other ranks."""
         tuples = gather_rows(descriptors.float().unflatten(0, (-1, batch.size)))
         return self.loss(tuples[:, 0], tuples[:, 1], tuples[:, 2 : 2 + batch.negatives])
+
+
+class NoObjective(nn.Module):
+    """Images without labels: the loss is zero, and the terms of distillation are all that trains."""
+
+    def forward(self, features: Features, descriptors: Tensor, batch: PlaceBatch) -> LossResult:
+        """Return zero, and that nothing was mined."""
+        return LossResult(descriptors.new_zeros((), dtype=torch.float32), 0.0)

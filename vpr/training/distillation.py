@@ -12,6 +12,7 @@ from torch import nn
 
 from vpr import checkpoint
 from vpr.data.places import Places
+from vpr.distill.bank import BankSampler
 from vpr.distill.cached_teacher import CachedTeacher
 from vpr.distill.distiller import Distiller
 from vpr.distill.hub import load_hub
@@ -69,11 +70,12 @@ class Distillation:
         # The student's initial weights are the same with a teacher as without.
         with torch.random.fork_rng(devices=[]):
             teachers: list[Teacher] = make_teachers(node["teacher"], image, accelerator)
-        kept = [CachedTeacher(teacher, node["cache_pca"]) for teacher in teachers] if node["cache"] else teachers
-        return cls(node, Distiller(terms, kept, node["task_weight"]), seed, whitener)
+        size = node["bank"]
+        bank = None if size is None else BankSampler(None if size == "all" else size, seed)
+        return cls(node, Distiller(terms, teachers, node["task_weight"], bank), seed, whitener)
 
     def attach(self, describer: Describer, agg: Mapping[str, Any], sources: Sequence[Places]) -> dict[str, Any]:
-        """Attach the teachers to the student, in this order: whiten them, keep a projection, connect the terms.
+        """Attach the teachers to the student: cache or whiten them, keep a projection, connect the terms.
 
         Args:
             describer: the student; gets a projection behind its aggregator where a term keeps one.
@@ -86,12 +88,20 @@ class Distillation:
         Raises:
             ConfigError: the images are too few for so many dimensions, or a term needs what a teacher does not give.
         """
-        if self.whitener:
-            teachers = [teacher for teacher in self.distiller.teachers if isinstance(teacher, Teacher)]
+        teachers = [teacher for teacher in self.distiller.teachers if isinstance(teacher, Teacher)]
+        if self.node["cache"]:
+            dim = describer.dim if self.pca == "student" else self.pca
+            self.distiller.teachers = tuple(CachedTeacher(teacher, dim) for teacher in teachers)
+        elif self.whitener:
             self.distiller.teachers = tuple(self.whitener(teachers, describer.dim, sources))
         agg = self.keep_projection(describer, agg)
         self.connect(describer)
         return {"agg": agg, "distillation": self.record()}
+
+    @property
+    def pca(self) -> Any:
+        """Dimensions to which teachers are whitened: a number, `student`, or None; also by the key's earlier name."""
+        return self.node["teacher"]["pca"] or self.node["cache_pca"]
 
     def keep_projection(self, describer: Describer, agg: Mapping[str, Any]) -> Mapping[str, Any]:
         """Put a projection that a term keeps behind the student's aggregator; random, as the seed says.

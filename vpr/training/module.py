@@ -86,6 +86,7 @@ class TrainingModule(pl.LightningModule):
         self.distiller.teachers_to(self.device)
 
     def on_train_batch_start(self, batch: PlaceBatch, batch_idx: int) -> None:
+        self.distiller.step = self.global_step
         # A function of the step instead of a generator's state: a resumed run draws the same numbers.
         torch.manual_seed((self.seed * 1_000_003 + self.global_step) * world_size() + self.global_rank)
 

@@ -148,6 +148,7 @@ def _what_teaches(record: Mapping[str, Any]) -> dict[str, Any]:
         "terms": record.get("terms", {}),
         "task_weight": record.get("task_weight", 1.0),
         "cache": record.get("cache", False),
-        "cache_pca": record.get("cache_pca"),
+        "teacher.pca": record.get("teacher", {}).get("pca") or record.get("cache_pca"),
+        "bank": record.get("bank"),
         "teachers": [(t["digest"], t["share"]) for t in record.get("teachers", ())],  # their files may have moved
     }

@@ -10,10 +10,11 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
@@ -26,6 +27,8 @@ from vpr.cli.cluster_command import cluster_command, cluster_names, training_set
 from vpr.cli.compose import plain, typed_words
 from vpr.cli.datasets import random_weights_ok
 from vpr.cli.schema import TrainerConfig, typed
+from vpr.data.image_digests import image_digests
+from vpr.data.image_paths import ImagePaths
 from vpr.data.loading import loader_workers
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.transforms import TrainTransform
@@ -72,7 +75,8 @@ class TrainingRun:
         module: describer, objective and distiller.
         data: data module; its `dataset` holds the training images.
         sets: evaluation sets by name.
-        reads: the part of the data set that is trained on: `train` or `weak`.
+        reads: the part of the data set that is trained on: `train`, `weak` or `images`.
+        notes_images: whether its checkpoints note down which images it was trained on.
         num_workers: processes of each rank that load images.
         loggers: of Lightning.
         resume: the training checkpoint that the run goes on from; None: it begins.
@@ -88,6 +92,7 @@ class TrainingRun:
     data: Any
     sets: Mapping[str, RetrievalSet]
     reads: str
+    notes_images: bool
     num_workers: int
     loggers: list[Any]
     resume: Resume | None
@@ -128,7 +133,8 @@ class TrainingRun:
         optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
 
         trained = trainer.max_epochs > 0
-        sources, sets = supervision.read(cfg.dataset) if trained else None, evaluation_sets(cfg.dataset)
+        sets = evaluation_sets(cfg.dataset)
+        sources = supervision.read(cfg.dataset, sets) if trained else None
         pca = None if trained else pca_of(cfg)
         describer, parts = (
             start.describer(nodes)
@@ -159,7 +165,19 @@ class TrainingRun:
                 warn_of_random_head(describer, record["agg"])
         loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
         run = cls(
-            directory, nodes, record, trainer, module, data, sets, supervision.reads, workers, loggers, resume, began
+            directory,
+            nodes,
+            record,
+            trainer,
+            module,
+            data,
+            sets,
+            supervision.reads,
+            supervision.notes_images and trained,
+            workers,
+            loggers,
+            resume,
+            began,
         )
         run.callbacks = make_callbacks(run, entries)
         if pca:
@@ -171,6 +189,11 @@ class TrainingRun:
     def describer(self) -> Describer:
         """The network that is trained, evaluated and saved."""
         return self.module.describer
+
+    @cached_property
+    def images(self) -> np.ndarray | None:
+        """Digests (n,) int64 of the training images, where checkpoints note them down; None where they do not."""
+        return image_digests(ImagePaths(self.data.dataset.sources)) if self.notes_images else None
 
     @property
     def distiller(self) -> Distiller:
@@ -220,7 +243,7 @@ def make_distillation(
     """Make the distillation of a run of its node; copies of whitened teachers go to the folder `whitened`."""
     terms = {name: instantiate(term, _convert_="all") for name, term in node.terms.items()}
     whitener = None
-    if node.teacher.pca is not None:
+    if node.teacher.pca is not None and not node.cache:
         device = pick_device("cpu" if trainer.accelerator == "cpu" else "auto")
         whitener = Whitener(node.teacher.pca, whitened, device, trainer.eval_batch_size, workers)
     return Distillation.from_node(plain(node), terms, image, trainer.accelerator, seed, whitener)
@@ -275,12 +298,12 @@ def make_callbacks(run: TrainingRun, entries: Mapping[str, Any]) -> list[Callbac
         "bad_images": {"where": f"dataset.{run.reads}.*"},
         "checkpoints": {
             "directory": run.directory,
-            "pack": lambda: checkpoint.pack(run.describer, run.record),
+            "pack": lambda: checkpoint.pack(run.describer, run.record, images=run.images),
         },
         "evaluation": {
             "sets": run.sets,
             "directory": run.directory,
-            "save": lambda path, metrics: checkpoint.save(path, run.describer, run.record, metrics),
+            "save": lambda path, metrics: checkpoint.save(path, run.describer, run.record, metrics, run.images),
             "precision": resolve_precision(trainer.precision, trainer.accelerator),
             "channels_last": trainer.channels_last,
             "options": EvalOptions(

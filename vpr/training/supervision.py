@@ -1,4 +1,4 @@
-"""Supervision of a run: labelled places, or tuples of images of which only the position is known."""
+"""Supervision of a run: labelled places, tuples of images of which only the position is known, or a teacher alone."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from vpr.catalog.resolve import training_places, weak_sets
+from vpr.catalog.resolve import training_places, unlabelled_images, weak_sets
 from vpr.cli.schema import BatchConfig
 from vpr.data.places import Places
+from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.transforms import TrainTransform
 from vpr.data.tuples import Candidates, TuplesDataset, join
 from vpr.distill.distiller import Distiller
 from vpr.errors import ConfigError
-from vpr.losses.objective import PlacesObjective, TuplesObjective
+from vpr.losses.objective import NoObjective, PlacesObjective, TuplesObjective
 from vpr.models.describer import Describer
 from vpr.retrieval.mining import Mining
 from vpr.training.places import PlacesDataModule
@@ -45,8 +46,8 @@ class DataOptions:
     resumed: Path | None = None
 
 
-class Labelled(NamedTuple):
-    """Training places of all sources."""
+class Sources(NamedTuple):
+    """Training images of all sources, by place."""
 
     sources: Sequence[Places]
 
@@ -57,10 +58,12 @@ class Supervision:
     The engine treats all kinds alike, and calls the methods in the order in which they stand here.
 
     Attributes:
-        reads: the part of a data set that it learns from: `train` or `weak`.
+        reads: the part of a data set that it learns from: `train`, `weak` or `images`.
+        notes_images: whether a checkpoint notes down which images it was trained on: they may be those of a map.
     """
 
     reads: str
+    notes_images = False
 
     def objective(self, loss: nn.Module) -> nn.Module:
         """Return the objective: (features, descriptors, batch) -> LossResult.
@@ -73,8 +76,11 @@ class Supervision:
     def check(self, distiller: Distiller) -> None:
         """Raise ConfigError for a term that needs more than this supervision knows of a batch."""
 
-    def read(self, dataset: Mapping[str, Any]) -> Any:
-        """Read the training data of the node `dataset`; its `sources` are the training images as places."""
+    def read(self, dataset: Mapping[str, Any], sets: Mapping[str, RetrievalSet]) -> Any:
+        """Read the training data of the node `dataset`; its `sources` are the training images as places.
+
+        `sets` are its evaluation sets, whose database may be learned from, too.
+        """
         raise NotImplementedError
 
     def connect(self, objective: nn.Module, describer: Describer) -> None:
@@ -89,6 +95,15 @@ def _check_part(reads: str, part: str, subject: str) -> None:
     if reads != part:
         raise ConfigError(
             f"supervision.reads={reads}: {subject} are in the part `{part}` of a data set. Leave supervision.reads out."
+        )
+
+
+def _needs_no_places(distiller: Distiller, typed: str) -> None:
+    names = [name for name, term in distiller.terms.items() if term.needs_places]
+    if names:
+        raise ConfigError(
+            f"distillation: {', '.join(names)} asks to which place an image belongs, and {typed} has no places. Choose "
+            "distillation=wakd, attention, similarity, rkd, rank, feature or descriptor, or supervision=places."
         )
 
 
@@ -111,10 +126,10 @@ class PlacesSupervision(Supervision):
     def objective(self, loss: nn.Module) -> PlacesObjective:
         return PlacesObjective(loss)
 
-    def read(self, dataset: Mapping[str, Any]) -> Labelled:
-        return Labelled(training_places(dataset))
+    def read(self, dataset: Mapping[str, Any], sets: Mapping[str, RetrievalSet]) -> Sources:
+        return Sources(training_places(dataset))
 
-    def data(self, sources: Labelled, transform: TrainTransform, options: DataOptions) -> PlacesDataModule:
+    def data(self, sources: Sources, transform: TrainTransform, options: DataOptions) -> PlacesDataModule:
         batch = options.batch
         return PlacesDataModule(
             sources.sources,
@@ -124,6 +139,52 @@ class PlacesSupervision(Supervision):
             choice=batch.choice,
             shuffle=batch.shuffle,
             drop_last=batch.drop_last,
+            seed=options.seed,
+            num_workers=options.num_workers,
+            min_size=transform.size,
+        )
+
+
+@dataclass(frozen=True)
+class UnlabelledSupervision(Supervision):
+    """Batches of images without labels: the terms of distillation are all that trains.
+
+    Args:
+        images: of a whole step, over all devices.
+        map: evaluation sets whose database images are learned from, too; true: all of them.
+        reads: the part of a data set that it learns from, beside its training images: `images`.
+
+    Raises:
+        ConfigError: `reads` is another part.
+    """
+
+    notes_images = True
+    images: int = 64
+    map: bool | Sequence[str] = False
+    reads: str = "images"
+
+    def __post_init__(self) -> None:
+        _check_part(self.reads, "images", "images without labels")
+
+    def objective(self, loss: nn.Module) -> NoObjective:
+        return NoObjective()
+
+    def check(self, distiller: Distiller) -> None:
+        _needs_no_places(distiller, "supervision=unlabelled")
+
+    def read(self, dataset: Mapping[str, Any], sets: Mapping[str, RetrievalSet]) -> Sources:
+        return Sources(unlabelled_images(dataset, sets, self.map))
+
+    def data(self, sources: Sources, transform: TrainTransform, options: DataOptions) -> PlacesDataModule:
+        # An image is a place of its own.
+        count = sum(map(len, sources.sources))
+        return PlacesDataModule(
+            sources.sources,
+            transform,
+            places_per_batch=min(self.images, count),
+            images_per_place=1,
+            shuffle="all",
+            drop_last=options.batch.drop_last,
             seed=options.seed,
             num_workers=options.num_workers,
             min_size=transform.size,
@@ -158,16 +219,9 @@ class TuplesSupervision(Supervision):
         return TuplesObjective(loss)
 
     def check(self, distiller: Distiller) -> None:
-        """Raise ConfigError for a term that compares places."""
-        names = [name for name, term in distiller.terms.items() if term.needs_places]
-        if names:
-            raise ConfigError(
-                f"distillation: {', '.join(names)} asks to which place an image belongs, and supervision=tuples has no "
-                "places. Choose distillation=wakd, attention, similarity, rkd, rank, feature or descriptor, or "
-                "supervision=places."
-            )
+        _needs_no_places(distiller, "supervision=tuples")
 
-    def read(self, dataset: Mapping[str, Any]) -> Candidates:
+    def read(self, dataset: Mapping[str, Any], sets: Mapping[str, RetrievalSet]) -> Candidates:
         return join(weak_sets(dataset))
 
     def data(self, sources: Candidates, transform: TrainTransform, options: DataOptions) -> TuplesDataModule:

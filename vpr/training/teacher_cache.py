@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -23,9 +22,9 @@ from vpr.distill.cached_teacher import CachedTeacher
 from vpr.distill.descriptor_cache import BLOCK, DescriptorCache
 from vpr.distributed import exclusive_lock
 from vpr.errors import DataError
-from vpr.files import atomic_write
 from vpr.retrieval.extractor import extract, image_loader, image_progress
 from vpr.retrieval.pca import PCA, PCAProjection
+from vpr.training.teacher_whitening import load_whitening, save_whitening
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +134,7 @@ class TargetBuild:
         if not distributed.on_rank_zero(path.exists):
             if not distributed.on_rank_zero(sample.begin):
                 self._describe([self.images[row] for row in rows], sample, self.teacher.describe)
-            distributed.on_rank_zero(lambda: _save(_fitted(sample, targets.shape[1], device), path))
+            distributed.on_rank_zero(lambda: save_whitening(_fitted(sample, targets.shape[1], device), path))
         whitening = load_whitening(path).to(device)
         with distributed.raise_on_all_ranks():
             if distributed.rank() == 0 and sample.label.exists():
@@ -167,20 +166,6 @@ class TargetBuild:
                 "to another disk; the same command describes only what is missing."
             )
         file.seal(bad)
-
-
-def load_whitening(path: Path) -> PCAProjection:
-    """Read the whitening of a cache; DataError if it is damaged."""
-    try:
-        state = torch.load(path, weights_only=True)
-        return PCAProjection(state["mean"], state["matrix"])
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(f"{path} is damaged ({error}). Delete {path.parent}; it will be made again.") from error
-
-
-def _save(whitening: PCAProjection, path: Path) -> None:
-    with atomic_write(path) as temporary:
-        torch.save(whitening.state_dict(), temporary)
 
 
 def _fitted(sample: DescriptorCache, dim: int, device: torch.device) -> PCAProjection:

@@ -1,15 +1,21 @@
-"""PCA whitening of teachers' descriptors: fitted once to the training images, and kept as ordinary checkpoints."""
+"""PCA whitening of teachers' descriptors: fitted once to the training images, and kept.
+
+A whitened describer is kept as an ordinary checkpoint, which can describe a database, too; of a model of torch.hub the
+projection alone is kept.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from vpr import checkpoint, distributed
 from vpr.checkpoint import model_name
@@ -17,9 +23,11 @@ from vpr.data.image_paths import ImagePaths
 from vpr.data.places import Places
 from vpr.distill.teacher import Teacher
 from vpr.distributed import exclusive_lock
+from vpr.errors import DataError
+from vpr.files import atomic_write
 from vpr.models.describer import Describer
 from vpr.retrieval.extractor import AUTOCAST, Extractor
-from vpr.retrieval.pca import PCA, SAMPLE, sample
+from vpr.retrieval.pca import PCA, SAMPLE, PCAProjection, sample
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +49,11 @@ class Whitener:
     num_workers: int = 0
 
     def __call__(self, teachers: Sequence[Teacher], student: int, sources: Sequence[Places]) -> list[Teacher]:
-        """Return the whitened copies of teachers that are describers with a `config`.
+        """Return the whitened copies of teachers.
 
         Args:
             student: dimensions of the student's descriptors.
-            sources: training places, to whose images whitening is fitted.
+            sources: training images, to which whitening is fitted.
 
         Raises:
             ConfigError: the images or the descriptors are too few for so many dimensions.
@@ -56,32 +64,44 @@ class Whitener:
         return [self._whitened(teacher, dim, images, digest) for teacher in teachers]
 
     def _whitened(self, teacher: Teacher, dim: int, images: ImagePaths, digest: str) -> Teacher:
-        assert teacher.config is not None
         identity = [teacher.digest, teacher.preprocess, str(teacher.dtype), dim, digest, SAMPLE]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
+        assert teacher.config is not None
         content = checkpoint.pack(teacher.network, teacher.config)
-        path = self.folder / f"{model_name(content, teacher.name)}-pca{dim}-{key}.ckpt"
+        is_describer = isinstance(teacher.network, Describer)
+        name = f"{model_name(content, teacher.name)}-pca{dim}-{key}"
+        path = self.folder / f"{name}{'.ckpt' if is_describer else '.pt'}"
         with exclusive_lock(path, f"Another run fits {path}: waiting for it."):
             if not path.is_file():
                 pca = self._pca(teacher, dim, images)
                 with distributed.raise_on_all_ranks():
-                    if pca:
+                    if pca and is_describer:
                         checkpoint.write(path, pca.projection(dim).behind(content))
                         log.info("The PCA-whitened teacher is %s; with gallery_ckpt= it describes a database.", path)
-        content = checkpoint.read(path)
-        network = checkpoint.unpack(content, str(path))
-        size, digest = teacher.preprocess.size, checkpoint.digest(content)
-        return Teacher(network, str(path), teacher.share, size, teacher.dtype, digest, content["config"])
+                    elif pca:
+                        save_whitening(pca.projection(dim), path)
+        size, dtype = teacher.preprocess.size, teacher.dtype
+        if is_describer:
+            content = checkpoint.read(path)
+            digest, config = checkpoint.digest(content), content["config"]
+            return Teacher(checkpoint.unpack(content, str(path)), str(path), teacher.share, size, dtype, digest, config)
+        network = WhitenedNetwork(teacher.network, load_whitening(path))
+        whitened = hashlib.sha256(f"{teacher.digest} {key}".encode()).hexdigest()
+        return Teacher(network, teacher.name, teacher.share, size, dtype, whitened, teacher.config)
 
     def _pca(self, teacher: Teacher, dim: int, images: ImagePaths) -> PCA | None:
         network = teacher.network
-        assert isinstance(network, Describer)
         # At the teacher's image size, which need not be that of its checkpoint.
-        describer = Describer(network.backbone, network.aggregator, teacher.preprocess).to(self.device).eval()
+        model = (
+            Describer(network.backbone, network.aggregator, teacher.preprocess).eval()
+            if isinstance(network, Describer)
+            else _AtItsSize(teacher)
+        )
         precision = next(name for name, dtype in AUTOCAST.items() if dtype == teacher.dtype)
+        teacher.to(self.device)
         try:
             return PCA.of_images(
-                Extractor(describer, self.device, precision),
+                Extractor(model, self.device, precision),
                 sample(images, SAMPLE, 0),
                 dim,
                 batch_size=self.batch_size,
@@ -90,3 +110,46 @@ class Whitener:
             )
         finally:
             teacher.to("cpu")
+
+
+class WhitenedNetwork(nn.Module):
+    """A network and PCA behind it, as `Teacher` takes it: normalised images (n, 3, h, w) -> (n, dim) of unit norm."""
+
+    def __init__(self, network: nn.Module, projection: PCAProjection) -> None:
+        super().__init__()
+        self.network, self.projection = network, projection
+        self.preprocess, self.dim = network.preprocess, projection.dim
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.projection(self.network(images))
+
+
+class _AtItsSize:
+    """A teacher's network as an `Extractor` runs it."""
+
+    fixed_size = True
+
+    def __init__(self, teacher: Teacher) -> None:
+        self.teacher = teacher
+        self.preprocess, self.dim = teacher.preprocess, teacher.shape.dim
+
+    def normalise(self, images: Tensor) -> Tensor:
+        return self.teacher.prepare(images)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.teacher.network(images)
+
+
+def load_whitening(path: Path) -> PCAProjection:
+    """Read what `save_whitening` wrote; DataError if it is damaged."""
+    try:
+        state = torch.load(path, weights_only=True)
+        return PCAProjection(state["mean"], state["matrix"])
+    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+        raise DataError(f"{path} is damaged ({error}). Delete it and what lies beside it; it is made again.") from error
+
+
+def save_whitening(whitening: PCAProjection, path: Path) -> None:
+    """Write a projection."""
+    with atomic_write(path) as temporary:
+        torch.save(whitening.state_dict(), temporary)

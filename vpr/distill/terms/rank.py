@@ -1,4 +1,4 @@
-"""Rank distillation: the teacher's order of the batch."""
+"""Rank distillation: the teacher's order of images."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from vpr.distill.bank import Bank
 from vpr.distill.teacher import Outputs
-from vpr.distill.terms.base import Term, off_diagonal, shared, similarities
+from vpr.distill.terms.base import Relational
 
 
-class Rank(Term):
+class Rank(Relational):
     """Negative log-likelihood of the teacher's ranking under the student, mean over queries and positions.
 
-    Each image i of the global batch is a query; pi orders the others by the teacher's similarity to i (several
-    teachers: their mean). With scores s_ij = S_ij / temperature of the student, the likelihood is Plackett-Luce's:
-    -log p = sum_k [log sum_{l >= k} exp(s_i,pi(l)) - s_i,pi(k)]. ListMLE (Xia et al., ICML 2008), used for distillation
-    as "hard" DarkRank (Chen et al., AAAI 2018). Only the order counts, not how near; so it is not zero for a student
-    that equals its teacher, but falls as the student separates what the teacher orders.
+    Each image i of the global batch is a query; pi orders the others, or the images of the bank, by the teacher's
+    similarity to i (several teachers: their mean). With scores s_ij = S_ij / temperature of the student, the likelihood
+    is Plackett-Luce's: -log p = sum_k [log sum_{l >= k} exp(s_i,pi(l)) - s_i,pi(k)]. ListMLE (Xia et al., ICML 2008),
+    used for distillation as "hard" DarkRank (Chen et al., AAAI 2018). Only the order counts, not how near; so it is not
+    zero for a student that equals its teacher, but falls as the student separates what the teacher orders.
 
     Args:
         weight: of the term in the training loss.
@@ -29,8 +30,11 @@ class Rank(Term):
         super().__init__(weight)
         self.temperature, self.top = temperature, top
 
-    def forward(self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor) -> Tensor:
-        order = off_diagonal(shared(teachers, similarities)).argsort(dim=1, descending=True, stable=True)
-        scores = (off_diagonal(similarities(student)) / self.temperature).gather(1, order)
+    def forward(
+        self, student: Outputs, teachers: Sequence[Outputs], labels: Tensor, bank: Bank | None = None
+    ) -> Tensor:
+        of_student, of_teachers = self.relations(student, teachers, bank)
+        order = of_teachers.argsort(dim=1, descending=True, stable=True)
+        scores = (of_student / self.temperature).gather(1, order)
         not_yet_placed = scores.flip(1).logcumsumexp(1).flip(1)
         return (not_yet_placed - scores)[:, : self.top].mean()

@@ -9,6 +9,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+from vpr.data.formats.unlabelled import each_for_itself
+from vpr.data.places import Places
 from vpr.errors import CheckpointError, ConfigError, DataError, IndexDamaged
 from vpr.retrieval import extractor
 from vpr.retrieval.index.codecs import Codec, Exact, from_plain, to_plain
@@ -27,6 +29,11 @@ from vpr.retrieval.index.storage import (
 from vpr.retrieval.search import Neighbours, search
 
 __all__ = ["Change", "ExtractPaths", "Photos", "PlaceIndex", "path_extractor"]
+
+
+def unlabelled_images(folder: str | Path) -> Places:
+    """Return the images of a place index, each for itself; DataError where there is none or it is damaged."""
+    return each_for_itself("place_index", PlaceIndex(Path(folder).expanduser()).photos.paths)
 
 
 class PlaceIndex:

@@ -1,0 +1,86 @@
+"""Images without labels: of folders, videos and lists, each image for itself."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vpr.data.formats.folders import natural, walk_images
+from vpr.data.formats.place_lists import read_rows
+from vpr.data.images import readable
+from vpr.data.places import Places
+from vpr.data.video import extract_frames, is_video
+from vpr.errors import DataAbsent, DataError
+
+LISTS = (".csv", ".txt")
+
+
+def read(
+    source: str | Path | Sequence[str | Path], frames: str | Path, every: float = 1.0, path: str = "path"
+) -> Places:
+    """List the images of one or several sources; an image that two of them name counts once.
+
+    Args:
+        source: a folder with sub-folders or not, a video, a csv with a column `path`, or a txt with a path a line
+            (relative to the list's folder); or several of them.
+        frames: folder for the frames of videos.
+        every: seconds between two frames of a video.
+        path: column of a csv.
+
+    Returns:
+        each image as a place of its own.
+
+    Raises:
+        DataAbsent: there is no such file or folder.
+        DataError: it cannot be read, or has no images.
+    """
+    sources = [source] if isinstance(source, str | Path) else list(source)
+    if not sources:
+        raise DataError("source=[]: name a folder, a video or a list of images.")
+    files = [file for one in sources for file in _list(Path(one).expanduser(), Path(frames), every, path)]
+    return each_for_itself("unlabelled", files)
+
+
+def each_for_itself(name: str, paths: Sequence[str | Path], groups: np.ndarray | None = None) -> Places:
+    """Return images as places of one image each, a path that comes twice once; groups (N,) int64 as of `Places`."""
+    whole = [os.path.abspath(path) for path in paths]
+    first = sorted({path: row for row, path in reversed(list(enumerate(whole)))}.values())
+    # Relative to what they have in common: the same images below another folder are the same.
+    root = os.path.commonpath([os.path.dirname(path) for path in whole])
+    files = np.array([os.fsencode(os.path.relpath(whole[row], root)) for row in first])
+    count = len(files)
+    kept = np.zeros(count, np.int64) if groups is None else groups[first]
+    return Places(name, Path(root), files, np.arange(count + 1), np.arange(count), kept)
+
+
+def _list(source: Path, frames: Path, every: float, path: str) -> list[str]:
+    """Return the absolute paths of the images of one source."""
+    with readable(source):
+        if source.is_dir():
+            return [os.path.abspath(source / name) for name in sorted(walk_images(source), key=natural)]
+        if not source.is_file():
+            raise DataAbsent(
+                f"source={source}: there is no such folder or file. Give a folder of images, a video, or a csv or txt "
+                "with their paths."
+            )
+    if is_video(source):
+        whole = os.path.abspath(source)
+        folder = frames / f"{source.stem}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}"
+        return [os.path.abspath(file) for _, file in extract_frames(source, folder, every)]
+    if source.suffix.lower() not in LISTS:
+        raise DataError(
+            f"source={source}: this is no folder, video, csv or txt. Give the folder of the images, or a list of their "
+            "paths."
+        )
+    if source.suffix.lower() == ".csv":
+        listed = list(read_rows(source, [path], text=[path])[path])
+    else:
+        with readable(source):
+            listed = [line.strip() for line in source.read_text().splitlines() if line.strip()]
+    if not listed:
+        raise DataError(f"source={source}: the list names no images.")
+    return [os.path.abspath(source.parent / name) for name in listed]
