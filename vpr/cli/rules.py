@@ -120,6 +120,27 @@ def nothing_else_without_training(cfg: DictConfig) -> None:
         )
 
 
+def there_are_weights_to_interpolate(cfg: DictConfig) -> None:
+    share = cfg.finetune.interpolate
+    if share is None:
+        return
+    if share > 1:
+        raise ConfigError(
+            f"finetune.interpolate={share:g}: it is the share of the trained weights, 0 to 1. Type for example "
+            "finetune.interpolate=0.5."
+        )
+    if cfg.trainer.max_epochs == 0:
+        raise ConfigError(
+            f"finetune.interpolate={share:g} with trainer.max_epochs=0: there are no trained weights. Type "
+            "finetune.interpolate=null, or trainer.max_epochs=1 or more."
+        )
+    if cfg.init is None and cfg.backbone.get("weights") == "none":
+        raise ConfigError(
+            f"finetune.interpolate={share:g} with backbone.weights=none: there are no pretrained weights to mix the "
+            "trained ones with. Type finetune.interpolate=null, or start from pretrained ones."
+        )
+
+
 def devices_can_be_counted(cfg: DictConfig) -> None:
     devices, known = cfg.trainer.devices, False
     if OmegaConf.is_list(devices):
@@ -358,6 +379,7 @@ RULES: tuple[Rule, ...] = (known_keys, known_choices, large_enough)
 TRAIN_RULES: tuple[Rule, ...] = (
     something_to_train_on,
     nothing_else_without_training,
+    there_are_weights_to_interpolate,
     generations_need_their_supervision,
     image_size_is_known,
     image_size_fits_patches,

@@ -74,11 +74,12 @@ class BatchConfig:
 
 @dataclass
 class FinetuneConfig:
-    """Training of a pretrained backbone: its learning rate and its BatchNorm."""
+    """Training of a pretrained backbone: its learning rate, its BatchNorm, and what becomes of its weights."""
 
     backbone_lr: float = MISSING
     backbone_bn: bool = MISSING
     bn_momentum: float | None = at_least(0)
+    interpolate: float | None = at_least(0)
 
 
 @dataclass

@@ -132,14 +132,14 @@ def make_describer(
     start = starting_from(agg, clusters.path) if clusters else agg
     if source := own_checkpoint(backbone["weights"]):
         trained = source["preprocess"]
-        image = {**image, **{key: image.get(key) or trained[key] for key in ("mean", "std")}}
-        describer = build_describer({**backbone, "weights": "checkpoint"}, start, image)
+        colours = {key: image.get(key) or trained[key] for key in ("mean", "std")}
+        describer = build_describer({**backbone, "weights": "checkpoint"}, start, {**image, **colours})
         take_backbone(describer.backbone, backbone, source)
         if clusters:
             clusters.check(describer, backbone)
         taken = origin(source, backbone["weights"])
         backbone = {**backbone, "weights": "/".join(Path(backbone["weights"]).parts[-2:])}
-        parts = {"backbone": backbone, "agg": already_started(agg), "image": image}
+        parts = {"backbone": backbone, "agg": already_started(agg), "image": dict(image)}
         return describer, parts | {"backbone_from": taken}
     try:
         describer = build_describer(backbone, start, image)

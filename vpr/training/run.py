@@ -42,6 +42,7 @@ from vpr.training.build import already_started, find_clusters, make_describer, p
 from vpr.training.callbacks.checkpointing import ResumeCheckpoint
 from vpr.training.callbacks.evaluation import RecallEvaluation
 from vpr.training.callbacks.group import check_callbacks, complete
+from vpr.training.callbacks.interpolation import WeightInterpolation, pretrained_tensors, starting_weights
 from vpr.training.distillation import Distillation
 from vpr.training.generations import supervision_record
 from vpr.training.loggers import finish
@@ -143,13 +144,19 @@ class TrainingRun:
                 nodes["backbone"], nodes["agg"], nodes["image"], clusters, trained and random_weights_ok(cfg.dataset)
             )
         )
+        pretrained = parts["backbone"]["weights"] != "none"
+        share = settings["finetune"].interpolate
+        if share is not None and not pretrained:
+            raise ConfigError("finetune.interpolate: the pretrained weights that it mixes with cannot be had.")
+        chosen = pretrained_tensors(describer, whole=start is not None) if share is not None else ()
         parts |= distillation.attach(describer, parts["agg"], sources.sources if sources else ())
         supervision.connect(objective, describer)
         parts["supervision"] = supervision_record(nodes["supervision"])
         if resume:
             resume.check_init(parts.get("init"))
             resume.check_distillation(parts["distillation"])
-        prepare(describer, settings["finetune"], trainer, pretrained=parts["backbone"]["weights"] != "none")
+        before = starting_weights(describer, chosen)
+        prepare(describer, settings["finetune"], trainer, pretrained)
 
         resumed = resume and resume.path.parent
         options = DataOptions(settings["batch"], cfg.seed, workers, trainer.eval_batch_size, directory, resumed)
@@ -180,6 +187,9 @@ class TrainingRun:
             began,
         )
         run.callbacks = make_callbacks(run, entries)
+        if share is not None:
+            interpolation = WeightInterpolation(share, before, run.callback(RecallEvaluation), record)
+            run.callbacks.append(interpolation)
         if pca:
             precision = resolve_precision(trainer.precision, trainer.accelerator)
             run.callbacks.insert(0, PCABehind(pca, record, precision, trainer.eval_batch_size, workers))

@@ -8,12 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from torch import nn
-
 from vpr import checkpoint
 from vpr.catalog.resolve import trained_on
 from vpr.errors import CheckpointError, ConfigError
 from vpr.models.aggregators.projected import inner_node
+from vpr.models.backbones.base import Backbone
 from vpr.models.describer import Describer
 from vpr.models.weights import NO_FILES
 from vpr.retrieval.extractor import read_content
@@ -141,7 +140,7 @@ def own_checkpoint(weights: str) -> dict[str, Any] | None:
     return checkpoint.checked(stored, path) if checkpoint.is_ours(stored) else None
 
 
-def take_backbone(network: nn.Module, node: Mapping[str, Any], content: Mapping[str, Any]) -> None:
+def take_backbone(network: Backbone, node: Mapping[str, Any], content: Mapping[str, Any]) -> None:
     """Put the weights of a checkpoint's backbone into another one, which may be cropped further.
 
     Args:
@@ -175,3 +174,4 @@ def take_backbone(network: nn.Module, node: Mapping[str, Any], content: Mapping[
             f"backbone={theirs.get('name', '...')} with its settings; or type init={path} for the whole model."
         )
     network.load_state_dict({key: state[key] for key in ours})
+    network.random_layers = ()

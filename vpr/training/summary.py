@@ -19,6 +19,7 @@ from vpr.files import atomic_write, write_text
 from vpr.models.costs import measure
 from vpr.retrieval.metrics import paired_interval
 from vpr.training.callbacks.evaluation import RecallEvaluation, RecallSummary
+from vpr.training.callbacks.interpolation import WeightInterpolation
 from vpr.training.loggers import summarise_in_wandb
 
 log = logging.getLogger(__name__)
@@ -28,8 +29,9 @@ def finish_run(trainer: pl.Trainer, recall: RecallEvaluation, config: Mapping[st
     """Write summary.json and hits.npz beside best.ckpt, and print a table; return the best monitored recall (0..1).
 
     summary.json: `config`, `digest` of best.ckpt, `seconds` since `began` (of time.monotonic), `epochs`, `monitor` (id
-    of the protocol that decided), `sets` = {protocol id: recalls of the best epoch and counts}, and `costs`
-    (vpr.models.costs). hits.npz: {protocol id: (Q,) bool}, whether the first neighbour of each counted query is right.
+    of the protocol that decided), `sets` = {protocol id: recalls of best.ckpt and counts}, `costs`
+    (vpr.models.costs), and `interpolation`, as `summarise_mixes`, where weights were mixed. hits.npz: {protocol id:
+    (Q,) bool}, whether the first neighbour of each counted query is right.
     """
     folder, best = recall.best_checkpoints.directory, recall.best_checkpoints.best
     seconds = time.monotonic() - began
@@ -45,6 +47,8 @@ def finish_run(trainer: pl.Trainer, recall: RecallEvaluation, config: Mapping[st
     if not recall.best:
         log.info("Describer: %s", folder / "best.ckpt")
         return best.score if best else None
+    if interpolation := _interpolation(trainer):
+        Console().print(_table_of_mixes(interpolation))
     by = f"R@{recall.best_checkpoints.k} on {recall.monitor}"
     origin = recall.origin or f"best of {trainer.current_epoch} epochs by {by}"
     Console().print(_table(f"{config['name']}: {origin}", summary["sets"]))
@@ -64,7 +68,37 @@ def _summary(folder: Path, trainer: pl.Trainer, recall: RecallEvaluation, config
         "monitor": monitored.protocol if monitored else None,
         "sets": {r.protocol: summarise(r, recall.before.get(name)) for name, r in recall.best.items()},
         "costs": costs.plain(),
+    } | summarise_mixes(_interpolation(trainer))
+
+
+def _interpolation(trainer: pl.Trainer) -> WeightInterpolation | None:
+    callbacks: Any = trainer.callbacks  # type: ignore[attr-defined]
+    return next((callback for callback in callbacks if isinstance(callback, WeightInterpolation)), None)
+
+
+def summarise_mixes(interpolation: WeightInterpolation | None) -> dict[str, Any]:
+    """Return the recalls of each mix of pretrained and trained weights, by share of the trained ones and protocol id.
+
+    Nothing without such mixes; those of `sets` are of `trained_share`.
+    """
+    if interpolation is None:
+        return {}
+    mixes = {
+        f"{share:g}": {recall.protocol: recall.metrics for recall in recalls.values()}
+        for share, recalls in interpolation.mixes.items()
     }
+    return {"interpolation": {"trained_share": interpolation.share, "mixes": mixes}}
+
+
+def _table_of_mixes(interpolation: WeightInterpolation) -> Table:
+    table = Table(title="R@1 by share of trained weights")
+    table.add_column("protocol")
+    for share in interpolation.mixes:
+        table.add_column(f"{share:g} (best.ckpt)" if share == interpolation.share else f"{share:g}", justify="right")
+    for name, kept in interpolation.mixes[interpolation.share].items():
+        recalls = [recalls[name].metrics["R@1"] for recalls in interpolation.mixes.values()]
+        table.add_row(kept.protocol, *(f"{100 * recall:.1f}" for recall in recalls))
+    return table
 
 
 def summarise(after: RecallSummary, before: RecallSummary | None) -> dict[str, Any]:

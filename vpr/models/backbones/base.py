@@ -23,12 +23,14 @@ class Backbone(nn.Module):
     Attributes:
         spec: channels and stride of the map.
         mean, std: of RGB in 0..1, as the pretrained weights expect them.
+        random_layers: names of layers that pretrained weights have not, and that are random with them, too.
         fixed_size: whether it takes not every image size, as a vision transformer that cuts images into patches.
     """
 
     spec: FeatureSpec
     mean: tuple[float, float, float] = Preprocess().mean
     std: tuple[float, float, float] = Preprocess().std
+    random_layers: tuple[str, ...] = ()
     fixed_size: bool = False
 
     def __init__(self) -> None:

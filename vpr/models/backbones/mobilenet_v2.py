@@ -41,6 +41,7 @@ class MobileNetV2(Backbone):
             load_exactly(self, state, origin, dropped=full.state_dict())
         if lw_head:
             upsample = nn.Upsample(size=(20, 20), mode="bilinear", align_corners=False)
+            self.random_layers = (f"features.{LAST}", f"features.{LAST + 1}")
             self.features.extend([nn.Conv2d(320, 512, 1), nn.BatchNorm2d(512), upsample])
         self.freeze(list(self.features)[:freeze], weights)
         # nominal for that head: at 320x320 pixels 20x20 cells are 16 pixels apart

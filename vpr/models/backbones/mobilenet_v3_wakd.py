@@ -111,6 +111,7 @@ class MobileNetV3WAKD(Backbone):
                 *(path, origin.name, _layers(last_layer)),
                 _layers({k: state[k] for k in unused if not k.endswith("num_batches_tracked")}) or "nothing",
             )
+            self.random_layers = (last.removesuffix("."),)
             renamed |= {k: current[k] for k in current if k.startswith(last)}
         load_exactly(self, renamed, origin, dropped=(names[k] for k in foreign))
 

@@ -119,6 +119,7 @@ class RecallEvaluation(Callback):
     def on_fit_end(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
         if trainer.max_epochs == 0:
             self.settle(trainer, self.measure(trainer, module), "not trained")
+            self._report(trainer, self.best, self.origin)
         else:
             # Where all epochs were done, a resumed run does not even start to train.
             self._catch_up(trainer, module)
@@ -178,7 +179,6 @@ class RecallEvaluation(Callback):
         if trainer.is_global_zero:
             self.save(self.best_checkpoints.path, {summary.protocol: summary.metrics for summary in summaries.values()})
         self.best, self.origin = summaries, origin
-        self._report(trainer, summaries, origin)
 
     def measure(self, trainer: pl.Trainer, module: TrainingModule) -> dict[str, RecallSummary]:
         """Return the recalls of the describer as it is now, by set; all ranks share the work."""
