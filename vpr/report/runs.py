@@ -220,7 +220,8 @@ def setting(run: Run) -> str:
 def same_training(run: Run) -> str:
     """Return a key that a distilled run and its undistilled counterpart share: student, data, seed, number of steps."""
     config = run.config
-    steps = {key: config["trainer"].get(key) for key in ("max_epochs", "extra")}
+    # An epoch of unlabelled images has other steps than one of places; runs of before do not say how many they had.
+    steps = run.summary.get("steps") or {key: config["trainer"].get(key) for key in ("max_epochs", "extra")}
     agg = inner_node(config["agg"])  # a projection into the teacher's space is what distillation has put there
     return json.dumps([run.student, agg, steps, *(config.get(key) for key in SHARED)], sort_keys=True)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -50,11 +50,11 @@ from vpr.training.module import TrainingModule
 from vpr.training.resume import Resume
 from vpr.training.start import NODES, Start
 from vpr.training.summary import finish_run
-from vpr.training.supervision import DataOptions, Supervision
+from vpr.training.supervision import DataOptions, NoSupervision, Supervision
 from vpr.training.teacher_cache import TeacherTargets
 from vpr.training.teacher_whitening import Whitener
 from vpr.training.trainer import device_count, make_trainer, resolve_precision
-from vpr.training.untrained import NoBatches, PCABehind, PCAOf, untrained_record, warn_of_random_head
+from vpr.training.untrained import PCABehind, PCAOf, untrained_record
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +76,7 @@ class TrainingRun:
         module: describer, objective and distiller.
         data: data module; its `dataset` holds the training images.
         sets: evaluation sets by name.
-        reads: the part of the data set that is trained on: `train`, `weak` or `images`.
-        notes_images: whether its checkpoints note down which images it was trained on.
+        supervision: kind of its training data.
         num_workers: processes of each rank that load images.
         loggers: of Lightning.
         resume: the training checkpoint that the run goes on from; None: it begins.
@@ -92,8 +91,7 @@ class TrainingRun:
     module: TrainingModule
     data: Any
     sets: Mapping[str, RetrievalSet]
-    reads: str
-    notes_images: bool
+    supervision: Supervision
     num_workers: int
     loggers: list[Any]
     resume: Resume | None
@@ -123,76 +121,43 @@ class TrainingRun:
         trainer: TrainerConfig = settings["trainer"]
         workers = loader_workers(trainer.num_workers, device_count(trainer))
         # What is quick to make comes first: a wrong value ends the run before data and weights are read.
-        supervision: Supervision = instantiate(cfg.supervision)
+        supervision: Supervision = instantiate(cfg.supervision) if trainer.max_epochs else NoSupervision()
         objective = supervision.objective(instantiate(cfg.loss))
-        distillation = make_distillation(
-            cfg.distillation, nodes["image"], trainer, cfg.seed, workers, runs / "teachers"
-        )
+        distillation = make_distillation(cfg.distillation, nodes["image"], trainer, cfg.seed, workers, runs)
         supervision.check(distillation.distiller)
         entries = callback_entries(cfg.callbacks)
         clusters = find_clusters(nodes["agg"], runs, partial(cluster_names, cfg), partial(cluster_command, cfg))
         optimizer, schedule, augment = (instantiate(cfg[key]) for key in ("optimizer", "schedule", "augment"))
 
-        trained = trainer.max_epochs > 0
         sets = evaluation_sets(cfg.dataset)
-        sources = supervision.read(cfg.dataset, sets) if trained else None
-        pca = None if trained else pca_of(cfg)
+        sources = supervision.read(cfg.dataset, sets)
+        pca = pca_of(cfg)
+        random_ok = trainer.max_epochs > 0 and random_weights_ok(cfg.dataset)
         describer, parts = (
             start.describer(nodes)
             if start
-            else make_describer(
-                nodes["backbone"], nodes["agg"], nodes["image"], clusters, trained and random_weights_ok(cfg.dataset)
-            )
+            else make_describer(nodes["backbone"], nodes["agg"], nodes["image"], clusters, random_ok)
         )
-        pretrained = parts["backbone"]["weights"] != "none"
-        share = settings["finetune"].interpolate
-        if share is not None and not pretrained:
-            raise ConfigError("finetune.interpolate: the pretrained weights that it mixes with cannot be had.")
-        chosen = pretrained_tensors(describer, whole=start is not None) if share is not None else ()
-        parts |= distillation.attach(describer, parts["agg"], sources.sources if sources else ())
+        pretrained = pretrained_tensors(describer, whole=start is not None)
+        parts |= distillation.attach(describer, parts["agg"], sources.sources)
         supervision.connect(objective, describer)
         parts["supervision"] = supervision_record(nodes["supervision"])
         if resume:
             resume.check_init(parts.get("init"))
             resume.check_distillation(parts["distillation"])
-        before = starting_weights(describer, chosen)
-        prepare(describer, settings["finetune"], trainer, pretrained)
+        prepare(describer, settings["finetune"], trainer, pretrained=parts["backbone"]["weights"] != "none")
 
         resumed = resume and resume.path.parent
         options = DataOptions(settings["batch"], cfg.seed, workers, trainer.eval_batch_size, directory, resumed)
-        transform = TrainTransform(describer.preprocess, augment)
-        data = supervision.data(sources, transform, options) if trained else NoBatches()
+        data = supervision.data(sources, TrainTransform(describer.preprocess, augment), options)
         optimization = optimizer, schedule, cfg.finetune.backbone_lr, cfg.seed, trainer.channels_last
         module = TrainingModule(describer, objective, distillation.distiller, *optimization)
         # Where this machine keeps its files is no part of a checkpoint.
         record = {key: value for key, value in nodes.items() if key not in ("paths", "ckpt_path", "pca")} | parts
-        if not trained:
-            record = untrained_record(record)
-            if not start:
-                warn_of_random_head(describer, record["agg"])
+        record = record if trainer.max_epochs else untrained_record(record, describer)
         loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
-        run = cls(
-            directory,
-            nodes,
-            record,
-            trainer,
-            module,
-            data,
-            sets,
-            supervision.reads,
-            supervision.notes_images and trained,
-            workers,
-            loggers,
-            resume,
-            began,
-        )
-        run.callbacks = make_callbacks(run, entries)
-        if share is not None:
-            interpolation = WeightInterpolation(share, before, run.callback(RecallEvaluation), record)
-            run.callbacks.append(interpolation)
-        if pca:
-            precision = resolve_precision(trainer.precision, trainer.accelerator)
-            run.callbacks.insert(0, PCABehind(pca, record, precision, trainer.eval_batch_size, workers))
+        run = cls(directory, nodes, record, trainer, module, data, sets, supervision, workers, loggers, resume, began)
+        run.callbacks = make_callbacks(run, entries, pretrained, pca)
         return run
 
     @property
@@ -203,7 +168,7 @@ class TrainingRun:
     @cached_property
     def images(self) -> np.ndarray | None:
         """Digests (n,) int64 of the training images, where checkpoints note them down; None where they do not."""
-        return image_digests(ImagePaths(self.data.dataset.sources)) if self.notes_images else None
+        return image_digests(ImagePaths(self.data.dataset.sources)) if self.supervision.notes_images else None
 
     @property
     def distiller(self) -> Distiller:
@@ -248,14 +213,14 @@ class TrainingRun:
 
 
 def make_distillation(
-    node: DictConfig, image: Mapping[str, Any], trainer: TrainerConfig, seed: int, workers: int, whitened: Path
+    node: DictConfig, image: Mapping[str, Any], trainer: TrainerConfig, seed: int, workers: int, runs: Path
 ) -> Distillation:
-    """Make the distillation of a run of its node; copies of whitened teachers go to the folder `whitened`."""
+    """Make the distillation of a run of its node; copies of whitened teachers go to the folder `runs`/teachers."""
     terms = {name: instantiate(term, _convert_="all") for name, term in node.terms.items()}
     whitener = None
     if node.teacher.pca is not None and not node.cache:
         device = pick_device("cpu" if trainer.accelerator == "cpu" else "auto")
-        whitener = Whitener(node.teacher.pca, whitened, device, trainer.eval_batch_size, workers)
+        whitener = Whitener(node.teacher.pca, runs / "teachers", device, trainer.eval_batch_size, workers)
     return Distillation.from_node(plain(node), terms, image, trainer.accelerator, seed, whitener)
 
 
@@ -298,14 +263,28 @@ def callback_entries(nodes: Mapping[str, Any] | None) -> dict[str, Any]:
     return entries
 
 
-def make_callbacks(run: TrainingRun, entries: Mapping[str, Any]) -> list[Callback]:
-    """Make the callbacks of a run, in the order in which they are called."""
+def make_callbacks(
+    run: TrainingRun, entries: Mapping[str, Any], pretrained: Collection[int], pca: PCAOf | None
+) -> list[Callback]:
+    """Make the callbacks of a run, in the order in which they are called.
+
+    Args:
+        entries: those of the group, as of `callback_entries`.
+        pretrained: ids of the describer's tensors that the run has not drawn at random itself.
+        pca: of a run of no epoch.
+
+    Raises:
+        ConfigError: trained weights are to be mixed with pretrained ones that cannot be had.
+    """
     trainer, batch_size, workers = run.trainer, run.trainer.eval_batch_size, run.num_workers
+    precision = resolve_precision(trainer.precision, trainer.accelerator)
     teachers = [teacher for teacher in run.distiller.teachers if isinstance(teacher, CachedTeacher)]
     cache = Path(run.nodes["paths"]["runs"]) / "teacher_targets"
-    targets = TeacherTargets(teachers, run.data.dataset, cache, batch_size=batch_size, num_workers=workers)
+    first: list[Callback] = [TeacherTargets(teachers, run.data.dataset, cache, batch_size, workers)]
+    if pca:
+        first.insert(0, PCABehind(pca, run.record, precision, batch_size, workers))
     given: dict[str, dict[str, Any]] = {
-        "bad_images": {"where": f"dataset.{run.reads}.*"},
+        "bad_images": {"where": f"dataset.{run.supervision.reads}.*"},
         "checkpoints": {
             "directory": run.directory,
             "pack": lambda: checkpoint.pack(run.describer, run.record, images=run.images),
@@ -314,7 +293,7 @@ def make_callbacks(run: TrainingRun, entries: Mapping[str, Any]) -> list[Callbac
             "sets": run.sets,
             "directory": run.directory,
             "save": lambda path, metrics: checkpoint.save(path, run.describer, run.record, metrics, run.images),
-            "precision": resolve_precision(trainer.precision, trainer.accelerator),
+            "precision": precision,
             "channels_last": trainer.channels_last,
             "options": EvalOptions(
                 batch_size=batch_size,
@@ -324,4 +303,12 @@ def make_callbacks(run: TrainingRun, entries: Mapping[str, Any]) -> list[Callbac
             ),
         },
     }
-    return complete(entries, given, [targets])
+    callbacks = complete(entries, given, first)
+    share = run.nodes["finetune"]["interpolate"]
+    if share is not None:
+        if run.record["backbone"]["weights"] == "none":
+            raise ConfigError("finetune.interpolate: the pretrained weights that it mixes with cannot be had.")
+        recall = next(callback for callback in callbacks if isinstance(callback, RecallEvaluation))
+        before = starting_weights(run.describer, pretrained)
+        callbacks.append(WeightInterpolation(share, before, recall, run.record))
+    return callbacks

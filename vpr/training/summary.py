@@ -28,8 +28,8 @@ log = logging.getLogger(__name__)
 def finish_run(trainer: pl.Trainer, recall: RecallEvaluation, config: Mapping[str, Any], began: float) -> float | None:
     """Write summary.json and hits.npz beside best.ckpt, and print a table; return the best monitored recall (0..1).
 
-    summary.json: `config`, `digest` of best.ckpt, `seconds` since `began` (of time.monotonic), `epochs`, `monitor` (id
-    of the protocol that decided), `sets` = {protocol id: recalls of best.ckpt and counts}, `costs`
+    summary.json: `config`, `digest` of best.ckpt, `seconds` since `began` (of time.monotonic), `epochs`, `steps`,
+    `monitor` (id of the protocol that decided), `sets` = {protocol id: recalls of best.ckpt and counts}, `costs`
     (vpr.models.costs), and `interpolation`, as `summarise_mixes`, where weights were mixed. hits.npz: {protocol id:
     (Q,) bool}, whether the first neighbour of each counted query is right.
     """
@@ -65,6 +65,7 @@ def _summary(folder: Path, trainer: pl.Trainer, recall: RecallEvaluation, config
         "config": dict(config),
         "digest": checkpoint.digest(content),
         "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
         "monitor": monitored.protocol if monitored else None,
         "sets": {r.protocol: summarise(r, recall.before.get(name)) for name, r in recall.best.items()},
         "costs": costs.plain(),

@@ -23,6 +23,7 @@ from vpr.retrieval.mining import Mining
 from vpr.training.places import PlacesDataModule
 from vpr.training.tuple_mining import Refresh
 from vpr.training.tuples import TuplesDataModule
+from vpr.training.untrained import NoBatches
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,21 @@ class UnlabelledSupervision(Supervision):
             num_workers=options.num_workers,
             min_size=transform.size,
         )
+
+
+class NoSupervision(Supervision):
+    """Of a run of no epoch: no training data is read."""
+
+    reads = "train"
+
+    def objective(self, loss: nn.Module) -> NoObjective:
+        return NoObjective()
+
+    def read(self, dataset: Mapping[str, Any], sets: Mapping[str, RetrievalSet]) -> Sources:
+        return Sources(())
+
+    def data(self, sources: Sources, transform: TrainTransform, options: DataOptions) -> NoBatches:
+        return NoBatches()
 
 
 @dataclass(frozen=True)

@@ -33,20 +33,20 @@ class NoBatches(pl.LightningDataModule):
         return DataLoader([])  # type: ignore[arg-type]
 
 
-def untrained_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a run without its training sets, on which the network was not trained."""
-    dataset = {key: value for key, value in record["dataset"].items() if key not in ("train", "weak")}
-    return {**record, "dataset": dataset}
+def untrained_record(record: Mapping[str, Any], describer: Describer) -> dict[str, Any]:
+    """Return the configuration of a run without its training sets, on which the network was not trained.
 
-
-def warn_of_random_head(describer: Describer, agg: Mapping[str, Any]) -> None:
-    """Say that an aggregator has random weights, with which nothing can be expected of an untrained network."""
+    Warns where an aggregator has random weights, with which nothing can be expected of an untrained network.
+    """
+    agg = inner_node(record["agg"])
     layers = [layer for layer in describer.aggregator.modules() if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d)]
-    if layers and "centroids" not in inner_node(agg):
+    if layers and "centroids" not in agg and not record.get("init"):
         log.warning(
             "trainer.max_epochs=0: the layers of %s have random weights, and stay so. agg=gem and agg=avg have none.",
-            inner_node(agg)["_target_"].rpartition(".")[2],
+            agg["_target_"].rpartition(".")[2],
         )
+    dataset = {key: value for key, value in record["dataset"].items() if key not in ("train", "weak", "images")}
+    return {**record, "dataset": dataset}
 
 
 @dataclass
