@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -48,7 +48,7 @@ from vpr.training.generations import supervision_record
 from vpr.training.loggers import finish
 from vpr.training.module import TrainingModule
 from vpr.training.resume import Resume
-from vpr.training.start import NODES, Start
+from vpr.training.start import NODES, Start, own_checkpoint
 from vpr.training.summary import finish_run
 from vpr.training.supervision import DataOptions, Supervision
 from vpr.training.teacher_cache import TeacherTargets
@@ -83,6 +83,8 @@ class TrainingRun:
         resume: the training checkpoint that the run goes on from; None: it begins.
         began: `time.monotonic()` when it did.
         callbacks: of Lightning, in their order.
+        inherited: digests (n,) int64 of the images that the model it starts from was trained on, as far as known.
+        fitted_to: the images that PCA is fitted to.
     """
 
     directory: Path
@@ -99,6 +101,8 @@ class TrainingRun:
     resume: Resume | None
     began: float
     callbacks: list[Callback] = field(default_factory=list)
+    inherited: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    fitted_to: Sequence[Path] = ()
 
     @classmethod
     def from_config(cls, cfg: DictConfig, directory: Path) -> TrainingRun:
@@ -186,11 +190,14 @@ class TrainingRun:
             resume,
             began,
         )
+        origin = start.content if start else own_checkpoint(nodes["backbone"]["weights"])
+        run.inherited = checkpoint.training_images(origin)
         run.callbacks = make_callbacks(run, entries)
         if share is not None:
             interpolation = WeightInterpolation(share, before, run.callback(RecallEvaluation), record)
             run.callbacks.append(interpolation)
         if pca:
+            run.fitted_to = pca.chosen
             precision = resolve_precision(trainer.precision, trainer.accelerator)
             run.callbacks.insert(0, PCABehind(pca, record, precision, trainer.eval_batch_size, workers))
         return run
@@ -202,8 +209,15 @@ class TrainingRun:
 
     @cached_property
     def images(self) -> np.ndarray | None:
-        """Digests (n,) int64 of the training images, where checkpoints note them down; None where they do not."""
-        return image_digests(ImagePaths(self.data.dataset.sources)) if self.notes_images else None
+        """Digests (n,) int64 of the images that its checkpoints note down; None where they do not.
+
+        Its training images; those that PCA is fitted to; and those of the model that it started from.
+        """
+        digests = [self.inherited, image_digests(self.fitted_to)]
+        if self.notes_images:
+            digests.append(image_digests(ImagePaths(self.data.dataset.sources)))
+        union = np.unique(np.concatenate(digests))
+        return union if self.notes_images or len(union) else None
 
     @property
     def distiller(self) -> Distiller:
