@@ -18,7 +18,7 @@ def test_a_checkpoint_keeps_it(tmp_path: Path) -> None:
 
     def made(*overrides: str) -> tuple[Describer, dict[str, Any]]:
         cfg = compose("train", [*overrides, "image.size=[64,96]"])
-        return make_describer(plain(cfg.backbone), plain(cfg.agg), plain(cfg.image))
+        return make_describer(plain(cfg))
 
     describer, parts = made(*options)
     checkpoint.save(tmp_path / "best.ckpt", describer, parts)

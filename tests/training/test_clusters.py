@@ -41,7 +41,7 @@ def started(cfg: DictConfig) -> tuple[Describer, dict[str, Any]]:
     """Return the describer of a run of train.py, and its nodes."""
     agg, runs = plain(cfg.agg), Path(cfg.paths.runs)
     clusters = find_clusters(agg, runs, partial(cluster_names, cfg), partial(cluster_command, cfg))
-    return make_describer(plain(cfg.backbone), agg, plain(cfg.image), clusters)
+    return make_describer(plain(cfg), clusters)
 
 
 @pytest.fixture

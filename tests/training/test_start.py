@@ -93,6 +93,18 @@ def test_a_model_is_gone_on_from_with_a_fresh_optimiser(starting, model: Path, t
     assert same(content["weights"], weights_of(tmp_path / "run" / "best.ckpt"))
 
 
+def test_images_that_a_model_was_trained_on_are_noted_down_of_those_that_start_from_it(
+    starting, tiny: Tiny, model: Path, tmp_path: Path
+) -> None:
+    content = checkpoint.read(model) | {"images": torch.tensor([3, 5])}
+    checkpoint.write(tmp_path / "big.ckpt", content)
+    whole = starting(tmp_path / "big.ckpt", "trainer.max_epochs=0", "trainer.eval_every=0")
+    fit(whole, tmp_path / "whole")
+    assert checkpoint.training_images(checkpoint.read(tmp_path / "whole" / "best.ckpt")).tolist() == [3, 5]
+    run = TrainingRun.from_config(tiny([f"backbone.weights={tmp_path / 'big.ckpt'}"]), tmp_path)
+    assert run.images is not None and run.images.tolist() == [3, 5]
+
+
 def test_what_is_typed_goes_before_the_models_own(starting, model: Path, tmp_path: Path) -> None:
     words = ["image.size=[32,32]", "backbone.freeze=1", "agg.p=4", "backbone=resnet18"]
     run = TrainingRun.from_config(starting(model, *words), tmp_path)

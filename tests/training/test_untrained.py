@@ -70,6 +70,8 @@ def test_whitened(tiny: Tiny, tmp_path: Path, photos: Path, given: list[str]) ->
     assert origin["samples"] == (20 if given else 10000)
     assert origin["model"] == checkpoint.digest(plain)
     assert "pca" not in plain["config"]
+    assert len(checkpoint.training_images(content)) == min(origin["samples"], 48), "PCA has seen them"
+    assert not len(checkpoint.training_images(plain))
     if not given:
         # Over the photos that it was fitted to its directions are of one size: that of a mean of unit vectors' squares.
         paths = sorted((photos / "train").rglob("*.jpg"))

@@ -111,16 +111,12 @@ def already_started(agg: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_describer(
-    backbone: Mapping[str, Any],
-    agg: Mapping[str, Any],
-    image: Mapping[str, Any],
-    clusters: Clusters | None = None,
-    random_weights_ok: bool = False,
+    nodes: Mapping[str, Any], clusters: Clusters | None = None, random_weights_ok: bool = False
 ) -> tuple[Describer, dict[str, Any]]:
     """Return the describer of a run, and its nodes `backbone`, `agg` and `image` as a checkpoint keeps them.
 
     Args:
-        backbone, agg, image: nodes of the configuration, plain.
+        nodes: the configuration, plain, with the nodes `backbone`, `agg` and `image`.
         clusters: the centres that the aggregator starts from; None: those that `agg` names, or none.
         random_weights_ok: start from random weights where pretrained ones cannot be had; the returned `backbone` then
             says so.
@@ -129,6 +125,7 @@ def make_describer(
         WeightsUnavailable: the weights cannot be had, and the data set is not one for trying things out.
         ConfigError: a value does not fit, or the clusters are not those of the backbone's features.
     """
+    backbone, agg, image = (nodes[name] for name in ("backbone", "agg", "image"))
     start = starting_from(agg, clusters.path) if clusters else agg
     if source := own_checkpoint(backbone["weights"]):
         trained = source["preprocess"]

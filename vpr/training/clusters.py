@@ -51,8 +51,9 @@ def make_clusters(cfg: DictConfig) -> Path:
     path = cluster_path(clusters_folder(cfg.paths.runs), backbone, dataset, cfg.clusters)
     images = training_images(training_sets(cfg), cfg, "dataset")
     torch.manual_seed(cfg.seed)  # of random weights, where there are no others
-    nodes = (plain(cfg.backbone), {"_target_": "vpr.models.aggregators.avg.Avg"}, plain(cfg.image))
-    describer, parts = make_describer(*nodes, random_weights_ok=random_weights_ok(cfg.dataset))
+    nodes = {"backbone": plain(cfg.backbone), "image": plain(cfg.image)}
+    nodes["agg"] = {"_target_": "vpr.models.aggregators.avg.Avg"}
+    describer, parts = make_describer(nodes, random_weights_ok=random_weights_ok(cfg.dataset))
     describer = describer.to(device).eval()
     settings = _plain_json(
         {key: cfg[key] for key in ("seed", "clusters", "images", "descriptors_per_image", "iterations")}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
@@ -48,7 +48,7 @@ from vpr.training.generations import supervision_record
 from vpr.training.loggers import finish
 from vpr.training.module import TrainingModule
 from vpr.training.resume import Resume
-from vpr.training.start import NODES, Start
+from vpr.training.start import NODES, Start, own_checkpoint
 from vpr.training.summary import finish_run
 from vpr.training.supervision import DataOptions, NoSupervision, Supervision
 from vpr.training.teacher_cache import TeacherTargets
@@ -82,6 +82,8 @@ class TrainingRun:
         resume: the training checkpoint that the run goes on from; None: it begins.
         began: `time.monotonic()` when it did.
         callbacks: of Lightning, in their order.
+        inherited: digests (n,) int64 of the images that the model it starts from was trained on, as far as known.
+        fitted_to: the images that PCA is fitted to.
     """
 
     directory: Path
@@ -97,6 +99,8 @@ class TrainingRun:
     resume: Resume | None
     began: float
     callbacks: list[Callback] = field(default_factory=list)
+    inherited: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    fitted_to: Sequence[Path] = ()
 
     @classmethod
     def from_config(cls, cfg: DictConfig, directory: Path) -> TrainingRun:
@@ -133,11 +137,7 @@ class TrainingRun:
         sources = supervision.read(cfg.dataset, sets)
         pca = pca_of(cfg)
         random_ok = trainer.max_epochs > 0 and random_weights_ok(cfg.dataset)
-        describer, parts = (
-            start.describer(nodes)
-            if start
-            else make_describer(nodes["backbone"], nodes["agg"], nodes["image"], clusters, random_ok)
-        )
+        describer, parts = start.describer(nodes) if start else make_describer(nodes, clusters, random_ok)
         pretrained = pretrained_tensors(describer, whole=start is not None)
         parts |= distillation.attach(describer, parts["agg"], sources.sources)
         supervision.connect(objective, describer)
@@ -157,6 +157,8 @@ class TrainingRun:
         record = record if trainer.max_epochs else untrained_record(record, describer)
         loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
         run = cls(directory, nodes, record, trainer, module, data, sets, supervision, workers, loggers, resume, began)
+        origin = start.content if start else own_checkpoint(nodes["backbone"]["weights"])
+        run.inherited = checkpoint.training_images(origin)
         run.callbacks = make_callbacks(run, entries, pretrained, pca)
         return run
 
@@ -167,8 +169,15 @@ class TrainingRun:
 
     @cached_property
     def images(self) -> np.ndarray | None:
-        """Digests (n,) int64 of the training images, where checkpoints note them down; None where they do not."""
-        return image_digests(ImagePaths(self.data.dataset.sources)) if self.supervision.notes_images else None
+        """Digests (n,) int64 of the images that its checkpoints note down; None where they do not.
+
+        Its training images; those that PCA is fitted to; and those of the model that it started from.
+        """
+        digests = [self.inherited, image_digests(self.fitted_to)]
+        if self.supervision.notes_images:
+            digests.append(image_digests(ImagePaths(self.data.dataset.sources)))
+        union = np.unique(np.concatenate(digests))
+        return union if self.supervision.notes_images or len(union) else None
 
     @property
     def distiller(self) -> Distiller:
@@ -282,6 +291,7 @@ def make_callbacks(
     cache = Path(run.nodes["paths"]["runs"]) / "teacher_targets"
     first: list[Callback] = [TeacherTargets(teachers, run.data.dataset, cache, batch_size, workers)]
     if pca:
+        run.fitted_to = pca.chosen
         first.insert(0, PCABehind(pca, run.record, precision, batch_size, workers))
     given: dict[str, dict[str, Any]] = {
         "bad_images": {"where": f"dataset.{run.supervision.reads}.*"},

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -68,6 +69,11 @@ class PCAOf:
     samples: int
     seed: int
 
+    @property
+    def chosen(self) -> list[Path]:
+        """The images that are drawn."""
+        return sample(self.images, self.samples, self.seed)
+
 
 class PCABehind(Callback):
     """Fit PCA to the describer's descriptors of images, and put it at its end; once, before anything is measured.
@@ -93,7 +99,7 @@ class PCABehind(Callback):
 
     def setup(self, trainer: pl.Trainer, module: TrainingModule, stage: str) -> None:  # type: ignore[override]
         fitted, describer = self.fitted, module.describer
-        chosen: Sequence[Any] = sample(fitted.images, fitted.samples, fitted.seed)
+        chosen = fitted.chosen
         check_dim(fitted.dim, len(chosen), describer.dim)
         before = checkpoint.pack(describer, self.record)
         if trainer.is_global_zero:
