@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -132,3 +133,11 @@ def test_no_experiment_leaves_batches_out(name: str) -> None:
 def test_the_other_published_size_is_as_the_comment_says(experiment: str, channels: int) -> None:
     text = Path(CONF / "experiment" / f"{experiment}.yaml").read_text()
     assert f"the {channels * 4}-d of its README: agg.out_channels={channels}" in text
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in sorted((CONF / "experiment").rglob("*.yaml")) if re.search("chooses? nothing", f.read_text())]
+)
+def test_what_chooses_nothing_is_measured_at_the_end_alone(file: Path) -> None:
+    cfg = compose("train", [f"experiment={file.relative_to(CONF / 'experiment').with_suffix('')}"])
+    assert cfg.trainer.eval_every >= cfg.trainer.max_epochs and cfg.trainer.early_stop is None
