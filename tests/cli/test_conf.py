@@ -37,6 +37,8 @@ def test_each_choice_goes_with_the_defaults(group: str, choice: str) -> None:
     overrides = [f"{group}={choice}"]
     if (group == "distillation" and choice != "none") or choice.startswith(("kd_", "dev/kd_", "wakd_")):
         overrides += ["distillation.teacher.ckpt=teacher.ckpt"]
+    if choice == "unlabelled":
+        overrides += ["distillation=rank", "distillation.task_weight=0", "distillation.teacher.ckpt=teacher.ckpt"]
     patch = compose("train", overrides).backbone.get("patch_size", 1)
     cfg = compose("train", [*overrides, f"image.size=[{8 * patch},{9 * patch}]"])
     check_rules(cfg)
@@ -47,7 +49,10 @@ def test_each_choice_goes_with_the_defaults(group: str, choice: str) -> None:
 def test_each_dataset_trains_or_evaluates(name: str) -> None:
     cfg = compose("train", [f"dataset={name}"])
     overrides = [f"dataset={name}", *(f"{key}=x" for key in OmegaConf.missing_keys(cfg.dataset))]  # one's own photos
-    for script, sets in (("train", "train"), ("evaluate", "eval")):
+    unlabelled = ["supervision=unlabelled", "distillation=rank", "distillation.task_weight=0"]
+    if cfg.dataset.get("images"):
+        overrides += [*unlabelled, "distillation.teacher.ckpt=x.ckpt"]
+    for script, sets in (("train", "train"), ("train", "images"), ("evaluate", "eval")):
         if cfg.dataset.get(sets):
             checked = compose(script, overrides + (["ckpt=x.ckpt"] if script == "evaluate" else []))
             check_rules(checked)
