@@ -336,7 +336,7 @@ def make_callbacks(run: TrainingRun, entries: Mapping[str, Any]) -> list[Callbac
                 on_bad_image=run.nodes["dataset"].get("on_bad_image", "raise"),
                 progress=False,
             ),
-            "images": (lambda: run.images) if run.notes_images else None,
+            "images": lambda: run.images,
         },
     }
     return complete(entries, given, [targets])

@@ -73,8 +73,8 @@ class RecallEvaluation(Callback):
         patience: stop after so many evaluations without a new best; None never stops.
         precision: as `vpr.retrieval.extractor.Extractor` takes it.
         options: of `vpr.retrieval.evaluate.evaluate`.
-        images: returns the digests of the training images, (n,) int64, where they are noted down: a set that has some
-            of them is measured under an id that says so. Rank 0 calls it.
+        images: returns the digests of the training images, (n,) int64, or None where they are not noted down: a set
+            that has some of them is measured under an id that says so. Rank 0 calls it.
 
     Attributes:
         before, best: recalls before training, and of `best.ckpt`.
@@ -97,7 +97,7 @@ class RecallEvaluation(Callback):
         precision: str = "32-true",
         channels_last: bool = False,
         options: EvalOptions = DEFAULTS,
-        images: Callable[[], np.ndarray] | None = None,
+        images: Callable[[], np.ndarray | None] = lambda: None,
     ) -> None:
         self.sets = dict(sets) if every else {}
         self.monitor = monitor or next(iter(self.sets), None)
@@ -112,10 +112,9 @@ class RecallEvaluation(Callback):
         self._without_best = 0
 
     def on_fit_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
-        if self.images is not None and self.sets:
-            digests = distributed.on_rank_zero(self.images)
+        digests = distributed.on_rank_zero(self.images) if self.sets else None
+        if digests is not None:
             self.sets = {name: marked(retrieval_set, digests)[0] for name, retrieval_set in self.sets.items()}
-            self.images = None
         if trainer.is_global_zero:
             self.best_checkpoints.copy_best()  # of the run that is resumed
 
