@@ -2,6 +2,7 @@
 
 python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts250k
 python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts30k pca.dim=4096 (descriptors are PCA-whitened)
+python evaluate.py ckpt=runs/student/best.ckpt agree_with=runs/teacher/best.ckpt (compares matches; needs no labels)
 python evaluate.py ckpt=runs/student/best.ckpt gallery_ckpt=runs/teacher/best.ckpt (the teacher describes the database)
 torchrun --nproc_per_node=2 evaluate.py ckpt=runs/x/best.ckpt dataset=[pitts30k,msls_val]
 """
@@ -54,14 +55,16 @@ def main(cfg: DictConfig) -> None:
         sets = evaluation_sets(cfg.dataset)  # all, before hours go into the first
         extractor, sets = with_pca(cfg, extractor, sets)
         gallery = load_gallery(cfg.gallery_ckpt, extractor, cfg.ckpt) if cfg.gallery_ckpt else None
+        teacher = Extractor.load(cfg.agree_with, device, cfg.precision) if cfg.agree_with else None
         results = [
-            evaluate(extractor, retrieval_set, gallery=gallery, rerank=rerank, options=options)
-            for retrieval_set in sets.values()
+            evaluate(extractor, one, gallery=gallery, rerank=rerank, agree_with=teacher, options=options)
+            for one in sets.values()
         ]
     if int(os.environ.get("RANK", "0")) == 0:
         out, console = Path(cfg.out), Console()
         results = [ranking for result in results for ranking in (result, result.reranked) if ranking]
-        settings = {key: cfg[key] for key in ("ckpt", "gallery_ckpt", "batch_size", "precision", "dtype", "seed")}
+        keys = ("ckpt", "gallery_ckpt", "agree_with", "batch_size", "precision", "dtype", "seed")
+        settings = {key: cfg[key] for key in keys}
         settings |= {"device": str(device), "ranks": RANKS, "pca": plain(cfg.pca), "rerank": plain(cfg.rerank) or None}
         costs = measure(extractor.describer, device)
         report.write(results, out, settings, costs)

@@ -230,3 +230,18 @@ def test_tokyo_says_how_it_was_measured(tokyo: list[str], tmp_path: Path, agg: s
     assert {row["protocol"] for row in rows} == {id}
     assert len({(row["query"], Path(row["database"]).parent) for row in rows}) == 12  # one cut-out a panorama
     assert ("at the shorter side" in done.stdout + done.stderr) == ("[" in id)
+
+
+@pytest.mark.slow
+def test_agreement_on_a_folder_without_positions(folder: Path) -> None:
+    ckpt = folder / "epoch=3[0.91](1).ckpt"
+    own = ["dataset=unlabelled_folder", f"dataset.eval.unlabelled_folder.root={folder / 'drawn'}", f"ckpt={ckpt}"]
+    done = run([*own, f"agree_with={ckpt}", f"out={folder / 'agree'}", "num_workers=0", "device=cpu"])
+    assert done.returncode == 0, done.stderr
+    assert "the same first match in 100.0 % (100.0–100.0) of 26 queries" in " ".join(done.stdout.split())
+    content = json.loads((folder / "agree/metrics.json").read_text())
+    numbers = content["sets"]["own-photos@unknown"]
+    assert numbers["agreement"]["first_match"] == 1 and numbers["recalls"] == {}
+    assert content["settings"]["agree_with"] == str(ckpt)
+    missing = run([*own, f"agree_with={folder / 'teacher.ckpt'}", f"out={folder / 'missing'}", "device=cpu"])
+    assert missing.returncode == 2 and "teacher.ckpt: there is no such file" in " ".join(missing.stderr.split())

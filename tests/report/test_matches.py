@@ -14,6 +14,7 @@ from vpr.errors import DataError
 from vpr.pages.thumbnails import thumbnail
 from vpr.report import matches
 from vpr.report.matches import choose
+from vpr.retrieval.agreement import Agreement
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.search import Neighbours
 from vpr.types import Protocol
@@ -105,3 +106,19 @@ def test_models_that_saw_other_photos_are_not_compared(result: Evaluation, tmp_p
     fewer = replace(result.retrieval_set, database=result.retrieval_set.database[::-1])
     with pytest.raises(DataError, match="have other database"):
         matches.compare(result, replace(result, retrieval_set=fewer), tmp_path / "page.html", "x", ("a", "b"))
+
+
+def test_without_labels_the_page_shows_other_matches_than_the_teachers(result: Evaluation, tmp_path: Path) -> None:
+    same = np.arange(10) < 7
+    agreement = Agreement(same, np.full(10, 0.25), np.where(same, 0, 3), 5, DATABASE, teacher_name="big")
+    known = matches.page(replace(result, agreement=agreement), choose(result))
+    assert "first match as the teacher's".replace("'", "&#39;") in known and "70.0" in known and "62.5" in known
+    nothing = replace(result, recalls={}, intervals={}, counted=np.zeros(10, bool), agreement=agreement)
+    columns = choose(nothing, count=8)
+    assert list(columns) == ["Other than the teacher's (3)", "As the teacher's (7)"]
+    other, as_teacher = (examples[0] for examples in columns.values())
+    assert [shot.caption for shot in other.shots] == ["query", "0.50", "0.50", "0.50", "the teacher's"]
+    assert other.shots[-1].path == result.retrieval_set.database[3] and len(as_teacher.shots) == 4
+    assert other.note == "rank correlation of the teacher's first 5: 0.25"
+    text = matches.write(nothing, tmp_path / "out")[0].read_text("utf-8")
+    assert "No ground truth, so no recall: 10 queries, 6 database images" in text and "R@1" not in text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vpr.report.comparison_page import runs_table
 from vpr.report.gains import Gain, gains
 from vpr.report.runs import differences, find
 from vpr.retrieval.metrics import paired_interval
@@ -97,3 +98,16 @@ def test_differences_are_told_inside_a_label_only(write_run: Write, tmp_path: Pa
         "optimizer.lr=0.01, optimizer.momentum=0.9",
         "",
     ]
+
+
+def test_a_student_of_the_map_has_no_gain_over_one_that_never_saw_it(write_run: Write, tmp_path: Path) -> None:
+    for name, teacher in (("plain", None), ("kd", "large")):
+        folder = write_run(name, "small", [0, 1], teacher=teacher)
+        if teacher:
+            text = (folder / "summary.json").read_text().replace("drawn@1f", "drawn@1f[map]")
+            (folder / "summary.json").write_text(text)
+    assert found(tmp_path) == []
+    table = runs_table(find([tmp_path / "runs"])[0], ["drawn@1f", "drawn@1f[map]"], tmp_path / "report.html")
+    assert [name for name, _ in table.groups] == ["", "drawn@1f", "drawn@1f[map]", "costs", ""]
+    first = sum(count for name, count in table.groups[:1])
+    assert sorted([row[first].value, row[first + 3].value] for row in table.rows if row[1].text) == [["", 20.0]]

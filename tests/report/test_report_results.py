@@ -11,8 +11,10 @@ import pytest
 from rich.console import Console
 
 from vpr import report
+from vpr.data.image_digests import SeenImages
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.models.costs import Costs
+from vpr.retrieval.agreement import Agreement
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.search import Neighbours
 from vpr.types import Protocol
@@ -100,3 +102,29 @@ def test_a_set_without_ground_truth_says_so(result: Evaluation) -> None:
     result = replace(result, recalls={}, intervals={}, counted=np.zeros(3, bool))
     assert "no ground truth: predictions are written, nothing is measured" in printed(result)
     assert "2 database images, 3 queries, no ground truth, D = 8" in printed(result)
+
+
+SAME, CORRELATIONS = np.array([True, False, True]), np.array([1, -0.5, 0.1])
+SAME, CORRELATIONS = np.array([True, False, True]), np.array([1, -0.5, 0.1])
+AGREEMENT = Agreement(SAME, CORRELATIONS, np.array([0, 0, 1]), 2, 2, teacher_name="big 01234567")
+
+
+def test_agreement_stands_beside_recalls_and_without_them(result: Evaluation) -> None:
+    agreeing = replace(result, agreement=AGREEMENT)
+    line = "agreement with big 01234567: the same first match in 66.7 % (0.0–100.0) of 3 queries, rank correlation"
+    assert line in printed(agreeing) and "of its first 2 0.200 (" in printed(agreeing)
+    numbers = report.summary(agreeing)["agreement"]
+    assert numbers["first_match"] == pytest.approx(2 / 3) and numbers["rank_correlation"] == pytest.approx(0.2)
+    assert (numbers["queries"], numbers["database"], numbers["ranked"]) == (3, 2, 2)
+    assert json.loads(json.dumps(numbers)) == numbers and "agreement" not in report.summary(result)
+    unknown = replace(agreeing, recalls={}, intervals={}, counted=np.zeros(3, bool))
+    assert "predictions are written, only agreement is measured" in printed(unknown) and line in printed(unknown)
+
+
+def test_images_that_were_trained_on_are_counted(result: Evaluation) -> None:
+    both = replace(result, seen=SeenImages(1, 2))
+    assert "[map]: trained on 1 of the 2 database images" in printed(both)
+    assert "[queries]: trained on 2 of the 3 queries: no measurement" in printed(both)
+    assert report.summary(both)["trained_on"] == {"database": 1, "queries": 2}
+    assert "trained on" not in printed(replace(result, seen=SeenImages(0, 0)))
+    assert "trained_on" not in report.summary(result)

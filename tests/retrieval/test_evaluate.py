@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,10 +14,12 @@ from torch import Tensor
 
 from vpr import distributed
 from vpr.data.file_lists import FilePaths
+from vpr.data.image_digests import image_digests
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
 from vpr.retrieval.extractor import Extractor
+from vpr.retrieval.kreciprocal import KReciprocal
 from vpr.types import Preprocess, Protocol
 
 SMALL = Preprocess(size=(8, 8))
@@ -162,6 +164,24 @@ class OfTwoParts(Exception):
         super().__init__(f"{what} {number}")
 
 
+def blurred(images: Tensor) -> Tensor:
+    """Describe by less than `describe` looks at."""
+    return torch.nn.functional.normalize((images.float() - 128).mean((2, 3)))
+
+
+def each_against_others(drawn: RetrievalSet, images: int = PLACES) -> RetrievalSet:
+    paths, nothing = drawn.database[:images], [np.empty(0, np.int64)] * images
+    return RetrievalSet(Protocol("own", no_positives="unknown"), paths, paths, nothing, each_against_others=True)
+
+
+def agreement_of_the_drawn(drawn: RetrievalSet) -> dict[str, object]:
+    """Compare two models on the database of a set, each image against the others, bad ones left out."""
+    options, teacher = EvalOptions(progress=False, batch_size=4, on_bad_image="skip"), extractor(describe)
+    result = evaluate(extractor(blurred, 3), each_against_others(drawn), agree_with=teacher, options=options)
+    assert result.agreement is not None
+    return result.agreement.plain()
+
+
 def rank_main(rank: int, folder: Path, drawn: RetrievalSet) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meet'}", rank=rank, world_size=2)
@@ -173,7 +193,10 @@ def rank_main(rank: int, folder: Path, drawn: RetrievalSet) -> None:
 
     result = run(drawn, noting, on_bad_image="skip", workdir=folder / "work")
     torch.save(
-        {"recalls": result.recalls, "indices": result.neighbours.indices.tolist(), "rows": sum(rows)},
+        {
+            **{"recalls": result.recalls, "indices": result.neighbours.indices.tolist(), "rows": sum(rows)},
+            "agreement": agreement_of_the_drawn(drawn),
+        },
         folder / f"{rank}.pt",
     )
     try:
@@ -204,8 +227,72 @@ def test_two_ranks_give_exactly_the_recall_of_one(tmp_path: Path) -> None:
     both = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     assert [told["rows"] for told in both] == [17, 15]  # batches 0, 2, 4, 6, 8 and 1, 3, 5, 7 with the bad image
     for told in both:
-        assert told["recalls"] == alone.recalls
+        assert told["recalls"] == alone.recalls and told["agreement"] == agreement_of_the_drawn(drawn)
         assert told["indices"] == alone.neighbours.indices.tolist()
     assert (tmp_path / "work/descriptors.npy").read_bytes() == (tmp_path / "alone/descriptors.npy").read_bytes()
     messages = [(tmp_path / f"{rank}.txt").read_text() for rank in (0, 1)]
     assert messages[0] == messages[1] and "1 of 23 database images" in messages[0]
+
+
+@pytest.mark.parametrize("no_positives", ["skip", "unknown"])
+def test_agreement_with_a_teacher_needs_no_labels(tmp_path: Path, no_positives: str) -> None:
+    drawn, options = draw_set(tmp_path, no_positives), EvalOptions(batch_size=4, progress=False, dtype="float32")
+    teacher = extractor(describe, name="big", digest="0123456789abcdef")
+    result = evaluate(extractor(blurred, 3), drawn, agree_with=teacher, options=options)
+    same = evaluate(extractor(describe), drawn, agree_with=teacher, options=options)
+    first, taught = (r.neighbours.indices[:, 0] for r in (result, same))
+    assert result.agreement is not None and same.agreement is not None
+    assert result.agreement.same.tolist() == (first == taught).tolist() and 0 < result.agreement.first_match < 1
+    assert result.agreement.teachers_first.tolist() == taught.tolist()
+    assert (same.agreement.first_match, same.agreement.rank_correlation) == (1, pytest.approx(1))
+    assert (same.agreement.ranked, same.agreement.teacher_name) == (20, "big 0123456789ab")
+    assert bool(result.recalls) == (no_positives == "skip")
+    assert evaluate(teacher, drawn, options=options).agreement is None
+
+
+def test_each_image_against_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own, described = each_against_others(draw_set(tmp_path)), []
+
+    def count(images: Tensor) -> Tensor:
+        described.append(len(images))
+        return describe(images)
+
+    result = evaluate(extractor(count), own, agree_with=extractor(count), options=EvalOptions(progress=False))
+    assert sum(described) == 2 * PLACES  # once by each
+    indices = result.neighbours.indices
+    assert indices.shape == (PLACES, 20) and not (indices == np.arange(PLACES)[:, None]).any()
+    assert result.agreement is not None and result.agreement.first_match == 1 and result.agreement.ranked == 20
+    own.database[3].write_bytes(b"")
+    skipped = EvalOptions(progress=False, on_bad_image="skip")
+    fewer = evaluate(extractor(describe), own, agree_with=extractor(describe), options=skipped)
+    assert fewer.counts["database"] == fewer.counts["queries"] == PLACES - 1
+    assert fewer.agreement is not None and len(fewer.agreement.same) == PLACES - 1
+
+
+def test_each_against_the_others_is_not_re_ranked_and_needs_two(tmp_path: Path) -> None:
+    drawn = draw_set(tmp_path)
+    with pytest.raises(ConfigError, match=r"compares each image with all others.* Type rerank=none"):
+        evaluate(extractor(describe), each_against_others(drawn), rerank=KReciprocal())
+    with pytest.raises(DataError, match=r"has one image, .*00.png, and each image is compared with the others"):
+        each_against_others(drawn, 1)
+
+
+def test_a_model_that_was_trained_on_the_map_is_measured_under_an_id_of_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    drawn, options = draw_set(tmp_path), EvalOptions(progress=False)
+
+    def trained_on(paths: Sequence[Path]) -> Extractor:
+        return extractor(describe, record={"images": torch.from_numpy(image_digests(paths))})
+
+    result = evaluate(trained_on(drawn.database[:7]), drawn, options=options)
+    assert result.protocol == "drawn@0[map]" and result.seen == (7, 0) and caplog.text == ""
+    elsewhere = evaluate(trained_on([Path(__file__)]), drawn, options=options)
+    assert elsewhere.protocol == "drawn@0" and elsewhere.seen == (0, 0)
+    assert evaluate(extractor(describe), drawn, options=options).seen is None
+    cheat = evaluate(trained_on(drawn.queries[:3]), drawn, options=options)
+    assert cheat.protocol == "drawn@0[queries]" and cheat.recalls == result.recalls
+    assert "was trained on 3 of the 10 queries of drawn@0: what is measured on them is no measurement" in caplog.text
+    gallery = extractor(describe, record={"images": torch.from_numpy(image_digests(drawn.database))}, name="big")
+    both = evaluate(extractor(describe), drawn, gallery=gallery, options=options)
+    assert both.protocol == "drawn@0[map][gallery-big]"

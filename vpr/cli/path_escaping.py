@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-CHECKPOINTS = {"ckpt", "gallery_ckpt", "ckpt_path", "weights", "init"}
+CHECKPOINTS = {"ckpt", "gallery_ckpt", "agree_with", "ckpt_path", "weights", "init"}
 PATH_KEYS = CHECKPOINTS | {"root", "out", "file", "save", "dir", "path", "csv", "database", "query", "queries"}
 PATH_KEYS |= {"centroids", "positions", "calibrate", "folder"}
 PATH_NODES = {"paths", "path"}

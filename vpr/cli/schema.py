@@ -171,6 +171,7 @@ class EvaluateConfig:
 
     ckpt: str = MISSING
     gallery_ckpt: str | None = MISSING
+    agree_with: str | None = MISSING
     pca: EvaluatePCAConfig = field(default_factory=EvaluatePCAConfig)
     seed: int = at_least(0)
     paths: PathsConfig = field(default_factory=PathsConfig)

@@ -37,10 +37,12 @@ class RetrievalSet:
             counts (non-maximum suppression). None: every image counts.
         query_short_side: pixels; queries keep their shape, with the shorter side this long, one in a batch. None: they
             are resized as the database is.
+        each_against_others: the queries are the database, row by row, and no image is a match of itself.
 
     Raises:
-        DataError: counts other than the protocol's, positives that are no sorted rows of the database, or panoramas
-            that are not one integer a database image.
+        DataError: counts other than the protocol's, positives that are no sorted rows of the database, panoramas
+            that are not one integer a database image, or fewer than two images of which each is to be compared with
+            the others.
         ConfigError: a query size below 1.
     """
 
@@ -50,6 +52,7 @@ class RetrievalSet:
     positives: Sequence[np.ndarray]
     panoramas: np.ndarray | None = None
     query_short_side: int | None = None
+    each_against_others: bool = False
 
     def __post_init__(self) -> None:
         for what, expected, count in (
@@ -73,7 +76,18 @@ class RetrievalSet:
                 )
         if self.query_short_side is not None and self.query_short_side < 1:
             raise ConfigError(f"{self.protocol.id}: query_short_side={self.query_short_side} must be 1 pixel or more.")
+        if self.each_against_others:
+            self._check_same_sides()
         self._check_positives()
+
+    def _check_same_sides(self) -> None:
+        if len(self.database) < 2:
+            raise DataError(
+                f"{self.protocol.id} has one image, {self.database[0]}, and each image is compared with the others. "
+                "Give two or more."
+            )
+        if len(self.database) != len(self.queries) or self.panoramas is not None:
+            raise ValueError(f"{self.protocol.id}: each_against_others takes the same images twice, and no panoramas")
 
     def _check_positives(self) -> None:
         if len(self.positives) != len(self.queries):

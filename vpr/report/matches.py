@@ -14,6 +14,7 @@ from vpr.errors import DataError
 from vpr.files import atomic_write, write_text
 from vpr.pages.render import render
 from vpr.pages.thumbnails import boxed, jpeg_uri, thumbnail
+from vpr.report.results import notes
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.metrics import correct, paired_interval
 
@@ -70,7 +71,14 @@ def write(result: Evaluation, folder: Path, seed: int = 0, count: int = 6) -> tu
 
 
 def choose(result: Evaluation, seed: int = 0, count: int = 6) -> Columns:
-    """Draw queries whose first match is wrong, and such whose first match is right, without looking at them."""
+    """Draw queries whose first match is wrong, and such whose first match is right, without looking at them.
+
+    Where nobody knows that, but a teacher was named: such whose first match is not the teacher's, and such where it is.
+    """
+    if result.agreement and not result.counted.any():
+        same = result.agreement.same
+        kinds = {"Other than the teacher's": ~same, "As the teacher's": same}
+        return _columns(kinds, lambda query: _compared_example(result, query), seed, count)
     first = _first_right(result)
     return _columns(
         {"Misses": result.counted & ~first, "Hits": first}, lambda query: _example(result, query), seed, count
@@ -81,15 +89,29 @@ def page(result: Evaluation, columns: Columns) -> str:
     """Return the HTML: examples under the recalls, columns side by side, below each other in a narrow window."""
     counts = result.counts
     recalls = [
-        _recall(f"R@{k}", value, f"{100 * low:.1f} – {100 * high:.1f}")
+        _recall(f"R@{k}", value, _percent(low, high))
         for (k, value), (low, high) in zip(result.recalls.items(), result.intervals.values(), strict=True)
     ]
-    note = (
-        f"Recall in %, with the 95 % bootstrap interval over {counts['counted_queries']:,} queries; "
-        f"{counts['database']:,} database images, descriptors of {result.dim:,} numbers. Misses and hits go by the "
-        "first match, and are drawn at random. Green frame ✓: right, red frame ✗: wrong; the number is the similarity "
-        "(cosine, at most 1)."
-    )
+    if result.counted.any():
+        note = (
+            f"Recall in %, with the 95 % bootstrap interval over {counts['counted_queries']:,} queries; "
+            f"{counts['database']:,} database images, descriptors of {result.dim:,} numbers. Misses and hits go by the "
+            "first match, and are drawn at random. Green frame ✓: right, red frame ✗: wrong; the number is the "
+            "similarity (cosine, at most 1)."
+        )
+    else:
+        note = (
+            f"No ground truth, so no recall: {counts['queries']:,} queries, {counts['database']:,} database images, "
+            f"descriptors of {result.dim:,} numbers."
+        )
+    note = " ".join([note, *(f"{line[0].upper()}{line[1:]}." for line in notes(result))])
+    if result.agreement:
+        shared, ranks = result.agreement.first_match_interval, result.agreement.rank_correlation_interval
+        recalls += [
+            _recall("first match as the teacher's", result.agreement.first_match, _percent(*shared)),
+            {"name": f"rank correlation of its first {result.agreement.ranked}"}
+            | {"percent": f"{result.agreement.rank_correlation:.2f}", "interval": f"{ranks[0]:.2f} – {ranks[1]:.2f}"},
+        ]
     return render("matches", title=result.protocol, recalls=recalls, note=note, columns=columns)
 
 
@@ -149,6 +171,23 @@ def _first_right(result: Evaluation) -> np.ndarray:
 
 def _recall(name: str, value: float, interval: str = "") -> dict[str, str]:
     return {"name": name, "percent": f"{100 * value:.1f}", "interval": interval}
+
+
+def _percent(low: float, high: float) -> str:
+    return f"{100 * low:.1f} – {100 * high:.1f}"
+
+
+def _compared_example(result: Evaluation, query: int) -> Example:
+    """Query, its first three matches, and the teacher's first match where it is another one."""
+    assert result.agreement is not None
+    images, used = result.retrieval_set.database, result.neighbours.of(np.array([query]))
+    rows = used.indices[0, :3]
+    shots = [Shot(result.retrieval_set.queries[query], "query")]
+    shots += [Shot(images[row], f"{used.similarities[0, n]:.2f}") for n, row in enumerate(rows) if row >= 0]
+    if not result.agreement.same[query]:
+        shots.append(Shot(images[result.agreement.teachers_first[query]], "the teacher's"))
+    note = f"rank correlation of the teacher's first {result.agreement.ranked}"
+    return Example(tuple(shots), f"{note}: {result.agreement.correlations[query]:.2f}")
 
 
 def _example(result: Evaluation, query: int) -> Example:

@@ -38,22 +38,36 @@ def table(result: Evaluation) -> Table:
     models = result.models
     if models.get("database") != models.get("queries"):
         caption += f"\nqueries described by {models['queries']}, database by {models['database']}"
+    caption += "".join(f"\n{note}" for note in notes(result))
     grid = Table(title=escape(result.protocol), caption=escape(caption), title_justify="left", caption_justify="left")
     for k in result.recalls:
         grid.add_column(f"R@{k}", justify="right", no_wrap=True)
     if not result.recalls:
-        grid.add_row("no ground truth: predictions are written, nothing is measured")
+        measured = "only agreement is measured" if result.agreement else "nothing is measured"
+        grid.add_row(f"no ground truth: predictions are written, {measured}")
         return grid
     grid.add_row(*(f"[bold]{100 * value:.1f}" for value in result.recalls.values()))
     grid.add_row(*(f"[dim]{100 * low:.1f}–{100 * high:.1f}" for low, high in result.intervals.values()))
     return grid
 
 
+def notes(result: Evaluation) -> list[str]:
+    """Say beside the recalls on which images of the set the model was trained, and how it agrees with a teacher."""
+    lines, counts, seen = [], result.counts, result.seen
+    if seen and seen.database:
+        lines += [f"[map]: trained on {seen.database:,} of the {counts['database']:,} database images"]
+    if seen and seen.queries:
+        lines += [f"[queries]: trained on {seen.queries:,} of the {counts['queries']:,} queries: no measurement"]
+    return lines + ([str(result.agreement)] if result.agreement else [])
+
+
 def write(results: Sequence[Evaluation], folder: Path, settings: Mapping[str, Any], costs: Costs | None = None) -> None:
     """Write `metrics.json` and `predictions.csv` into `folder`; `settings` are how it was measured, plain values.
 
     metrics.json: `sets` = {protocol id: recalls and intervals (0..1), counts, dim, models, seconds, images_per_second,
-    bad_images}, `settings`, `costs` of the model that describes the queries (vpr.models.costs), `versions`.
+    bad_images, and where they are known `trained_on` = numbers of images of the set that the model was trained on, and
+    `agreement` with a teacher (vpr.retrieval.agreement)}, `settings`, `costs` of the model that describes the queries
+    (vpr.models.costs), `versions`.
     """
     import faiss  # by now loaded; vpr.retrieval has told its loader to be quiet
 
@@ -80,6 +94,8 @@ def summary(result: Evaluation) -> dict[str, Any]:
         "seconds": {phase: round(value, 3) for phase, value in result.seconds.items()},
         "images_per_second": round(result.images_per_second, 1),
         "bad_images": list(result.bad.values()),
+        **({"trained_on": result.seen._asdict()} if result.seen else {}),
+        **({"agreement": result.agreement.plain()} if result.agreement else {}),
     }
 
 

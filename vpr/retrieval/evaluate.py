@@ -14,12 +14,14 @@ import numpy as np
 from torch.utils.data import ConcatDataset
 
 from vpr import distributed
+from vpr.data.image_digests import SeenImages, mark_seen, seen_images
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval import extractor as files
 from vpr.retrieval import metrics
+from vpr.retrieval.agreement import Agreement, agreement
 from vpr.retrieval.extractor import DTYPES, Extractor, extract, image_loader, image_progress
-from vpr.retrieval.scoring import KS, Evaluation, Rerank, check_ks, score
+from vpr.retrieval.scoring import KS, Evaluation, Rerank, check_ks, check_rerank, score
 from vpr.types import Preprocess
 
 log = logging.getLogger(__name__)
@@ -71,23 +73,32 @@ def evaluate(
     *,
     gallery: Extractor | None = None,
     rerank: Rerank | None = None,
+    agree_with: Extractor | None = None,
     options: EvalOptions = DEFAULTS,
 ) -> Evaluation:
     """Measure recall@k of a model on one set; every rank gets the same result.
 
     A model of one image size is measured at it, also where the set has its queries in their own shape; the id then ends
-    in `[qHxW]`. Queries in their own shape come one a batch.
+    in `[qHxW]`. Queries in their own shape come one a batch. Where a model was trained on images of the set, as far as
+    its checkpoint says, the id has `[map]` or `[queries]`: see `vpr.data.image_digests.mark_seen`.
 
     Args:
         gallery: describes the database instead, in the same space of descriptors (asymmetric retrieval), and the id
             says so: `pitts30k-test@25m[gallery-resnet50-mixvpr]`; `extractor` is then for the queries alone.
         rerank: measure the re-ranked search, too, on the device of `extractor`; it is the result's `reranked`.
+        agree_with: teacher, which describes all images as well; the result's `agreement` compares their matches.
 
     Raises:
-        ConfigError: the gallery's descriptors have other dimensions, or the set has too few images to be re-ranked.
+        ConfigError: the gallery's descriptors have other dimensions, or the set cannot be re-ranked.
         DataError: unreadable images under `raise`, NaN descriptors, no query with a positive.
     """
     metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)  # before hours go into descriptors
+    if rerank is not None:
+        check_rerank(rerank, retrieval_set)
+    seen = None
+    training = np.union1d(extractor.training_images, (gallery or extractor).training_images)
+    if len(training):
+        retrieval_set, seen = marked(retrieval_set, training)
     if extractor.fixed_size and retrieval_set.query_short_side is not None:
         retrieval_set = _at_own_size(retrieval_set, extractor.preprocess)
     digest = extractor.digest
@@ -97,8 +108,6 @@ def evaluate(
             f"{digest}, gallery {gallery.digest}",
         )
     images = len(retrieval_set.database) + len(retrieval_set.queries)
-    if rerank is not None:
-        rerank.check(images)
     with files.working_folder(options.workdir) as folder:
         began = time.perf_counter()
         with distributed.raise_on_all_ranks():
@@ -123,14 +132,60 @@ def evaluate(
             rerank=rerank,
             device=extractor.device,
         )
+        compared = None
+        if agree_with is not None:
+            compared = _agreement(descriptors[:split], descriptors[split:end], agree_with, used, options)
         del descriptors
 
     models = {"queries": _label(extractor), "database": _label(gallery or extractor)} if extractor.name else {}
 
     def whole(scored: Evaluation) -> Evaluation:
-        return replace(scored, bad=bad, seconds=seconds | scored.seconds, models=models)
+        return replace(scored, bad=bad, seconds=seconds | scored.seconds, models=models, seen=seen)
 
-    return replace(whole(result), reranked=whole(result.reranked) if result.reranked else None)
+    reranked = whole(result.reranked) if result.reranked else None
+    return replace(whole(result), reranked=reranked, agreement=compared)
+
+
+def marked(retrieval_set: RetrievalSet, training: np.ndarray) -> tuple[RetrievalSet, SeenImages]:
+    """Say in a set's id that a model was trained on images of digests (n,) int64, if these meet it; and count them.
+
+    All ranks call it, and the first reads the files.
+    """
+    seen = distributed.on_rank_zero(lambda: seen_images(retrieval_set, training))
+    if seen.queries and distributed.rank() == 0:
+        log.warning(
+            "The model was trained on %s of the %s queries of %s: what is measured on them is no measurement. The id "
+            "says [queries].",
+            *(f"{seen.queries:,}", f"{len(retrieval_set.queries):,}", retrieval_set.protocol.id),
+        )
+    return mark_seen(retrieval_set, seen), seen
+
+
+def _agreement(
+    database: np.ndarray, queries: np.ndarray, teacher: Extractor, used: RetrievalSet, options: EvalOptions
+) -> Agreement:
+    """Have the teacher describe the images, too, and compare the descriptors on the first rank."""
+    if teacher.fixed_size and used.query_short_side is not None:
+        used = _at_own_size(used, teacher.preprocess)
+    split, images = len(database), len(database) + len(queries)
+    with files.working_folder(options.workdir and options.workdir / "teacher") as folder:
+        with distributed.raise_on_all_ranks():
+            if distributed.rank() == 0:
+                files.create(folder, images, teacher.dim, options.dtype)
+        rows = files.attach(folder)
+        _without(used, _extract(teacher, None, used, rows, options), "raise")
+
+        def compare() -> Agreement:
+            label = _label(teacher) if teacher.name else "teacher"
+            if used.each_against_others:
+                return agreement(database, rows[:split], seed=options.seed, teacher_name=label)
+            sides = (database, queries), (rows[:split], rows[split:])
+            return agreement(*sides, panoramas=used.panoramas, seed=options.seed, teacher_name=label)
+
+        with distributed.raise_on_all_ranks():
+            if distributed.rank() == 0:
+                files.seal(folder, rows, split, len(queries), teacher.digest)
+        return distributed.on_rank_zero(compare)
 
 
 def _extract(
@@ -143,7 +198,14 @@ def _extract(
     """Fill `out` with the database's descriptors and then the queries'; return the bad images by row."""
     database, queries, side = retrieval_set.database, retrieval_set.queries, retrieval_set.query_short_side
     split, workers = len(database), options.num_workers
-    with image_progress(retrieval_set.protocol.id, len(out), options.progress) as advance:
+    once = retrieval_set.each_against_others and gallery is None
+    with image_progress(retrieval_set.protocol.id, split if once else len(out), options.progress) as advance:
+        if once:
+            loader = image_loader(database, extractor.preprocess, options.batch_size, workers)
+            bad = extract(extractor, loader, out[:split], advance)
+            if distributed.rank() == 0:  # which alone reads the rows
+                out[split:] = out[:split]
+            return bad | {split + row: error for row, error in bad.items()}
         if side is None and gallery is None:
             paths: Any = ConcatDataset(cast(Any, [database, queries]))  # not [*a, *b]: millions are made when asked for
             loader = image_loader(paths, extractor.preprocess, options.batch_size, workers)

@@ -129,6 +129,11 @@ class Extractor:
         return {**self.record, "weights": weights}
 
     @property
+    def training_images(self) -> np.ndarray:
+        """Digests of the images that it was trained on, (n,) int64; empty where its checkpoint does not say."""
+        return checkpoint.training_images(self.record)
+
+    @property
     def describer(self) -> Describer:
         """The network, for what needs its parameters or gradients; TypeError where the model is none of ours."""
         if not isinstance(self.model, Describer):

@@ -60,6 +60,14 @@ def interval(hit: np.ndarray, seed: int = 0, draws: int = 10_000, level: float =
     return np.moveaxis(np.quantile(means, _tails(level), axis=0), 0, -1)
 
 
+def mean_interval(values: np.ndarray, seed: int = 0, draws: int = 2000, level: float = 0.95) -> tuple[float, float]:
+    """Return the percentile bootstrap interval of the mean over queries (Efron 1979) of values (Q,) float."""
+    rng = np.random.default_rng(seed)
+    means = [values[rng.integers(len(values), size=len(values))].mean() for _ in range(draws)]
+    low, high = np.quantile(means, _tails(level))
+    return float(low), float(high)
+
+
 def paired_interval(
     before: np.ndarray, after: np.ndarray, seed: int = 0, draws: int = 10_000, level: float = 0.95
 ) -> tuple[float, float]:

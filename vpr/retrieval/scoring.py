@@ -11,10 +11,12 @@ import numpy as np
 import torch
 
 from vpr import distributed
+from vpr.data.image_digests import SeenImages
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval import metrics
-from vpr.retrieval.search import Neighbours, nearest
+from vpr.retrieval.agreement import Agreement
+from vpr.retrieval.search import Neighbours, nearest, nearest_others
 
 KS = (1, 5, 10, 20)
 
@@ -57,6 +59,8 @@ class Evaluation:
         seconds: wall time of `search` and, where images were described, of `extract`.
         models: name and digest of those that described the `queries` and the `database`, where they are known.
         reranked: evaluation of the re-ranked search, if there was one; its id says how.
+        seen: images of the set that the models were trained on; None where it is not known on what they were trained.
+        agreement: agreement with a teacher, where one was named.
     """
 
     retrieval_set: RetrievalSet
@@ -70,6 +74,8 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
     reranked: Evaluation | None = None
+    seen: SeenImages | None = None
+    agreement: Agreement | None = None
 
     @property
     def protocol(self) -> str:
@@ -96,7 +102,8 @@ class Evaluation:
     @property
     def images_per_second(self) -> float:
         """Images read and described in a second, over all ranks; 0 where the descriptors were given."""
-        described = self.counts["database"] + self.counts["queries"]
+        described = self.counts["database"]
+        described += 0 if self.retrieval_set.each_against_others else self.counts["queries"]
         return described / max(self.seconds["extract"], 1e-9) if "extract" in self.seconds else 0.0
 
     def metrics(self) -> dict[str, float]:
@@ -126,15 +133,21 @@ def score(
         device: where it compares descriptors.
 
     Raises:
-        ConfigError: a k is below 1, the protocol's `no_positives` is unknown, or the images are too few for `rerank`.
+        ConfigError: a k is below 1, the protocol's `no_positives` is unknown, or the images are too few for `rerank`,
+            or each is compared with the others.
         DataError: other numbers of descriptors than the set has images, or no query with a positive.
     """
     ks = check_ks(ks)
     _check_shapes(database, queries, retrieval_set)
     if rerank is not None:
-        rerank.check(len(database) + len(queries))
-    panoramas = retrieval_set.panoramas
-    plain = _measure(retrieval_set, ks, seed, database.shape[1], lambda: nearest(database, queries, max(ks), panoramas))
+        check_rerank(rerank, retrieval_set)
+
+    def searching() -> Neighbours:
+        if retrieval_set.each_against_others:
+            return nearest_others(database, max(ks))
+        return nearest(database, queries, max(ks), retrieval_set.panoramas)
+
+    plain = _measure(retrieval_set, ks, seed, database.shape[1], searching)
     if rerank is None:
         return plain
     protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{rerank.id}]")
@@ -160,6 +173,16 @@ def _measure(
         bounds = metrics.interval(hits[counted], seed).tolist()
         intervals = {k: (low, high) for k, (low, high) in zip(ks, bounds, strict=True)}
     return Evaluation(retrieval_set, recalls, intervals, hits, counted, neighbours, {}, dim, seconds)
+
+
+def check_rerank(rerank: Rerank, retrieval_set: RetrievalSet) -> None:
+    """Raise ConfigError where a set cannot be re-ranked."""
+    if retrieval_set.each_against_others:
+        raise ConfigError(
+            f"rerank with {retrieval_set.protocol.id}: it compares each image with all others, and re-ranking takes "
+            "queries that are no part of the database. Type rerank=none, or give a folder of queries."
+        )
+    rerank.check(len(retrieval_set.database) + len(retrieval_set.queries))
 
 
 def check_ks(ks: Sequence[int]) -> list[int]:

@@ -67,6 +67,15 @@ def nearest(database: np.ndarray, queries: np.ndarray, k: int, panoramas: np.nda
     return wide if panoramas is None else suppress_panoramas(wide, panoramas).first(k)
 
 
+def nearest_others(descriptors: np.ndarray, k: int) -> Neighbours:
+    """Find the `k` nearest other rows of each row of `descriptors` (N, D); ties and tails as of `search`."""
+    wide = search(descriptors, descriptors, k + 1)
+    rows = np.arange(len(descriptors))[:, None]
+    # The row itself comes last, whatever its place: rounding or a copy of the image may put it behind the first one.
+    order = np.argsort(wide.indices == rows, axis=1, kind="stable")[:, :k]
+    return Neighbours(np.take_along_axis(wide.similarities, order, 1), np.take_along_axis(wide.indices, order, 1))
+
+
 def search_width(k: int, rows: int, panoramas: np.ndarray | None) -> int:
     """Return the number of nearest cut-outs, of `rows` in all, that hold the `k` nearest panoramas."""
     if panoramas is None:

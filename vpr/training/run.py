@@ -311,6 +311,7 @@ def make_callbacks(
                 on_bad_image=run.nodes["dataset"].get("on_bad_image", "raise"),
                 progress=False,
             ),
+            "images": lambda: run.images,
         },
     }
     callbacks = complete(entries, given, first)

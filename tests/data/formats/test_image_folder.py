@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from vpr.data import cells
 from vpr.data.formats import image_folder
 from vpr.data.geo import from_earth
-from vpr.errors import DataAbsent, DataError
+from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
 
 OWN = Protocol("own-photos@25m")
@@ -183,3 +183,33 @@ def test_places_of_ones_own_city(tmp_path: Path) -> None:
         ["10.jpg", "11.jpg", "12.jpg"],
     ]
     assert places.name == "my-city"
+
+
+UNKNOWN = Protocol("own-photos@unknown", no_positives="unknown")
+
+
+def test_photos_without_positions_are_compared_with_each_other(tmp_path: Path) -> None:
+    touch(tmp_path, "walk/10.jpg", "walk/9.jpg", "a.png", "new/1.jpg")
+    found = image_folder.unlabelled(tmp_path, UNKNOWN)
+    assert list(found.database) == [tmp_path / name for name in ("a.png", "new/1.jpg", "walk/9.jpg", "walk/10.jpg")]
+    assert found.each_against_others and list(found.queries) == list(found.database)
+    assert all(len(rows) == 0 for rows in found.positives)
+    sides = image_folder.unlabelled(tmp_path, UNKNOWN, "walk", "new")
+    assert list(sides.database) == [tmp_path / "walk/9.jpg", tmp_path / "walk/10.jpg"]
+    assert list(sides.queries) == [tmp_path / "new/1.jpg"] and not sides.each_against_others
+
+
+def test_faults_of_photos_without_positions(tmp_path: Path) -> None:
+    touch(tmp_path, "one/1.jpg")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"has one image, .*1.jpg, and each image is compared with the others"):
+        image_folder.unlabelled(tmp_path, UNKNOWN, "one")
+    with pytest.raises(DataError, match="There are no images in"):
+        image_folder.unlabelled(tmp_path, UNKNOWN, "empty")
+    with pytest.raises(DataAbsent, match="There is no folder .*nowhere"):
+        image_folder.unlabelled(tmp_path / "nowhere", UNKNOWN)
+    with pytest.raises(ConfigError, match=r"no_positives=skip .* Type protocol.no_positives=unknown"):
+        image_folder.unlabelled(tmp_path, OWN)
+    with pytest.raises(DataError, match="dataset=unlabelled_folder agree_with=TEACHER"):
+        touch(tmp_path, "database/1.jpg", "queries/1.jpg")
+        image_folder.read(tmp_path, OWN)

@@ -11,13 +11,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vpr.data.file_lists import FileNames, FilePaths
 from vpr.data.formats.exif import read_fixes
 from vpr.data.formats.folders import absolute, natural, require_folder, require_sides, walk_images
 from vpr.data.formats.place_lists import read_rows
 from vpr.data.geo import check_degrees, to_earth
 from vpr.data.geotagged import GeotaggedImages, near
 from vpr.data.retrieval_set import RetrievalSet, as_found, check_distance
-from vpr.errors import DataError
+from vpr.errors import ConfigError, DataError
 from vpr.types import Protocol
 
 log = logging.getLogger(__name__)
@@ -107,9 +108,47 @@ def read(
     )
 
 
+def unlabelled(
+    root: str | Path,
+    protocol: Protocol,
+    database: str = "",
+    queries: str | None = None,
+    source: str = "",
+    missing: str = "raise",
+) -> RetrievalSet:
+    """Read folders of images of which nobody knows the places: for predictions, and for agreement with a teacher.
+
+    Args:
+        protocol: with `no_positives` unknown.
+        database: folder below `root`; empty: `root` itself.
+        queries: another one; None: each image of the database is compared with all others.
+        missing: `skip` lets the counts differ from the protocol's, where that has any.
+
+    Raises:
+        DataError: missing folders, or too few images.
+        ConfigError: a protocol that counts positives.
+    """
+    if protocol.no_positives != "unknown":
+        raise ConfigError(
+            f"{protocol.id}: no_positives={protocol.no_positives} with images whose places nobody knows. "
+            "Type protocol.no_positives=unknown, or take dataset=image_folder, which has positions."
+        )
+    root = require_folder(root, "images, in sub-folders or not", source)
+    sides = [
+        FilePaths(below, FileNames(sorted(walk_images(below), key=natural)))
+        for below in (require_folder(root / side, "images", source) for side in (database, queries) if side is not None)
+    ]
+    nothing = [np.empty(0, np.int64)] * len(sides[-1])
+    protocol = as_found(protocol, len(sides[0]), len(sides[-1]), missing)
+    return RetrievalSet(protocol, sides[0], sides[-1], nothing, each_against_others=queries is None)
+
+
 def _how_to_give(csv: str | Path | None, folder: str) -> str:
     if csv is None:
-        return "Give photos with GPS in their EXIF data, or a csv (path, lat, lon)."
+        return (
+            "Give photos with GPS in their EXIF data, or a csv (path, lat, lon). Without positions two models can be "
+            "compared: evaluate.py dataset=unlabelled_folder agree_with=TEACHER."
+        )
     return f"{csv} must name the others, by paths as {folder}/1.jpg or whole ones, with / between folders."
 
 

@@ -7,13 +7,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
+from vpr import distributed
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.report.matches import choose
-from vpr.retrieval.evaluate import DEFAULTS, EvalOptions, Evaluation, evaluate
+from vpr.retrieval.evaluate import DEFAULTS, EvalOptions, Evaluation, evaluate, marked
 from vpr.retrieval.extractor import Extractor
 from vpr.training.callbacks.checkpointing import BestCheckpoints
 from vpr.training.callbacks.weight_averaging import averaged_weights
@@ -71,6 +73,8 @@ class RecallEvaluation(Callback):
         patience: stop after so many evaluations without a new best; None never stops.
         precision: as `vpr.retrieval.extractor.Extractor` takes it.
         options: of `vpr.retrieval.evaluate.evaluate`.
+        images: returns the digests of the training images, (n,) int64, or None where they are not noted down: a set
+            that has some of them is measured under an id that says so. Rank 0 calls it.
 
     Attributes:
         before, best: recalls before training, and of `best.ckpt`.
@@ -93,13 +97,14 @@ class RecallEvaluation(Callback):
         precision: str = "32-true",
         channels_last: bool = False,
         options: EvalOptions = DEFAULTS,
+        images: Callable[[], np.ndarray | None] = lambda: None,
     ) -> None:
         self.sets = dict(sets) if every else {}
         self.monitor = monitor or next(iter(self.sets), None)
         self.best_checkpoints, self.save = BestCheckpoints(directory, keep, k), save
         self.every, self.first, self.patience = every, first, patience
         self.precision, self.channels_last = precision, channels_last
-        self.options = options
+        self.options, self.images = options, images
         self.before: dict[str, RecallSummary] = {}
         self.best: dict[str, RecallSummary] = {}
         self.origin = ""
@@ -107,6 +112,9 @@ class RecallEvaluation(Callback):
         self._without_best = 0
 
     def on_fit_start(self, trainer: pl.Trainer, module: TrainingModule) -> None:  # type: ignore[override]
+        digests = distributed.on_rank_zero(self.images) if self.sets else None
+        if digests is not None:
+            self.sets = {name: marked(retrieval_set, digests)[0] for name, retrieval_set in self.sets.items()}
         if trainer.is_global_zero:
             self.best_checkpoints.copy_best()  # of the run that is resumed
 
