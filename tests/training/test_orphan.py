@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -41,9 +43,36 @@ def test_ranks_that_were_started_watch(
 ) -> None:
     seen: list[bool] = []
     monkeypatch.setattr(trainer_module, "end_with_parent", lambda: seen.append(True))
+    monkeypatch.delenv("VPR_STARTER", raising=False)
     monkeypatch.setattr(trainer_module.pl, "Trainer", lambda **options: None)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     if rank:
         monkeypatch.setenv("LOCAL_RANK", rank)
     trainer_module.make_trainer(compose("train", []).trainer, tmp_path, [], [], 1)
     assert seen == [True] * watched
+
+
+# Kills what started it, and then watches: it is late, but not too late.
+JOB = """
+import os, signal, sys, time
+from pathlib import Path
+from vpr.training.trainer import STARTER, end_with_parent
+
+starter = int(os.environ[STARTER])
+os.kill(starter, signal.SIGKILL)
+while os.getppid() == starter:
+    time.sleep(0.01)
+end_with_parent(starter, every=0.05)
+time.sleep(10)
+print("outlived it")
+"""
+
+
+def test_a_job_ends_with_the_sweep_that_started_it(tmp_path: Path) -> None:
+    (tmp_path / "job.py").write_text(JOB)
+    start = f"from vpr.cli.sweeps.jobs import run_once as r; from pathlib import Path as P; p = P({str(tmp_path)!r})"
+    run = f"{start}; r(p / 'job.py', (), (), 'x', p / 'job')"
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    done = subprocess.run([sys.executable, "-c", run], env=environment, capture_output=True, text=True)
+    assert done.stdout == "" and done.returncode == -signal.SIGKILL, done.stderr

@@ -34,9 +34,8 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     resnet = {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none", "crop": [4]}
     parts = {"backbone": resnet, "agg": {"_target_": "vpr.models.aggregators.gem.GeM"}}
-    checkpoint.save(
-        path, build_describer(**parts, image={"size": [64, 64]}), parts | {"name": "big"}, {"x": {"R@1": 1}}
-    )
+    describer = build_describer(**parts, image={"size": [64, 64]})
+    checkpoint.save(path, describer, parts | {"name": "big"}, {"x": {"R@1": 1}}, np.array([5, 7]))
     return path
 
 
@@ -71,6 +70,7 @@ def test_a_run_of_the_students_size(tiny: Tiny, tmp_path: Path, photos: Path, te
     assert used.shape.dim == 16 == module.describer.dim and not list(module.distiller.parameters())
     (file,) = (tmp_path / "runs" / "teachers").glob("*.ckpt")
     assert file.name.startswith("big-pca16-")
+    assert checkpoint.training_images(checkpoint.read(file)).tolist() == [5, 7]
     # Over the photos that it was fitted to its directions are of one size: that of a mean of unit vectors' squares.
     paths = sorted((photos / "train").rglob("*.jpg"))
     gallery = checkpoint.load(file)

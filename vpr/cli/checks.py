@@ -41,6 +41,9 @@ EXAMPLES = {
     "root": "/path/to/photos",
     "database": "photos/map",
     "query": "photos/new",
+    "teacher": "runs/x/best.ckpt",
+    "images": "/my/photos",
+    "budget": "10ms",
 }
 RESERVED = {"_target_", "_partial_", "_args_", "_recursive_", "_convert_"}
 Parameter = inspect.Parameter

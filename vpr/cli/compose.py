@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
+from vpr.cli.hints import messages
 from vpr.cli.schema import register
+from vpr.errors import ConfigError
 
 CONF = Path(__file__).parents[2] / "conf"
 
@@ -22,7 +28,7 @@ def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
     The run's own directory, which no run has made here, reads as `paths.runs`. Nothing is written.
     """
     register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
+    with separate_hydra():
         cfg = hydra_compose(config_name, list(overrides), return_hydra_config=True)
     with open_dict(cfg):
         cfg.hydra.runtime.output_dir = cfg.paths.runs
@@ -30,6 +36,26 @@ def compose(config_name: str, overrides: Sequence[str] = ()) -> DictConfig:
         fill_hydra_values(cfg)
         del cfg["hydra"]
     return cfg
+
+
+@contextmanager
+def separate_hydra(conf: Path = CONF) -> Iterator[None]:
+    """Compose from the folder `conf`, also inside a job, whose own Hydra is back afterwards."""
+    running = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(conf), version_base="1.3"):
+            yield
+    finally:
+        GlobalHydra.instance().hydra = running
+
+
+def compose_words(config_name: str, words: Sequence[str]) -> DictConfig:
+    """Return what `compose` returns; ConfigError where the script does not take these words."""
+    try:
+        return compose(config_name, words)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise ConfigError(messages(error)) from error
 
 
 def fill_hydra_values(node: Any) -> None:

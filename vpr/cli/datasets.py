@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 from hydra import compose as hydra_compose
-from hydra import initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from vpr.cli.compose import CONF
+from vpr.cli.compose import CONF, separate_hydra
 from vpr.cli.hints import did_you_mean, messages
 from vpr.cli.path_escaping import escape_paths
 from vpr.cli.schema import register
@@ -99,7 +97,7 @@ def data_sets(
     entries: list[Entry] = []
     unused = dict(of_one_entry)
     register()
-    with _separate_hydra():
+    with separate_hydra(CONF):
         try:
             folder = hydra_compose("evaluate", common).paths.data
         except (HydraException, OmegaConfBaseException) as error:
@@ -126,18 +124,6 @@ def data_sets(
         if name not in {entry.dataset for entry in once}
     }
     return DataSets(folder, once, collections)
-
-
-@contextmanager
-def _separate_hydra() -> Iterator[None]:
-    """Compose from our conf/, also inside a job, whose own Hydra is back afterwards."""
-    running = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_dir(str(CONF), version_base="1.3"):
-            yield
-    finally:
-        GlobalHydra.instance().hydra = running
 
 
 def _apply(cfg: DictConfig, override: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from vpr.cli.budget import Budget
 from vpr.cli.checks import known_choices, known_keys, large_enough
 from vpr.cli.cluster_command import something_to_cluster, training_sets
 from vpr.cli.compose import CONF
@@ -365,6 +366,25 @@ def accept_and_every_are_in_range(cfg: DictConfig) -> None:
         raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
 
 
+def students_can_be_chosen(cfg: DictConfig) -> None:
+    Budget.parse(list(cfg.budget) if OmegaConf.is_list(cfg.budget) else str(cfg.budget))
+    if not 0 < cfg.held_out.share <= 0.5:
+        raise ConfigError(
+            f"held_out.share={cfg.held_out.share:g}: it is the share of the images that no run sees, above 0 and at "
+            "most 0.5. Type for example held_out.share=0.1."
+        )
+    if not cfg.every > 0:
+        raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
+    for name, words in cfg.candidates.items():
+        if not words:
+            raise ConfigError(
+                f"candidates.{name}={words}: it has no words of train.py. Type for example "
+                f"\"candidates.{name}='backbone=mobilenet_v2 agg=gem image.size=[144,192]'\", or ~candidates.{name}."
+            )
+    if not cfg.candidates:
+        raise ConfigError("candidates: there are none. Leave one of conf/distil.yaml in, or add one.")
+
+
 def eval_sets(cfg: DictConfig) -> list[str]:
     """Return the names of the evaluation sets."""
     sets: Any = OmegaConf.select(cfg, "dataset.eval") or {}
@@ -400,5 +420,6 @@ TRAIN_RULES: tuple[Rule, ...] = (
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
 EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)
 DEMO_RULES: tuple[Rule, ...] = (accept_and_every_are_in_range,)
-OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES}
+DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen,)
+OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES, "budget": DISTIL_RULES}
 """The rules of a script, by a key that it alone has."""

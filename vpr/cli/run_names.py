@@ -64,12 +64,22 @@ def job_label(cfg: Any) -> str:
     return f"{safe(cfg.name)}-{term_label(cfg)}-seed{cfg.seed}-{identity(cfg)[:6]}"
 
 
+def distil_label(cfg: Any) -> str:
+    """Return the name of what `distil.py` does: `<teacher>-<images>-<budget>`, for whatever of these is given."""
+    given = {key: OmegaConf.select(cfg, key) for key in ("teacher", "images", "budget")}
+    listed = {key: list(value) if OmegaConf.is_list(value) else [value] for key, value in given.items() if value}
+    listed["images"] = [PurePath(str(path)).stem for path in listed.get("images", ())]
+    listed["teacher"] = [checkpoint_label(path) for path in listed.get("teacher", ())]
+    return safe("-".join("+".join(map(str, listed.get(key, ()))) for key in given))
+
+
 LABELS = {
     "teacher": teacher_label,
     "term": term_label,
     "dataset": dataset_label,
     "run": run_label,
     "job": job_label,
+    "distil": distil_label,
 }
 
 

@@ -3,9 +3,9 @@
 Hydra checks names and types while it composes, `vpr.cli.checks` the bounds and choices, which are metadata of the
 fields. A node of which a `_target_` is made is free here (`Any`) and checked by `vpr.cli.checks.check_targets`.
 
-`conf/train.yaml`, `evaluate.yaml`, `cluster.yaml` and `demo.yaml` are tables of contents of the scripts of their names.
-`trainer.monitor` is the name of an evaluation set (null: the first one) and `trainer.monitor_k` the k of its recall
-by which checkpoints are compared; recalls are logged as `<protocol id>/R@1`.
+`conf/train.yaml`, `evaluate.yaml`, `cluster.yaml`, `demo.yaml` and `distil.yaml` are tables of contents of the scripts
+of their names. `trainer.monitor` is the name of an evaluation set (null: the first one) and `trainer.monitor_k` the k
+of its recall by which checkpoints are compared; recalls are logged as `<protocol id>/R@1`.
 """
 
 from __future__ import annotations
@@ -221,6 +221,39 @@ class DemoConfig:
 
 
 @dataclass
+class HeldOutConfig:
+    """Images that `distil.py` compares students on. conf/distil.yaml explains each key."""
+
+    share: float = MISSING
+    most: int = at_least(2)
+    database: int = at_least(2)
+
+
+@dataclass
+class DistilConfig:
+    """Root of `distil.py`."""
+
+    teacher: str = MISSING
+    images: Any = MISSING
+    map: Any = MISSING
+    budget: Any = MISSING
+    name: str = MISSING
+    seed: int = at_least(0)
+    brief: int = at_least(1)
+    full: int = at_least(1)
+    tie: float = at_least(0)
+    held_out: HeldOutConfig = field(default_factory=HeldOutConfig)
+    recipe: Any = MISSING
+    candidates: dict[str, Any] = field(default_factory=dict)
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    every: float = MISSING
+    batch_size: int = at_least(1)
+    num_workers: int = at_least(-1)
+    device: str = MISSING
+    out: str = MISSING
+
+
+@dataclass
 class ClusterConfig:
     """Root of `cluster.py`."""
 
@@ -256,3 +289,4 @@ def register() -> None:
     store.store(name="evaluate_schema", node=EvaluateConfig)
     store.store(name="cluster_schema", node=ClusterConfig)
     store.store(name="demo_schema", node=DemoConfig)
+    store.store(name="distil_schema", node=DistilConfig)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -50,6 +51,7 @@ class Teacher(nn.Module):
         dtype: of its mixed precision; None computes in float32.
         digest: SHA-256 that names it in records and caches.
         config: of the checkpoint that a describer comes from, or could be written to: its `backbone` and `agg` nodes.
+        images: digests of the images that it was trained on, (n,) int64, as its checkpoint notes them down, if it does.
     """
 
     mean: Tensor
@@ -64,8 +66,10 @@ class Teacher(nn.Module):
         dtype: torch.dtype | None = None,
         digest: str = "",
         config: Mapping[str, Any] | None = None,
+        images: np.ndarray | None = None,
     ) -> None:
         super().__init__()
+        self.images = images
         self.network = network.requires_grad_(False)
         self.name, self.share, self.dtype, self.digest, self.config = name, share, dtype, digest, config
         preprocess: Preprocess = network.preprocess  # type: ignore[assignment]

@@ -158,10 +158,12 @@ def make_teachers(node: Mapping[str, Any], image: Mapping[str, Any], accelerator
     shares = node["share"] or [1.0] * len(networks)
     size = tuple(node["size"]) if node["size"] else None
     dtype = AUTOCAST[resolve_precision(node["precision"], accelerator)]
-    return [
-        Teacher(network, name, share / sum(shares), size, dtype, checkpoint.digest(content), content["config"])
-        for (network, name, content), share in zip(networks, shares, strict=True)
-    ]
+
+    def teacher(network: nn.Module, name: str, content: Mapping[str, Any], share: float) -> Teacher:
+        images = checkpoint.training_images(content) if "images" in content else None
+        return Teacher(network, name, share, size, dtype, checkpoint.digest(content), content["config"], images)
+
+    return [teacher(*network, share / sum(shares)) for network, share in zip(networks, shares, strict=True)]
 
 
 def _networks(node: Mapping[str, Any], image: Mapping[str, Any]) -> Iterator[tuple[nn.Module, str, dict[str, Any]]]:

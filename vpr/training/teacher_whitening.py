@@ -67,7 +67,7 @@ class Whitener:
         identity = [teacher.digest, teacher.preprocess, str(teacher.dtype), dim, digest, SAMPLE]
         key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:12]
         assert teacher.config is not None
-        content = checkpoint.pack(teacher.network, teacher.config)
+        content = checkpoint.pack(teacher.network, teacher.config, images=teacher.images)
         is_describer = isinstance(teacher.network, Describer)
         name = f"{model_name(content, teacher.name)}-pca{dim}-{key}"
         path = self.folder / f"{name}{'.ckpt' if is_describer else '.pt'}"

@@ -18,6 +18,7 @@ from pytorch_lightning.callbacks import ProgressBar as AnyProgressBar
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from vpr.cli.schema import TrainerConfig
+from vpr.cli.sweeps.jobs import STARTER
 from vpr.distributed import PATIENCE
 from vpr.training.callbacks.checkpointing import AtomicCheckpointIO
 
@@ -70,7 +71,7 @@ class ProgressBar(RichProgressBar):
 def make_trainer(
     config: TrainerConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], steps_per_epoch: int
 ) -> pl.Trainer:
-    """Return the Trainer of a run; a rank that Lightning or torchrun has started ends with it from here on.
+    """Return the Trainer of a run; from here on it ends with the sweep, and a rank with the rank, that started it.
 
     Args:
         config: the `trainer` node.
@@ -80,6 +81,8 @@ def make_trainer(
     """
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         end_with_parent()
+    elif starter := os.environ.get(STARTER):
+        end_with_parent(int(starter))
     for message in HANDLED:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -110,13 +113,16 @@ def make_trainer(
     return pl.Trainer(**options, callbacks=callbacks, logger=loggers, plugins=plugins)
 
 
-def end_with_parent(every: float = 1) -> None:
+def end_with_parent(parent: int | None = None, every: float = 1) -> None:
     """End this process, with exit code 1, soon after its parent has ended; it looks `every` so many seconds.
 
     For ranks that another rank has started: one that was killed cannot end them, and with NCCL they would wait for it
-    as long as `vpr.distributed.PATIENCE`.
+    as long as `vpr.distributed.PATIENCE`. And for jobs of a sweep: resumed, it would start them beside themselves.
+
+    Args:
+        parent: its process, which may have ended already; None: the one that is the parent now.
     """
-    parent = os.getppid()
+    parent = parent or os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -11,15 +11,14 @@ from vpr import checkpoint
 from vpr.data.image_digests import image_digests
 from vpr.retrieval.evaluate import evaluate
 from vpr.retrieval.extractor import Extractor
-from vpr.training.run import TrainingRun, callback_entries, make_callbacks
+from vpr.training.run import TrainingRun
 
 
 def test_a_run_on_the_map_says_so_wherever_its_figures_stand(tiny, photos: Path, tmp_path: Path) -> None:
     cfg = tiny(["trainer.max_epochs=1", "evaluate_first=true"])
     run = TrainingRun.from_config(cfg, tmp_path / "run")
     (own,) = run.sets.values()
-    run.notes_images, run.images = True, image_digests([*own.database, photos / "elsewhere.jpg"])
-    run.callbacks = make_callbacks(run, callback_entries(cfg.callbacks))
+    run.images = image_digests([*own.database, photos / "elsewhere.jpg"])
     run.fit()
     name = f"{own.protocol.id}[map]"
     summary = json.loads((tmp_path / "run/summary.json").read_text())

@@ -25,6 +25,8 @@ from vpr.files import write_text
 log = logging.getLogger(__name__)
 
 RECORD, OBJECTIVE, LOCK = "job.json", "objective.json", ".lock"
+STARTER = "VPR_STARTER"
+"""Environment variable with the process that started a job: the job ends with it, also where it is killed."""
 
 
 class JobFailed(RuntimeError):
@@ -167,7 +169,7 @@ def _objective(directory: Path) -> Any:
 
 
 def _environment() -> dict[str, str]:
-    environment = dict(os.environ)
+    environment = {**os.environ, STARTER: str(os.getpid())}
     if "SLURM_JOB_NAME" in environment:
         # Lightning starts the ranks itself then, instead of expecting one SLURM task for each.
         environment["SLURM_JOB_NAME"] = "bash"
