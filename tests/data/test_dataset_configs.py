@@ -71,7 +71,8 @@ def test_shape(name: str) -> None:
     node = dataset(name, Path("somewhere"))
     assert any(node.get(part) for part in PARTS)
     assert set(node) <= {*PARTS, "image_size", "on_bad_image", "random_weights_ok"}
-    assert list(node.get("image_size", {})) == list(node.get("train") or {})  # only what is trained on needs a size
+    learned_from = node.get("train") or node.get("images") or {}
+    assert list(node.get("image_size", {})) == list(learned_from)  # nothing else needs a size
     assert all(len(size) == 2 and min(size) >= 32 for size in node.get("image_size", {}).values())
     assert node.get("on_bad_image", "raise") == "raise"
 

@@ -52,7 +52,7 @@ def test_learns_from_all_images_and_never_from_a_query(
     tiny: Tiny, teacher: str, photos: Path, tmp_path: Path, opened: set[Path], steps: list[tuple[list[int], float]]
 ) -> None:
     cfg = tiny([*UNLABELLED, teacher, "supervision.map=true", "trainer.max_epochs=2", "trainer.eval_every=0"])
-    read = {"_target_": "vpr.data.formats.unlabelled.read", "source": str(photos / "train" / "place00"), "frames": "x"}
+    read = {"_target_": "vpr.data.formats.unlabelled.read", "root": str(photos / "train" / "place00"), "frames": "x"}
     with open_dict(cfg):
         cfg.dataset.images = {"more": read}
     check_rules(cfg)
@@ -137,7 +137,7 @@ def test_unreadable_images_end_the_run(tiny: Tiny, teacher: str, photos: Path, t
     for path in sorted(folder.iterdir())[:6]:
         path.write_bytes(b"no image")
     cfg = tiny([*UNLABELLED, teacher])
-    read = {"_target_": "vpr.data.formats.unlabelled.read", "source": str(folder), "frames": "x"}
+    read = {"_target_": "vpr.data.formats.unlabelled.read", "root": str(folder), "frames": "x"}
     cfg.dataset = OmegaConf.create({"images": {"bad": read}})
     with pytest.raises(DataError, match="6 of 12"):
         fit(cfg, tmp_path / "run")

@@ -99,7 +99,7 @@ def unlabelled_images(
     if not sources:
         raise ConfigError(
             "dataset: it has no images to learn from. Type for example dataset=my_images "
-            "dataset.images.my_images.source=/my/photos, or supervision.map=true for the database of an evaluation set."
+            "dataset.images.my_images.root=/my/photos, or supervision.map=true for the database of an evaluation set."
         )
     return sources
 

@@ -48,7 +48,7 @@ def something_to_train_on(cfg: DictConfig) -> None:
     if part == "images":
         raise ConfigError(
             "dataset: it has no images to learn from. Type for example dataset=my_images "
-            "dataset.images.my_images.source=/my/photos, or supervision.map=true for the database of an evaluation set."
+            "dataset.images.my_images.root=/my/photos, or supervision.map=true for the database of an evaluation set."
         )
     chosen = ", ".join(OmegaConf.select(cfg, "dataset.eval") or OmegaConf.select(cfg, "dataset.train") or ["this one"])
     names = names_with(part)

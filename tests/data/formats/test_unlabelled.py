@@ -73,7 +73,7 @@ def test_what_there_is_not(folder: Path, tmp_path: Path) -> None:
         read(tmp_path / "empty.txt", tmp_path)
     with pytest.raises(DataError, match="no folder, video, csv or txt"):
         read(tmp_path / "model.onnx", tmp_path)
-    with pytest.raises(DataAbsent, match="no such folder or file"):
+    with pytest.raises(DataAbsent, match="There is no folder or file"):
         read(tmp_path / "nowhere", tmp_path)
     with pytest.raises(DataError, match="name a folder"):
         read([], tmp_path)

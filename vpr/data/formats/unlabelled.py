@@ -19,13 +19,11 @@ from vpr.errors import DataAbsent, DataError
 LISTS = (".csv", ".txt")
 
 
-def read(
-    source: str | Path | Sequence[str | Path], frames: str | Path, every: float = 1.0, path: str = "path"
-) -> Places:
+def read(root: str | Path | Sequence[str | Path], frames: str | Path, every: float = 1.0, path: str = "path") -> Places:
     """List the images of one or several sources; an image that two of them name counts once.
 
     Args:
-        source: a folder with sub-folders or not, a video, a csv with a column `path`, or a txt with a path a line
+        root: a folder with sub-folders or not, a video, a csv with a column `path`, or a txt with a path a line
             (relative to the list's folder); or several of them.
         frames: folder for the frames of videos.
         every: seconds between two frames of a video.
@@ -38,9 +36,9 @@ def read(
         DataAbsent: there is no such file or folder.
         DataError: it cannot be read, or has no images.
     """
-    sources = [source] if isinstance(source, str | Path) else list(source)
+    sources = [root] if isinstance(root, str | Path) else list(root)
     if not sources:
-        raise DataError("source=[]: name a folder, a video or a list of images.")
+        raise DataError("root=[]: name a folder, a video or a list of images.")
     files = [file for one in sources for file in _list(Path(one).expanduser(), Path(frames), every, path)]
     return each_for_itself("unlabelled", files)
 
@@ -57,30 +55,30 @@ def each_for_itself(name: str, paths: Sequence[str | Path], groups: np.ndarray |
     return Places(name, Path(root), files, np.arange(count + 1), np.arange(count), kept)
 
 
-def _list(source: Path, frames: Path, every: float, path: str) -> list[str]:
-    """Return the absolute paths of the images of one source."""
-    with readable(source):
-        if source.is_dir():
-            return [os.path.abspath(source / name) for name in sorted(walk_images(source), key=natural)]
-        if not source.is_file():
+def _list(root: Path, frames: Path, every: float, path: str) -> list[str]:
+    """Return the absolute paths of the images of one root."""
+    with readable(root):
+        if root.is_dir():
+            return [os.path.abspath(root / name) for name in sorted(walk_images(root), key=natural)]
+        if not root.is_file():
             raise DataAbsent(
-                f"source={source}: there is no such folder or file. Give a folder of images, a video, or a csv or txt "
-                "with their paths."
+                f"There is no folder or file {os.path.abspath(root)}. It must hold images, in sub-folders or not; "
+                "or be a video, or a csv or txt with the paths of images."
             )
-    if is_video(source):
-        whole = os.path.abspath(source)
-        folder = frames / f"{source.stem}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}"
-        return [os.path.abspath(file) for _, file in extract_frames(source, folder, every)]
-    if source.suffix.lower() not in LISTS:
+    if is_video(root):
+        whole = os.path.abspath(root)
+        folder = frames / f"{root.stem}-{hashlib.sha256(os.fsencode(whole)).hexdigest()[:8]}"
+        return [os.path.abspath(file) for _, file in extract_frames(root, folder, every)]
+    if root.suffix.lower() not in LISTS:
         raise DataError(
-            f"source={source}: this is no folder, video, csv or txt. Give the folder of the images, or a list of their "
+            f"root={root}: this is no folder, video, csv or txt. Give the folder of the images, or a list of their "
             "paths."
         )
-    if source.suffix.lower() == ".csv":
-        listed = list(read_rows(source, [path], text=[path])[path])
+    if root.suffix.lower() == ".csv":
+        listed = list(read_rows(root, [path], text=[path])[path])
     else:
-        with readable(source):
-            listed = [line.strip() for line in source.read_text().splitlines() if line.strip()]
+        with readable(root):
+            listed = [line.strip() for line in root.read_text().splitlines() if line.strip()]
     if not listed:
-        raise DataError(f"source={source}: the list names no images.")
-    return [os.path.abspath(source.parent / name) for name in listed]
+        raise DataError(f"root={root}: the list names no images.")
+    return [os.path.abspath(root.parent / name) for name in listed]

@@ -9,6 +9,7 @@ from typing import Any
 import faiss
 import numpy as np
 
+from vpr.data.formats.folders import require_folder
 from vpr.data.formats.unlabelled import each_for_itself
 from vpr.data.places import Places
 from vpr.errors import CheckpointError, ConfigError, DataError, IndexDamaged
@@ -31,9 +32,11 @@ from vpr.retrieval.search import Neighbours, search
 __all__ = ["Change", "ExtractPaths", "Photos", "PlaceIndex", "path_extractor"]
 
 
-def unlabelled_images(folder: str | Path) -> Places:
-    """Return the images of a place index, each for itself; DataError where there is none or it is damaged."""
-    return each_for_itself("place_index", PlaceIndex(Path(folder).expanduser()).photos.paths)
+def unlabelled_images(root: str | Path) -> Places:
+    """Return the images of the place index in a folder, each for itself; DataError where there is none."""
+    return each_for_itself(
+        "place_index", PlaceIndex(require_folder(root, "a place index, as demo.py makes it")).photos.paths
+    )
 
 
 class PlaceIndex:
