@@ -61,7 +61,7 @@ def test_the_drawn_city_needs_no_second_command() -> None:
     cfg = compose("train", ["experiment=kd_toycity"])
     check_rules(cfg)
     assert cfg.distillation.teacher.make and cfg.distillation.teacher.recipe == ["experiment=demo"]
-    assert cfg.backbone["weights"] == "none"
+    assert cfg.backbone["weights"] == "package"
 
 
 @pytest.mark.parametrize(

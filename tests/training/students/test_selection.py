@@ -192,7 +192,7 @@ def test_the_teachers_own_backbone(teacher: Path, typed: list[str]) -> None:
     assert candidates_module.build(cut).dim == 256 and describer.dim == 256
 
 
-SOURCE = ["dataset.images.my_images.source=/my/photos"]
+SOURCE = ["dataset.images.my_images.root=/my/photos"]
 
 
 def test_words() -> None:

@@ -156,7 +156,7 @@ class Runs:
         paths = self.settings["paths"]
         return [
             *split_words(self.settings["recipe"]),
-            *("dataset=my_images", f"dataset.images.my_images.source={quoted(listed)}"),
+            *("dataset=my_images", f"dataset.images.my_images.root={quoted(listed)}"),
             f"distillation.teacher.ckpt={quoted(self.teacher)}",
             *candidate,
             f"seed={self.settings['seed']}",
