@@ -74,9 +74,8 @@ def test_the_example_in_python_runs(tmp_path, monkeypatch, capsys):
 
 
 def test_the_announced_figures_are_the_measured_ones():
-    protocol, mean, low, high = announced()
-    assert f"{mean:.1f} % on `{protocol}`" in README
-    assert f"{low:.1f} to {high:.1f} %" in README
+    for model, (mean, low, high) in announced().items():
+        assert f"| {model} | {mean:.1f} ({low:.1f} to {high:.1f}) |" in README
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(REPO)))
