@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,9 +20,12 @@ TEXT = (REPO / "docs" / "adding.md").read_text()
 FILES = dict(re.findall(r"`((?:vpr|conf)/\S+?\.(?:py|yaml))`:?\n```\w+\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL))
 COMMANDS = re.findall(r"^    python (train|evaluate)\.py (.+)$", TEXT, re.MULTILINE)
 COMMANDS += re.findall(r"`python (train|evaluate)\.py (?!--)([^`]+)`", TEXT)
-# In the copy, so that the new files are found: composes and checks a command line, then makes its parts and calls them.
+# In the copy, so that the new files are found: composes and checks each command line, makes its parts and calls them.
 RUN = """
+import json
+import shlex
 import sys
+import traceback
 import torch
 from hydra.utils import instantiate
 from vpr.cli.checks import check_present, check_targets
@@ -30,26 +34,37 @@ from vpr.cli.rules import check_rules
 from vpr.distill.teacher import Outputs
 from vpr.models.describer import build_describer
 
-script, *words = sys.argv[1:]
-cfg = compose(script, words)
-check_present(cfg)
-check_rules(cfg)
-check_targets(cfg)
-if script == "evaluate":
-    (dataset,) = (instantiate(node) for node in cfg.dataset.eval.values())
-    print(len(dataset.database), len(dataset.queries), [rows.tolist() for rows in dataset.positives])
-else:
-    backbone = {**plain(cfg.backbone), "weights": "none"}
-    describer = build_describer(backbone, plain(cfg.agg), {**plain(cfg.image), "size": [64, 64]}).eval()
-    images = torch.rand(4, 3, 64, 64, generator=torch.manual_seed(0))
-    descriptors = describer(images)
-    assert descriptors.shape == (4, describer.dim) and torch.allclose(descriptors.norm(dim=1), torch.ones(4), atol=1e-4)
-    loss = instantiate(cfg.loss)(descriptors, torch.tensor([0, 0, 1, 1]))
-    assert loss.value.isfinite()
-    for term in (instantiate(node) for node in cfg.distillation.terms.values()):
-        outputs = Outputs(descriptors=descriptors, map=None)
-        assert term(outputs, [outputs], torch.tensor([0, 0, 1, 1])).item() == 0  # the student is the teacher
-    print(describer.dim)
+
+def run(script, line):
+    cfg = compose(script, shlex.split(line, comments=True))
+    check_present(cfg)
+    check_rules(cfg)
+    check_targets(cfg)
+    if script == "evaluate":
+        (dataset,) = (instantiate(node) for node in cfg.dataset.eval.values())
+        return [len(dataset.database), len(dataset.queries), [rows.tolist() for rows in dataset.positives]]
+    else:
+        backbone = {**plain(cfg.backbone), "weights": "none"}
+        describer = build_describer(backbone, plain(cfg.agg), {**plain(cfg.image), "size": [64, 64]}).eval()
+        images = torch.rand(4, 3, 64, 64, generator=torch.manual_seed(0))
+        descriptors = describer(images)
+        assert descriptors.shape == (4, describer.dim)
+        assert torch.allclose(descriptors.norm(dim=1), torch.ones(4), atol=1e-4)
+        loss = instantiate(cfg.loss)(descriptors, torch.tensor([0, 0, 1, 1]))
+        assert loss.value.isfinite()
+        for term in (instantiate(node) for node in cfg.distillation.terms.values()):
+            outputs = Outputs(descriptors=descriptors, map=None)
+            assert term(outputs, [outputs], torch.tensor([0, 0, 1, 1])).item() == 0  # the student is the teacher
+        return describer.dim
+
+
+answers = []
+for script, line in json.load(sys.stdin):
+    try:
+        answers.append([run(script, line), None])
+    except Exception:
+        answers.append([None, traceback.format_exc()])
+print(json.dumps(answers))
 """
 
 
@@ -75,16 +90,25 @@ def test_the_page_has_the_parts() -> None:
     assert len(COMMANDS) > 6
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("script", "line"), COMMANDS)
-def test_an_example_runs(script: str, line: str, clone: Path) -> None:
+@pytest.fixture(scope="module")
+def answers(clone: Path) -> dict[tuple[str, str], tuple[Any, str | None]]:
+    """What each command line gives, and the error that ended it; all by one process."""
     done = subprocess.run(
-        [sys.executable, "-c", RUN, script, *shlex.split(line, comments=True)],
+        [sys.executable, "-c", RUN],
         cwd=clone,
         env={**os.environ, "PYTHONPATH": str(clone)},
+        input=json.dumps(COMMANDS),
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    return dict(zip(COMMANDS, json.loads(done.stdout.splitlines()[-1]), strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "line"), COMMANDS)
+def test_an_example_runs(script: str, line: str, answers: dict[tuple[str, str], tuple[Any, str | None]]) -> None:
+    answer, error = answers[script, line]
+    assert not error, error
     if script == "evaluate":
-        assert done.stdout.split("\n")[-2] == "2 1 [[0]]"
+        assert answer == [2, 1, [[0]]]
