@@ -6,10 +6,13 @@ import csv
 import importlib.util
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +20,7 @@ import pytest
 import torch.distributed as dist
 from scipy.io import savemat
 
+from tests.processes import run_script
 from vpr import checkpoint
 from vpr.models.describer import build_describer
 
@@ -48,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def evaluate(
-    folder: Path, *arguments: str, launcher: tuple[str, ...] = (), dataset: str = "gardens_point"
+    folder: Path, *arguments: str, dataset: str = "gardens_point", **how: Any
 ) -> subprocess.CompletedProcess[str]:
     overrides = [
         f"dataset={dataset}",
@@ -61,13 +65,22 @@ def evaluate(
         "device=cpu",
         "batch_size=3",
     ]
-    return run([*overrides, *arguments], launcher)
+    return run([*overrides, *arguments], **how)
 
 
-def run(arguments: Sequence[str], launcher: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, *launcher, str(ROOT / "evaluate.py"), *arguments]
+def run(
+    arguments: Sequence[str], launcher: Sequence[str] = (), rank: int | None = None, port: int = 0
+) -> subprocess.CompletedProcess[str]:
+    """Run evaluate.py, by a launcher, as a rank of two that one has started, or alone."""
+    command = [*launcher, str(ROOT / "evaluate.py"), *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    if rank is not None:
+        environment |= {"WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": "2"}
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if launcher:
+        command = [sys.executable, *command]
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    return run_script(command, env=environment, cwd=ROOT)
 
 
 @pytest.mark.slow
@@ -106,9 +119,16 @@ def test_whitened_by_one_and_by_two_ranks(folder: Path) -> None:
     again = evaluate(folder, f"ckpt={ckpt}", f"pca.file={kept}", f"out={folder / 'white2'}")
     assert again.returncode == 0, again.stderr
     kept.unlink()
-    torchrun = ("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone")
-    two = evaluate(folder, *arguments, f"out={folder / 'white3'}", launcher=torchrun, dataset=both)
-    assert two.returncode == 0, two.stderr
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with ThreadPoolExecutor() as threads:
+        started = [
+            threads.submit(evaluate, folder, *arguments, f"out={folder / 'white3'}", dataset=both, rank=rank, port=port)
+            for rank in range(2)
+        ]
+    for rank in started:
+        assert rank.result().returncode == 0, rank.result().stderr
     found = [json.loads((folder / f"white{n}/metrics.json").read_text()) for n in (1, 2, 3)]
     (recalls,) = {json.dumps(one["sets"]["drawn@2f[whitened-6]"]["recalls"]) for one in found}
     assert json.loads(recalls)["R@20"] == 1

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
+from tests.processes import spawn
 from vpr.distill.bank import BankSampler
 from vpr.distill.cached_teacher import CachedTeacher
 from vpr.distill.distiller import Distiller
@@ -113,7 +113,7 @@ def free_port() -> int:
     ("kind", "places", "first"), [(Step, 4, 2), (Step, 5, 3), (BankStep, 5, 3)], ids=["even", "uneven", "bank"]
 )
 def test_two_ranks_equal_one_process(tmp_path: Path, kind: type[nn.Module], places: int, first: int):
-    mp.spawn(rank_main, (free_port(), kind, places, first, str(tmp_path)), nprocs=2)
+    spawn(rank_main, (free_port(), kind, places, first, str(tmp_path)), nprocs=2)
     alone = run(kind(), *batch(places))
     for rank in range(2):
         together = torch.load(tmp_path / f"{rank}.pt")

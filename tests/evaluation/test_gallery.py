@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
+from tests.processes import run_script
 from vpr import checkpoint
 from vpr.checkpoint import model_name
 from vpr.errors import CheckpointError, ConfigError
@@ -119,14 +119,14 @@ def test_names(teacher: Path) -> None:
 
 def evaluate(photos: Path, out: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [
-        *(sys.executable, str(ROOT / "evaluate.py"), "dataset=gardens_point", "num_workers=0", "device=cpu"),
+        *(str(ROOT / "evaluate.py"), "dataset=gardens_point", "num_workers=0", "device=cpu"),
         *(f"dataset.eval.gardens_point.root={photos}", "dataset.eval.gardens_point.tolerance=0", f"out={out}"),
         *("dataset.eval.gardens_point.database=database", "dataset.eval.gardens_point.queries=queries"),
         "dataset.eval.gardens_point.protocol={_target_: vpr.types.Protocol, id: tiny@0f, database: 12, queries: 12}",
         *arguments,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    return run_script(command, env=environment, cwd=ROOT)
 
 
 @pytest.mark.slow

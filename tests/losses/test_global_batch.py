@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import nn
 
+from tests.processes import spawn
 from vpr.data.tuples import TupleBatch
 from vpr.distill.teacher import Teacher
 from vpr.distributed import gather_rows
@@ -125,7 +125,7 @@ def free_port() -> int:
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The loss and the gradients of each rank, split and case."""
     folder = tmp_path_factory.mktemp("ranks")
-    mp.spawn(rank_main, (free_port(), str(folder)), nprocs=2)
+    spawn(rank_main, (free_port(), str(folder)), nprocs=2)
     return folder
 
 

@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tests.processes import spawn
 from vpr import distributed
 from vpr.data.file_lists import FilePaths
 from vpr.data.image_digests import image_digests
@@ -222,7 +223,7 @@ def rank_main(rank: int, folder: Path, drawn: RetrievalSet) -> None:
 def test_two_ranks_give_exactly_the_recall_of_one(tmp_path: Path) -> None:
     drawn = draw_set(tmp_path / "a")
     drawn.database[5].unlink()  # of 33 images, 9 batches: an uneven share, and one bad image
-    torch.multiprocessing.spawn(rank_main, (tmp_path, drawn), nprocs=2)
+    spawn(rank_main, (tmp_path, drawn), nprocs=2)
     alone = run(drawn, on_bad_image="skip", workdir=tmp_path / "alone")
     both = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     assert [told["rows"] for told in both] == [17, 15]  # batches 0, 2, 4, 6, 8 and 1, 3, 5, 7 with the bad image

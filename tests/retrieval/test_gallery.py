@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tests.processes import spawn
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
@@ -114,6 +115,6 @@ def rank_main(rank: int, folder: Path, drawn: RetrievalSet) -> None:
 
 def test_two_ranks_write_what_one_writes(tmp_path: Path) -> None:
     drawn = draw_set(tmp_path / "a")
-    torch.multiprocessing.spawn(rank_main, (tmp_path, drawn), nprocs=2)
+    spawn(rank_main, (tmp_path, drawn), nprocs=2)
     run(drawn, extractor(describe, 12, LARGE, name="g"), workdir=tmp_path / "alone", batch_size=2)
     assert (tmp_path / "work/descriptors.npy").read_bytes() == (tmp_path / "alone/descriptors.npy").read_bytes()

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from tests.processes import spawn
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataError
 from vpr.retrieval.evaluate import EvalOptions, Evaluation, evaluate
@@ -132,7 +133,7 @@ def rank_main(rank: int, folder: Path, drawn: RetrievalSet) -> None:
 def test_two_ranks_share_queries_and_database(tmp_path: Path) -> None:
     drawn = draw_set(tmp_path / "a")
     drawn.queries[1].unlink()
-    torch.multiprocessing.spawn(rank_main, (tmp_path, drawn), nprocs=2)
+    spawn(rank_main, (tmp_path, drawn), nprocs=2)
     alone = run(drawn, on_bad_image="skip", workdir=tmp_path / "alone")
     ranks = [torch.load(tmp_path / f"{rank}.pt") for rank in (0, 1)]
     assert ranks[0]["seen"] == [(1, 3, *EXPECTED[0]), (1, 3, *EXPECTED[2]), (3, 3, 8, 12)]

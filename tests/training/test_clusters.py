@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -19,6 +17,7 @@ import torch
 import torchvision
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from tests.processes import run_script
 from vpr import checkpoint
 from vpr.catalog.resolve import training_images
 from vpr.cli.cluster_command import cluster_command, cluster_names
@@ -247,15 +246,15 @@ def test_random_centres_only_on_request(tiny):
 @pytest.mark.slow
 def test_as_it_is_typed(photos: Path, tmp_path: Path):
     command = [
-        *(sys.executable, str(REPO / "cluster.py"), *BACKBONE, "dataset=places_folder", "image.size=[48,48]"),
+        *(str(REPO / "cluster.py"), *BACKBONE, "dataset=places_folder", "image.size=[48,48]"),
         *(f"dataset.train.places_folder.root={photos}/train", "clusters=4", "images=10", f"paths.runs={tmp_path}"),
         *("num_workers=1", "device=cpu"),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = run_script(command, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
     path = tmp_path / "clusters" / "resnet18_places_folder_4_desc_cen.hdf5"
     assert f"4 centres of 360 descriptors are in {path}" in done.stderr
     assert len(read_clusters(path).centroids) == 4
-    few = subprocess.run([*command, "clusters=999"], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    few = run_script([*command, "clusters=999"], cwd=tmp_path, env=environment)
     assert few.returncode == 2 and "DataError: 360 descriptors cannot have 999 centres" in few.stderr

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.processes import run_script
 from vpr import checkpoint
 
 REPO = Path(__file__).parents[2]
@@ -42,22 +43,15 @@ def recalls(text: str) -> list[str]:
 def test_two_processes_train_and_evaluate(photos: Path, tmp_path: Path):
     """12 places in batches of 5: the last one, of 2, is shared out, too."""
     overrides = ["trainer=ddp_cpu", "trainer.devices=2", "trainer.max_epochs=2", "evaluate_first=true"]
-    done = subprocess.run(
-        command(photos, tmp_path, *overrides), env=environment(), capture_output=True, text=True, timeout=900
-    )
+    done = run_script(command(photos, tmp_path, *overrides)[1:], env=environment())
     assert done.returncode == 0, done.stderr
     runs = list((tmp_path / "tiny").iterdir())
     assert len(runs) == 1, "all ranks write into one folder"
     assert len(recalls(done.stdout + done.stderr)) == 3, "rank 0 alone speaks"
     stored = checkpoint.read(runs[0] / "best.ckpt")
     # The untrained network's recall does not depend on the number of processes.
-    alone = subprocess.run(
-        command(photos, tmp_path / "alone", "trainer.max_epochs=1", "evaluate_first=true"),
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
+    overrides = ["trainer.max_epochs=1", "evaluate_first=true"]
+    alone = run_script(command(photos, tmp_path / "alone", *overrides)[1:], env=environment())
     assert alone.returncode == 0, alone.stderr
     assert recalls(alone.stdout + alone.stderr)[0] == recalls(done.stdout + done.stderr)[0]
     assert stored["metrics"]["tiny@0f"].keys() >= {"R@1", "R@5", "R@10"}

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
 
+from tests.processes import run_script
 from vpr import checkpoint
 
 SCRIPT = """
@@ -47,8 +46,8 @@ def run(cfg: DictConfig, directory: Path, ranks: int) -> list[dict]:
     (directory / "run.py").write_text(SCRIPT)
     root = str(Path(__file__).parents[2])
     environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, str(directory / "run.py"), str(directory)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    command = [str(directory / "run.py"), str(directory)]
+    done = run_script(command, env=environment)
     assert done.returncode == 0, done.stderr
     return [json.loads((directory / f"rank{rank}.json").read_text()) for rank in range(ranks)]
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 import vpr.training.tuple_mining as refresh_module
+from tests.processes import run_script
 from vpr import checkpoint
 from vpr.training.run import fit
 
@@ -58,7 +57,7 @@ def kill(cfg: DictConfig, directory: Path, step: int = -1, refresh: int = -1, ba
     OmegaConf.save(cfg, directory / "cfg.yaml")
     arguments = [str(directory / "cfg.yaml"), str(directory), str(step), str(refresh), str(batch)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], env=environment, capture_output=True, text=True)
+    done = run_script(["-c", KILLED, *arguments], env=environment)
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 

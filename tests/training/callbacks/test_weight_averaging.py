@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from pytorch_lightning.callbacks import Callback
 from torch.optim.swa_utils import update_bn
 
 import vpr.training.callbacks.evaluation as evaluation
+from tests.processes import run_script
 from vpr import checkpoint
 from vpr.training.run import fit
 
@@ -190,8 +189,8 @@ def test_two_processes_evaluate_the_same_average(tiny, tmp_path: Path):
     OmegaConf.save(tiny([*SWA, "trainer=ddp_cpu", "trainer.devices=2"]), tmp_path / "cfg.yaml")
     (tmp_path / "run.py").write_text(RANKS)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, str(tmp_path / "run.py"), str(tmp_path)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    command = [str(tmp_path / "run.py"), str(tmp_path)]
+    done = run_script(command, env=environment)
     assert done.returncode == 0, done.stderr
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert len(first) == 4
