@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.processes import run_script
 from vpr import checkpoint
 
 REPO = Path(__file__).parents[2]
@@ -31,9 +30,8 @@ if os.environ.get("LOCAL_RANK") == "1" and "seed=0" in sys.orig_argv:
 
 
 def train(photos: Path, *overrides: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run train.py; with environment variables, as a process that starts anew, and so do those that it starts."""
     command = [
-        *(str(REPO / "train.py"), "dataset=[places_folder,gardens_point]", "logger=none"),
+        *(sys.executable, str(REPO / "train.py"), "dataset=[places_folder,gardens_point]", "logger=none"),
         *(f"dataset.train.places_folder.root={photos}/train", "trainer.accelerator=cpu", "trainer.num_workers=0"),
         *(f"dataset.eval.gardens_point.root={photos}", "dataset.eval.gardens_point.tolerance=0", "image.size=[48,48]"),
         *("dataset.eval.gardens_point.database=database", "dataset.eval.gardens_point.queries=queries"),
@@ -42,10 +40,7 @@ def train(photos: Path, *overrides: str, **variables: str) -> subprocess.Complet
         *("backbone.crop=[3,4]", *overrides),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **variables}
-    if variables:
-        command = [sys.executable, *command]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
-    return run_script(command, env=environment)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.mark.slow
