@@ -33,7 +33,7 @@ def run_script(
 ) -> subprocess.CompletedProcess[str]:
     """Run `python *arguments` (a script, or -c and its code) to its end.
 
-    Ranks that Lightning starts for it, and jobs of its sweep, are forked as well.
+    Ranks that Lightning starts for it are forked as well. Jobs of a sweep start anew: they end with their parent.
 
     Raises:
         subprocess.TimeoutExpired: it was killed after `timeout` seconds.
@@ -88,13 +88,11 @@ def _run(arguments: list[str], env: dict[str, str], cwd: str, streams: tuple[str
 
 
 def _serve_children(streams: tuple[str, str]) -> None:
-    """Let the same process fork the ranks that Lightning starts and the jobs of a sweep."""
+    """Let the same process fork the ranks that Lightning starts."""
     import pytorch_lightning.strategies.launchers.subprocess_script as ranks
 
-    from vpr.cli.sweeps import jobs
-
     class Child:
-        """What Lightning and a sweep use of a `subprocess.Popen`."""
+        """What Lightning uses of a `subprocess.Popen`."""
 
         def __init__(
             self, command: Sequence[str], env: Mapping[str, str] | None = None, cwd: str | None = None
@@ -113,10 +111,4 @@ def _serve_children(streams: tuple[str, str]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
-    def run_in_own_group(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
-        child = Child(command, environment)
-        child.process.join()
-        return child.process.exitcode
-
     ranks.subprocess = types.SimpleNamespace(Popen=Child)  # type: ignore[attr-defined]
-    jobs.run_in_own_group = run_in_own_group
