@@ -20,6 +20,7 @@ from vpr.errors import ConfigError, DataError
 from vpr.types import Preprocess, Protocol
 
 SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG")
+NEARLY_ALL, FEW = 0.9, 4
 UNITS = {"radius": "m", "tolerance": "f"}  # metres, frames
 
 
@@ -102,6 +103,8 @@ class RetrievalSet:
                 f"{self.protocol.id}: the positives of query {query[first]} must be rows of the {len(self.database):,} "
                 f"database images, sorted and unique; row {rows[first]} is not."
             )
+        if not self.protocol.all_near:
+            check_apart(self.positives, len(self.database), self.protocol.id)
 
     def without(self, bad_database: Collection[int], bad_queries: Collection[int]) -> RetrievalSet:
         """Leave rows out; the protocol id then says so, e.g. `pitts30k-test@25m[6810of6816q]`."""
@@ -192,6 +195,26 @@ def check_distance(protocol: Protocol, option: str, value: float) -> None:
         raise ConfigError(
             f"{option}={value:g} does not fit the id {protocol.id}, under which the number would stand. "
             f"Give both: protocol.id={other}."
+        )
+
+
+def check_apart(near: Sequence[np.ndarray], database: int, name: str) -> None:
+    """Refuse positives by which nearly any answer is right: those of degrees taken for metres, or of one point for all.
+
+    Args:
+        near: of each query the database rows that are near it.
+        database: number of database images.
+        name: of the set.
+
+    Raises:
+        DataError: of nearly all queries (9 of 10) nearly all database images (9 of 10, and 4 or more) are near.
+    """
+    most = [len(rows) >= NEARLY_ALL * database for rows in near]
+    if database >= FEW and most and sum(most) >= NEARLY_ALL * len(most):
+        raise DataError(
+            f"{name}: nearly all of the {database:,} database images are near nearly all of the {len(near):,} queries, "
+            "so that any answer would be right. Are the positions metres, and filled in? Where they are, type "
+            "++dataset.eval.NAME.protocol.all_near=true."
         )
 
 
