@@ -75,8 +75,8 @@ class GeotaggedImages:
 def zeros_unknown(positions: np.ndarray, where: object) -> np.ndarray:
     """Make positions of exactly 0, 0 unknown (NaN), and say how many: receivers and exports write them for want of any.
 
-    In a frame of its own, such as that of a robot or of frame numbers, 0, 0 is a place as any other: it stays where some
-    other position is nearer to it than those of UTM are.
+    In a frame of its own, such as that of a robot or of frame numbers, 0, 0 is a place as any other: it stays where
+    some other position is nearer to it than those of UTM are.
 
     Args:
         positions: (N, 2) metres.

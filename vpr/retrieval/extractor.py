@@ -25,6 +25,7 @@ from vpr.files import write_text
 from vpr.interop.published import read_foreign
 from vpr.interop.recognise import convert_content
 from vpr.models.describer import Describer
+from vpr.terminal import readable
 from vpr.types import Preprocess
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def progress(title: str, total: int, show: bool = True) -> Iterator[Callable[[in
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title.replace("[", r"\["), total=total)
+        task = bar.add_task(readable(title).replace("[", r"\["), total=total)
         yield lambda steps: bar.advance(task, steps)
 
 
