@@ -1,9 +1,10 @@
-"""Atomic writes: files that are replaced whole or not at all."""
+"""Atomic writes: files that are replaced whole or not at all. Checks of what comes from elsewhere."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -44,6 +45,26 @@ def write_text(path: str | Path, text: str, errors: str = "strict") -> None:
     """Write `text` as UTF-8 to `path`, whole or not at all; `errors` as of `open`, OSError as of `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors, newline="")
+
+
+def check_archive(path: str | Path, most: int | None = None) -> None:
+    """Check sizes and checksums of a zip archive, as torch and numpy write them, before anything in it is unpacked.
+
+    Args:
+        most: bytes that it may unpack to; None: as many as it has, for archives without compression.
+
+    Raises:
+        ValueError: it unpacks to more, or the CRC32 of a member is wrong.
+        zipfile.BadZipFile, OSError: it cannot be read.
+    """
+    most = os.path.getsize(path) if most is None else most
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > most:
+            raise ValueError(f"it would unpack to {size:,} bytes, and {most:,} are expected at most")
+        bad = archive.testzip()
+    if bad is not None:
+        raise ValueError(f"the checksum of {bad} in it is wrong")
 
 
 def _flush(path: Path, flags: int) -> None:

@@ -165,6 +165,7 @@ def begin(settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None])
         settings["ckpt"],
         codec,
         settings["index"]["rebuild"],
+        settings["index"]["verify"],
     )
     say(index_message(index, change))
     if calibrated:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +12,7 @@ from vpr.data.formats.pairs import read_lines
 from vpr.data.geotagged import GeotaggedImages, near, zeros_unknown
 from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.errors import DataError
+from vpr.files import check_archive
 from vpr.types import Protocol
 
 MOST = 1 << 28  # bytes of positions: sixteen million of two numbers
@@ -36,21 +36,13 @@ def read_npz(path: Path) -> GroundTruth:
         DataError: no such file, a damaged one, or one without these fields.
     """
     try:
-        _check_sizes(path)
+        check_archive(path, MOST)
         with np.load(path, allow_pickle=False) as fields:
             database, queries = (np.asarray(fields[key], float).reshape(-1, 2) for key in ("utmDb", "utmQ"))
             both = zeros_unknown(np.concatenate([database, queries]), path)
             return GroundTruth(both[: len(database)], both[len(database) :], float(fields["posDistThr"]))
     except Exception as error:  # numpy parses headers as Python: TokenError, RecursionError and others
         raise DataError(f"{absolute(path)} cannot be read as ground truth .npz: {error}. Download it again.") from error
-
-
-def _check_sizes(path: Path) -> None:
-    """Refuse an archive that unpacks to more than any set needs; ValueError."""
-    with zipfile.ZipFile(path) as archive:
-        size = sum(member.file_size for member in archive.infolist())
-    if size > MOST:
-        raise ValueError(f"it unpacks to {size / 1e9:,.1f} GB")
 
 
 def read(
