@@ -39,6 +39,7 @@ demo: $(READY) ## a drawn city: train a teacher, a student alone, a student dist
 	$(BIN)/python evaluate.py ckpt=$(DEMO)/distilled/best.ckpt dataset=toycity out=$(DEMO)/evaluation
 	@$(BIN)/python -m vpr.report $(DEMO) --latency --title "make demo"
 	@$(BIN)/python benchmarks/demo_figure.py --runs $(DEMO)
+
 WEAK := dataset=toycity_pittsburgh
 STUDENT := backbone=resnet18 backbone.weights=none 'backbone.crop=[4]' 'image.size=[96,128]'
 ONCE := train.py -m hydra.sweep.dir=runs/weak
