@@ -57,7 +57,7 @@ weak: $(READY) ## train on a drawn city from positions alone; distil by WAKD: < 
 	@$(BIN)/python benchmarks/weak_toycity.py --seed $(SEED)
 
 test: $(READY) ## run all tests, with coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist loadfile --cov=vpr --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist loadfile --no-loadscope-reorder --cov=vpr --cov-report=term:skip-covered --cov-fail-under=90
 
 train: $(READY) ## train: make train ARGS="backbone=mobilenet_v2 agg=mixvpr"
 	$(BIN)/python train.py $(ARGS)
