@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -45,6 +45,21 @@ def write_text(path: str | Path, text: str, errors: str = "strict") -> None:
     """Write `text` as UTF-8 to `path`, whole or not at all; `errors` as of `open`, OSError as of `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors, newline="")
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Return a line of a csv (RFC 4180), with its end; None is an empty cell.
+
+    Unlike Python's own writer it quotes a cell that has a carriage return, by which readers would split the row.
+    """
+    texts = ("" if cell is None else str(cell) for cell in cells)
+    quoted = ('"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text for text in texts)
+    return ",".join(quoted) + "\n"
+
+
+def csv_name(name: str) -> str:
+    """Return the name of a file for a csv; one that a spreadsheet would take for a formula begins with `./`."""
+    return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
 
 
 def check_archive(path: str | Path, most: int | None = None) -> None:

@@ -39,6 +39,8 @@ class RetrievalSet:
         query_short_side: pixels; queries keep their shape, with the shorter side this long, one in a batch. None: they
             are resized as the database is.
         each_against_others: the queries are the database, row by row, and no image is a match of itself.
+        own_rows: one int64 array of database rows per query, those that are the query's own file, and so no matches of
+            it (see `vpr.data.own_images`). None: they have not been looked for, or there are none.
 
     Raises:
         DataError: counts other than the protocol's, positives that are no sorted rows of the database, panoramas
@@ -54,6 +56,7 @@ class RetrievalSet:
     panoramas: np.ndarray | None = None
     query_short_side: int | None = None
     each_against_others: bool = False
+    own_rows: Sequence[np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         for what, expected, count in (
@@ -113,6 +116,7 @@ class RetrievalSet:
         new_row = np.full(len(self.database), -1)
         new_row[database] = np.arange(len(database))
         positives = [new_row[self.positives[query]] for query in queries]
+        own = None if self.own_rows is None else [new_row[self.own_rows[query]] for query in queries]
         whole = replace(self.protocol, database=len(self.database), queries=len(self.queries))
         protocol = as_found(whole, len(database), len(queries), "skip")
         return replace(
@@ -122,6 +126,7 @@ class RetrievalSet:
             queries=[self.queries[query] for query in queries],
             positives=[rows[rows >= 0] for rows in positives],
             panoramas=None if self.panoramas is None else self.panoramas[database],
+            own_rows=None if own is None else [rows[rows >= 0] for rows in own],
         )
 
     def with_queries_at(self, size: tuple[int, int]) -> RetrievalSet:

@@ -28,6 +28,7 @@ from vpr.retrieval import extractor as files
 from vpr.retrieval.extractor import Extractor, extract, image_loader, image_progress
 from vpr.retrieval.index.codecs import SAMPLE, from_plain
 from vpr.retrieval.index.photo_table import Photos
+from vpr.retrieval.search import unit_rows
 
 log = logging.getLogger(__name__)
 
@@ -258,11 +259,11 @@ def _learned(train: Callable[[np.ndarray], faiss.Index], descriptors: np.ndarray
     rows = np.arange(len(descriptors))
     if len(rows) > SAMPLE:
         rows = np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
-    codes = train(descriptors[rows].astype(np.float32))
+    codes = train(unit_rows(descriptors[rows]))
     _add(codes, descriptors)
     return codes
 
 
 def _add(codes: faiss.Index, descriptors: np.ndarray) -> None:
     for low in range(0, len(descriptors), BLOCK):
-        codes.add(descriptors[low : low + BLOCK].astype(np.float32))
+        codes.add(unit_rows(descriptors[low : low + BLOCK]))
