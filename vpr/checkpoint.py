@@ -28,7 +28,7 @@ import torchvision
 from torch import Tensor, nn
 
 import vpr
-from vpr.errors import CheckpointError
+from vpr.errors import CheckpointError, TrainingDiverged
 from vpr.files import atomic_write, check_archive
 from vpr.models.describer import Describer, build_describer
 from vpr.models.weights import unusable
@@ -134,6 +134,7 @@ def pack(
 
     Raises:
         CheckpointError: something in config or metrics is not plain.
+        TrainingDiverged: weights are NaN or infinite.
     """
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -145,6 +146,12 @@ def pack(
     }
     for key in ("config", "metrics"):
         _check_plain(content[key], key)
+    bad = [name for name, value in content["weights"].items() if not value.isfinite().all()]
+    if bad:
+        raise TrainingDiverged(
+            f"{len(bad)} tensors of the model are NaN or infinite (first: {bad[0]}): training has diverged, and they "
+            "are not saved. Go on from an earlier checkpoint with a smaller optimizer.lr."
+        )
     return content if images is None else content | {"images": torch.from_numpy(np.array(images, np.int64))}
 
 
