@@ -57,7 +57,7 @@ def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | No
 def _csv_path(root: Path, csv: Path) -> Path:
     places = dict.fromkeys([csv.absolute(), root / csv])
     for path in places:
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     raise DataError(f"There is no file positions={csv} (looked for {' and '.join(map(str, places))}).")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -65,7 +66,7 @@ class Resume(NamedTuple):
         if ckpt_path is None:
             return None
         if ckpt_path != "last":
-            if not Path(ckpt_path).is_file():
+            if not os.path.isfile(ckpt_path):
                 raise ConfigError(f"ckpt_path: there is no file {ckpt_path}.")
             return cls.read(Path(ckpt_path))
         paths = sorted(runs.glob("*/last.ckpt"), key=lambda path: path.stat().st_mtime, reverse=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -129,7 +130,7 @@ class PlaceIndex:
     @staticmethod
     def exists(folder: str | Path) -> bool:
         """Tell whether `folder` holds an index, of whatever model."""
-        return (Path(folder) / "schema.json").is_file()
+        return os.path.isfile(Path(folder) / "schema.json")
 
     def __len__(self) -> int:
         return len(self.photos)
