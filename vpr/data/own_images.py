@@ -31,7 +31,7 @@ def own_rows(retrieval_set: RetrievalSet) -> list[np.ndarray] | None:
     return [np.array(rows.get(file, []), np.int64) for file in queries] if rows else None
 
 
-def leave_out(retrieval_set: RetrievalSet, own: Sequence[np.ndarray]) -> RetrievalSet:
+def leave_out(retrieval_set: RetrievalSet, themselves: Sequence[np.ndarray]) -> RetrievalSet:
     """Return the set without the own rows of each query among its positives and matches; the id says of how many.
 
     `own-photos@25m` becomes `own-photos@25m[3q-in-db]`.
@@ -39,16 +39,16 @@ def leave_out(retrieval_set: RetrievalSet, own: Sequence[np.ndarray]) -> Retriev
     Raises:
         DataError: all queries are images of the database.
     """
-    found = [query for query, rows in enumerate(own) if len(rows)]
-    if len(found) == len(own):
+    inside = [query for query, rows in enumerate(themselves) if len(rows)]
+    if len(inside) == len(themselves):
         raise DataError(
-            f"All {len(own):,} queries of {retrieval_set.protocol.id} are images of its database (first: "
+            f"All {len(themselves):,} queries of {retrieval_set.protocol.id} are images of its database (first: "
             f"{retrieval_set.queries[0]}), and each would find itself. Give other photos as queries; "
             "dataset=unlabelled_folder compares each image with the others."
         )
-    protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{len(found)}q-in-db]")
-    positives = [np.setdiff1d(rows, mine) for rows, mine in zip(retrieval_set.positives, own, strict=True)]
-    return replace(retrieval_set, protocol=protocol, positives=positives, own_rows=list(own))
+    protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{len(inside)}q-in-db]")
+    positives = [np.setdiff1d(rows, mine) for rows, mine in zip(retrieval_set.positives, themselves, strict=True)]
+    return replace(retrieval_set, protocol=protocol, positives=positives, own_rows=list(themselves))
 
 
 def _files(paths: Sequence[Path]) -> list[Hashable]:
