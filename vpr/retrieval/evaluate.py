@@ -181,7 +181,8 @@ def without_own(retrieval_set: RetrievalSet) -> RetrievalSet:
     if distributed.rank() == 0:
         _log_once(
             f"{sum(map(bool, map(len, themselves))):,} of the {len(themselves):,} queries of "
-            f"{retrieval_set.protocol.id} are images of its database, and are left out of their own matches: what is measured is {without.protocol.id}.",
+            f"{retrieval_set.protocol.id} are images of its database, and are left out of their own matches: what is "
+            f"measured is {without.protocol.id}.",
             logging.WARNING,
         )
     return without
