@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataError
 
 THREADS = 16
+AT_ONCE = 2048
 
 
 def own_rows(retrieval_set: RetrievalSet) -> list[np.ndarray] | None:
@@ -22,12 +24,13 @@ def own_rows(retrieval_set: RetrievalSet) -> list[np.ndarray] | None:
 
     Looks at each file once; of one that is not there the path alone counts.
     """
-    queries = _files(retrieval_set.queries)
+    queries = [file for part in _files(retrieval_set.queries) for file in part]
     named = set(queries)
     rows: dict[Hashable, list[int]] = defaultdict(list)
-    for row, file in enumerate(_files(retrieval_set.database)):
-        if file in named:
-            rows[file].append(row)
+    for start, part in zip(count(0, AT_ONCE), _files(retrieval_set.database), strict=False):
+        for row, file in enumerate(part, start):
+            if file in named:
+                rows[file].append(row)
     return [np.array(rows.get(file, []), np.int64) for file in queries] if rows else None
 
 
@@ -51,9 +54,11 @@ def leave_out(retrieval_set: RetrievalSet, themselves: Sequence[np.ndarray]) -> 
     return replace(retrieval_set, protocol=protocol, positives=positives, own_rows=list(themselves))
 
 
-def _files(paths: Sequence[Path]) -> list[Hashable]:
+def _files(paths: Sequence[Path]) -> Iterator[list[Hashable]]:
+    """Yield what tells the files apart, AT_ONCE at a time: there may be millions."""
+    starts = range(0, len(paths), AT_ONCE)
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(_file, paths, chunksize=1024))
+        yield from pool.map(lambda start: [_file(path) for path in paths[start : start + AT_ONCE]], starts)
 
 
 def _file(path: Path) -> Hashable:
