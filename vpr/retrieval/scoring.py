@@ -178,7 +178,11 @@ def _measure(
 def check_rerank(rerank: Rerank, retrieval_set: RetrievalSet) -> None:
     """Raise ConfigError where a set cannot be re-ranked."""
     if retrieval_set.each_against_others or retrieval_set.own_rows is not None:
-        how = "compares each image with all others" if retrieval_set.each_against_others else "has some that are"
+        how = (
+            "compares each image with all others"
+            if retrieval_set.each_against_others
+            else "has queries from its database"
+        )
         raise ConfigError(
             f"rerank with {retrieval_set.protocol.id}: it {how}, and re-ranking takes queries that are no part of the "
             "database. Type rerank=none, or give a folder of queries."
