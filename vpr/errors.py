@@ -25,5 +25,9 @@ class IndexDamaged(DataError):
     """The files of a place index cannot be read, or do not belong together: it must be built again."""
 
 
+class TrainingDiverged(VPRError):
+    """The loss, or the weights, have become NaN or infinite."""
+
+
 class CheckpointError(VPRError):
     """A checkpoint is missing, damaged, from elsewhere, or does not fit the model."""

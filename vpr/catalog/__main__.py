@@ -20,6 +20,8 @@ from rich.progress import Progress
 from vpr.cli.app import FAILED, MISUSED
 from vpr.cli.datasets import data_sets, dataset_names
 from vpr.errors import VPRError
+from vpr.pages.screen import Screen
+from vpr.terminal import say
 
 T = TypeVar("T", bound=Any)  # names of data sets, and entries, which begin with one
 
@@ -35,7 +37,7 @@ def main(argv: Sequence[str]) -> int:
         return 0
     bare = [arg for arg in argv if "=" not in arg and arg != "--json"]
     if bare:
-        print(f"ConfigError: {bare[0]} is no override. For a data set, type dataset={bare[0]}.", file=sys.stderr)
+        say(f"ConfigError: {bare[0]} is no override. For a data set, type dataset={bare[0]}.")
         return MISUSED
     chosen = " ".join(arg.partition("=")[2] for arg in argv if arg.startswith("dataset="))
     named = [name for name in re.split(r"[][,\s\"']+", chosen) if name]
@@ -43,7 +45,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         sets = data_sets(named or dataset_names(), overrides, each)
     except VPRError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}")
         return MISUSED
     from vpr.catalog.inventory import COMPLETE, inspect_dataset, show  # imports torch
 
@@ -52,7 +54,7 @@ def main(argv: Sequence[str]) -> int:
         header = {"paths.data": os.path.abspath(sets.folder), "collections": sets.collections}
         print(json.dumps(header | {"sets": [asdict(finding) for finding in findings]}, indent=1))
     else:
-        show(findings, sets, named, Console())
+        show(findings, sets, named, Screen())
     return FAILED if named and any(finding.state != COMPLETE for finding in findings) else 0
 
 

@@ -33,6 +33,7 @@ from vpr.cli.schema import register
 from vpr.cli.sweeps.jobs import JobFailed
 from vpr.cli.sweeps.multirun import Sweep, failures, list_failures, resume_hint, run_job_of_a_sweep
 from vpr.errors import DataAbsent, VPRError
+from vpr.terminal import say
 
 log = logging.getLogger(__name__)
 
@@ -90,14 +91,14 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
             main()
     except KeyboardInterrupt:
         if Sweep.folder:
-            print(f"Interrupted. {resume_hint()}", file=sys.stderr)
+            say(f"Interrupted. {resume_hint()}")
         return INTERRUPTED
     except SystemExit as error:
         # Lightning turns Ctrl-C into sys.exit(1) once it has saved what it can.
         return INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _exit_code(error)
     except (HydraException, OmegaConfBaseException) as error:
         if not errors:
-            print(messages(error), file=sys.stderr)
+            say(messages(error))
             return MISUSED
     except JobFailed as error:
         errors.append(error)  # the first one; all are listed below
@@ -105,7 +106,7 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
         if not errors:
             if not missing_launcher(error):
                 raise
-            print(missing_launcher(error), file=sys.stderr)
+            say(missing_launcher(error))
             return MISUSED
     failed = failures()
     if failed:

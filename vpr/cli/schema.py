@@ -192,6 +192,7 @@ class IndexConfig:
 
     folder: str | None = MISSING
     rebuild: bool = MISSING
+    verify: bool = MISSING
     kind: Any = MISSING
 
 

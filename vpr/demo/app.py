@@ -25,7 +25,6 @@ from vpr.demo.page import page
 from vpr.errors import DataError
 from vpr.evaluation.calibrate import calibration
 from vpr.files import write_text
-from vpr.pages.render import readable
 from vpr.retrieval.calibration import Calibration
 from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.index.codecs import Codec
@@ -166,6 +165,7 @@ def begin(settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None])
         settings["ckpt"],
         codec,
         settings["index"]["rebuild"],
+        settings["index"]["verify"],
     )
     say(index_message(index, change))
     if calibrated:
@@ -246,7 +246,7 @@ def table(answers: Sequence[Answer]) -> Table:
     for name in ("similarity", "confidence", "estimate"):
         grid.add_column(name, justify="right", no_wrap=True)
     for one in answers[:ROWS]:
-        grid.add_row(*(escape(readable(cell)) for cell in _cells(one)))
+        grid.add_row(*(escape(cell) for cell in _cells(one)))
     return grid
 
 

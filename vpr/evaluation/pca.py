@@ -87,8 +87,8 @@ def _given(cfg: DictConfig, extractor: Extractor) -> tuple[PCA, Origin]:
 def _fitted(cfg: DictConfig, extractor: Extractor) -> tuple[PCA, Origin]:
     """Read the file beside the checkpoint if it is the right one, and else fit and write it."""
     path, model = pca_path(cfg.ckpt), extractor.digest
-    kept = read_origin(path) if path.exists() else {}
-    if path.exists() and "model" not in kept:
+    kept = read_origin(path) if os.path.exists(path) else {}
+    if os.path.exists(path) and "model" not in kept:
         raise ConfigError(
             f"{path} does not say of which model it is, and was not used. Type pca.file={path} if it is that of "
             f"{cfg.ckpt}; else move it away, and another one is fitted."

@@ -9,6 +9,7 @@ from vpr.checkpoint import write
 from vpr.errors import VPRError
 from vpr.interop.recognise import convert
 from vpr.models.aggregators.projected import inner_node
+from vpr.terminal import readable, say
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,13 +26,13 @@ def main(arguments: list[str] | None = None) -> int:
         content = convert(chosen.path)
         write(chosen.out, content)
     except VPRError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}")
         return 1
     config = content["config"]
     agg = inner_node(config["agg"])["_target_"].rpartition(".")[2]
     (height, width), dim = config["image"]["size"], config["source"]["dim"]
     print(
-        f"{chosen.out}: {config['backbone']['name']} with {agg}, {dim} numbers a descriptor, "
+        f"{readable(chosen.out)}: {config['backbone']['name']} with {agg}, {dim} numbers a descriptor, "
         f"images of {height}x{width} pixels (from {config['source']['project']})"
     )
     return 0

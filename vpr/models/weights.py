@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import os
 import pickle
 import socket
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vpr.errors import ConfigError, WeightsUnavailable
+from vpr.files import check_archive
 
 State = dict[str, Tensor]
 TIMEOUT_S = 10.0
@@ -106,18 +109,21 @@ def read_state(path: Path) -> State:
     Raises:
         ConfigError: there is no such file, it is damaged, or it holds no state dict.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigError(
             f"backbone.weights={path}: there is no such file. Give the path of a state dict, or default|none|package."
         )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if zipfile.is_zipfile(path):
+            check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ConfigError(f"backbone.weights={path} cannot be read as a state dict: {_first_line(error)}") from error
     except Exception as error:  # safetensors' own error class is not public in all versions
-        raise ConfigError(f"backbone.weights={path} is not a safetensors file: {_first_line(error)}") from error
+        kind = "a safetensors file" if path.suffix == ".safetensors" else "a state dict, or damaged"
+        raise ConfigError(f"backbone.weights={path} is not {kind}: {_first_line(error)}") from error
     if isinstance(state, Mapping) and ("format" in state or isinstance(state.get("describer"), Mapping)):
         raise ConfigError(
             f"backbone.weights={path} is a checkpoint of this project, from which train.py takes the backbone of a "
@@ -153,7 +159,29 @@ def load_exactly(module: nn.Module, state: State, origin: Origin, dropped: Itera
                 f"The weights given for {origin.name} {what} {len(keys)} of its tensors (first: {keys[0]}): "
                 f"they belong to another model. Expected is the content of {origin.address or 'its own state dict'}."
             )
+    faults = unusable(current, state)
+    if faults:
+        raise ConfigError(f"The weights given for {origin.name} have {faults[0]}. Copy or download them again.")
     module.load_state_dict({k: state.get(k, value) for k, value in current.items()})
+
+
+def unusable(model: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[str]:
+    """Name the tensors that a model would take and not compute with: of another kind of numbers, NaN or infinite.
+
+    Args:
+        model: the state of the model; `stored`: tensors of its names and shapes. 16 and 64 bits become those of the
+            model, integers do not become weights.
+    """
+    faults = []
+    for name in model.keys() & stored.keys():
+        wanted, value = model[name].dtype, stored[name]
+        if value.layout != torch.strided:
+            continue  # `load_state_dict` refuses it
+        if value.dtype != wanted and not (value.dtype.is_floating_point and wanted.is_floating_point):
+            faults.append(f"{name} of type {value.dtype}, where the model has {wanted}")
+        elif wanted.is_floating_point and not value.to(wanted).isfinite().all():
+            faults.append(f"{name} with numbers that are NaN or infinite")
+    return sorted(faults)
 
 
 def _of_kind(model: nn.Module, name: str, kind: type[nn.Module]) -> nn.Module:

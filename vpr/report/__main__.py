@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 
 from vpr import checkpoint
@@ -22,13 +21,15 @@ from vpr.errors import VPRError
 from vpr.evaluation.remeasure import remeasure
 from vpr.files import write_text
 from vpr.models.costs import measure
+from vpr.pages.screen import Screen
 from vpr.report import matches
 from vpr.report.gains import Gain, SeedGain
 from vpr.report.runs import Run
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.extractor import pick_device
+from vpr.terminal import readable, say
 
-steps = partial(track, console=Console(stderr=True), transient=True)
+steps = partial(track, console=Screen(stderr=True), transient=True)
 
 
 def measure_costs(runs: Sequence[Run], device: str) -> None:
@@ -93,9 +94,9 @@ def main(argv: Sequence[str]) -> int:
     try:
         write_page(args.folders, path, args.title, args.pictures, args.latency, args.device)
     except VPRError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}")
         return 2
-    print(f"{path}")
+    print(readable(str(path)))
     return 0
 
 

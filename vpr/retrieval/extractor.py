@@ -19,12 +19,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vpr import checkpoint, distributed
+from vpr.data.npy import map_npy
 from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.errors import ConfigError, DataError
 from vpr.files import write_text
 from vpr.interop.published import read_foreign
 from vpr.interop.recognise import convert_content
 from vpr.models.describer import Describer
+from vpr.terminal import readable
 from vpr.types import Preprocess
 
 if TYPE_CHECKING:
@@ -244,6 +246,7 @@ def extract(
                 rows = indices[good].numpy()
                 described = extractor(images if good.all() else images[good])
                 not_finite += rows[~torch.isfinite(described).all(dim=1).cpu().numpy()].tolist()
+                bad |= {row: _zero(loader, row) for row in rows[~described.any(dim=1).cpu().numpy()].tolist()}
                 out[rows] = described.float().cpu().numpy()
             if progress:
                 progress(len(errors))
@@ -254,10 +257,19 @@ def extract(
     return dict(sorted(item for errors, _ in of_ranks for item in errors.items()))
 
 
+def _zero(loader: object, row: int) -> str:
+    """Return the message about an image that no query would ever find."""
+    return f"{_path(loader, row)}: the model describes it by zeros alone."
+
+
+def _path(loader: object, row: int) -> str:
+    paths = getattr(getattr(loader, "dataset", None), "paths", None)
+    return f"row {row}" if paths is None else str(paths[row])
+
+
 def _check_finite(not_finite: Sequence[int], total: int, loader: object) -> None:
     if not_finite:
-        paths = getattr(getattr(loader, "dataset", None), "paths", None)
-        first = f"row {not_finite[0]}" if paths is None else str(paths[not_finite[0]])
+        first = _path(loader, not_finite[0])
         raise DataError(
             f"{len(not_finite):,} of {total:,} descriptors are NaN or infinite (first: {first}). The weights have "
             "diverged, or 16-bit arithmetic overflows: try precision=32-true, and look at the loss of their training."
@@ -283,7 +295,7 @@ def progress(title: str, total: int, show: bool = True) -> Iterator[Callable[[in
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title.replace("[", r"\["), total=total)
+        task = bar.add_task(readable(title).replace("[", r"\["), total=total)
         yield lambda steps: bar.advance(task, steps)
 
 
@@ -320,8 +332,8 @@ def create(folder: Path, rows: int, dim: int, dtype: str = "float16") -> np.memm
 def attach(folder: Path) -> np.memmap:
     """Map the file that another rank has made, for writing."""
     try:
-        return np.lib.format.open_memmap(folder / "descriptors.npy", "r+")
-    except OSError as error:
+        return map_npy(folder / "descriptors.npy", "r+")
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{folder / 'descriptors.npy'} cannot be opened by this rank ({error}). "
             "With several machines set TMPDIR, or the working folder, to a disk that all of them share."

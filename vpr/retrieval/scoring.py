@@ -52,7 +52,7 @@ class Evaluation:
     Attributes:
         retrieval_set: the set as measured, without the bad images that were skipped.
         recalls: {k: share of the counted queries with a positive among their first k neighbours}, 0..1.
-        intervals: {k: (low, high)}, 95 % bootstrap interval over the counted queries.
+        intervals: {k: (low, high)}, 95 % interval over the counted queries, as of `metrics.interval`.
         hits: (Q, len(ks)) bool, one row per query; `counted` (Q,) bool are those that the recalls count.
         neighbours: those that the recalls count: of each panorama the nearest cut-out alone, where the set says so.
         bad: message per unreadable image, by its row in the database followed by the queries.
@@ -145,7 +145,7 @@ def score(
     def searching() -> Neighbours:
         if retrieval_set.each_against_others:
             return nearest_others(database, max(ks))
-        return nearest(database, queries, max(ks), retrieval_set.panoramas)
+        return nearest(database, queries, max(ks), retrieval_set.panoramas, retrieval_set.own_rows)
 
     plain = _measure(retrieval_set, ks, seed, database.shape[1], searching)
     if rerank is None:
@@ -177,10 +177,10 @@ def _measure(
 
 def check_rerank(rerank: Rerank, retrieval_set: RetrievalSet) -> None:
     """Raise ConfigError where a set cannot be re-ranked."""
-    if retrieval_set.each_against_others:
+    if retrieval_set.each_against_others or retrieval_set.own_rows is not None:
         raise ConfigError(
-            f"rerank with {retrieval_set.protocol.id}: it compares each image with all others, and re-ranking takes "
-            "queries that are no part of the database. Type rerank=none, or give a folder of queries."
+            f"rerank with {retrieval_set.protocol.id}: images are compared with others of their own set, and "
+            "re-ranking takes queries that are no part of the database. Type rerank=none, or give a folder of queries."
         )
     rerank.check(len(retrieval_set.database) + len(retrieval_set.queries))
 

@@ -48,7 +48,7 @@ from vpr.training.distillation import Distillation
 from vpr.training.generations import supervision_record
 from vpr.training.loggers import finish
 from vpr.training.module import TrainingModule
-from vpr.training.resume import Resume
+from vpr.training.resume import Resume, data_digest
 from vpr.training.start import NODES, Start, own_checkpoint
 from vpr.training.summary import finish_run
 from vpr.training.supervision import DataOptions, NoSupervision, Supervision
@@ -143,7 +143,9 @@ class TrainingRun:
         parts |= distillation.attach(describer, parts["agg"], sources.sources)
         supervision.connect(objective, describer)
         parts["supervision"] = supervision_record(nodes["supervision"])
+        parts["training_data"] = data_digest(sources.sources)
         if resume:
+            resume.check_data(parts["training_data"])
             resume.check_init(parts.get("init"))
             resume.check_distillation(parts["distillation"])
         prepare(describer, settings["finetune"], trainer, pretrained=parts["backbone"]["weights"] != "none")

@@ -17,6 +17,7 @@ from vpr.data.formats.place_lists import read_rows
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError, VPRError
 from vpr.files import write_text
+from vpr.terminal import readable, say
 from vpr.types import Protocol
 
 TEST = ("miami", "athens", "buenosaires", "stockholm", "bengaluru", "kampala")
@@ -98,9 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         queries = write(chosen.predictions, chosen.out, chosen.protocol)
     except VPRError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}")
         return 1
-    print(f"{chosen.out}: predictions for {queries:,} queries")
+    print(f"{readable(chosen.out)}: predictions for {queries:,} queries")
     return 0
 
 

@@ -115,6 +115,13 @@ def read_rows(
     return frame.reset_index(drop=True)
 
 
+def numbers(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as (N,) float64, NaN where there is no number: True and False are none, nor a missing column."""
+    values = rows.get(column, pd.Series(np.nan, index=rows.index))
+    boolean = values.map(lambda value: isinstance(value, bool | np.bool_))
+    return pd.to_numeric(values.mask(boolean.astype(bool)), errors="coerce").to_numpy(float)
+
+
 def _separated(header: str) -> str:
     """Return advice about a csv as spreadsheets of many countries write it."""
     sign = next((name for sign, name in ((";", "semicolons"), ("\t", "tabs")) if sign in header), None)

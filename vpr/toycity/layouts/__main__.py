@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from vpr.errors import VPRError
+from vpr.terminal import say
 from vpr.toycity.layouts.write import LAYOUTS, write_all, write_city
 
 
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         album = write_all(out)
     except VPRError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        say(f"{type(error).__name__}: {error}")
         return 2
     counts = f"{len(album.database)} database images and {len(album.queries)} queries"
     print(f"{counts} in {out}/{{{','.join(['toycity/panoramas', *LAYOUTS])}}}")
