@@ -161,14 +161,14 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], float]]:
 
 
 class InterruptAt(Callback):
-    """Presses Ctrl-C while a step runs."""
+    """Presses Ctrl-C, or sends another signal, while a step runs."""
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, step: int, number: int = signal.SIGINT) -> None:
+        self.step, self.number = step, number
 
     def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
         if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
 
 
 @pytest.fixture

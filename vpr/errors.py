@@ -13,6 +13,10 @@ class WeightsUnavailable(ConfigError):
     """Pretrained weights were asked for and cannot be had."""
 
 
+class DiskError(VPRError, OSError):
+    """A file cannot be written: its disk is full or read-only, or its folder is not the user's to write to."""
+
+
 class DataError(VPRError):
     """Images, lists or ground truth are missing, damaged or not what the protocol says."""
 

@@ -1,12 +1,33 @@
-"""Atomic writes: files that are replaced whole or not at all."""
+"""Atomic writes: files that are replaced whole or not at all; and what is said where a disk does not take them."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from vpr.errors import DiskError
+
+REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the quota of the disk is used up",
+    errno.EFBIG: "files may not become that large there",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "there is no permission",
+    errno.EPERM: "there is no permission",
+    errno.EIO: "the disk does not work",
+    errno.EEXIST: "a file of this name is in the way",
+    errno.ENOTDIR: "a part of the path is a file",
+    errno.EISDIR: "it is a folder",
+    errno.ENAMETOOLONG: "the name is too long",
+}
+"""Errors of a disk that a user can mend, by their number, in words."""
+FULL = (errno.ENOSPC, errno.EDQUOT)
+PROBE = 1 << 16  # bytes
 
 
 @contextmanager
@@ -21,27 +42,113 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     A link stays a link: the file that it names is replaced. What is no file, such as /dev/stdout, is written as it is.
 
     Raises:
-        OSError: the folder cannot be made or written to, or the disk is full.
+        DiskError: the folder cannot be made or written to, or the disk is full, whichever error the block raises then.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         yield Path(path)
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.partial")  # 40: names end at 255 bytes
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         _flush(temporary, os.O_RDWR)
         os.replace(temporary, target)
         with suppress(OSError):  # not every file system can do that with a folder
             _flush(target.parent, os.O_RDONLY)
+    except (OSError, RuntimeError) as error:
+        reason = disk_error(error, target, temporary)
+        if reason is None:
+            raise
+        raise reason from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def disk_error(error: BaseException, path: Path | None, written: Path | None = None) -> DiskError | None:
+    """Return the message about an error that a disk is the cause of; None for any other one.
+
+    Args:
+        path: the file that the user knows of; None: not known.
+        written: the file that was written. Libraries (torch, HDF5, faiss) raise errors without a number where a disk is
+            full: whether it is one of these, a few more bytes in this file tell.
+    """
+    if isinstance(error, DiskError):
+        return error
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and written is not None:
+        number = _refusal(written)
+    if number not in REASONS:
+        return None
+    named = getattr(error, "filename", None)
+    ours = named is None or (written is not None and Path(os.fsdecode(named)) == written)
+    where = path if ours else Path(os.fsdecode(named))
+    free = f" ({readable_bytes(shutil.disk_usage(_existing(where)).free)} free)" if number in FULL and where else ""
+    done = "written" if written or number in (*FULL, errno.EROFS, errno.EFBIG) else "read or written"
+    free_some = "Free some space, or write" if number in FULL else "Write" if done == "written" else "Mend that, or take"
+    to = " to another folder" if done == "written" else " another one"
+    return DiskError(f"{where or 'A file'} cannot be {done}: {REASONS[number]}{free}. {free_some}{to}.")
+
+
+def readable_bytes(count: float) -> str:
+    """Return a number of bytes in a unit that fits it.
+
+    >>> readable_bytes(999), readable_bytes(1_500_000), readable_bytes(2e13)
+    ('999 bytes', '1.5 MB', '20,000.0 GB')
+    """
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:,.1f} {unit}"
+    return f"{count:,.0f} bytes"
+
+
+@contextmanager
+def reserved(path: Path, size: int) -> Iterator[None]:
+    """Give the file that the block makes `size` bytes on the disk, for good: mapped, it may not outgrow a full one.
+
+    A process that writes into a mapped file for which there is no room is ended without a word.
+
+    Raises:
+        DiskError: the disk is too small, full or read-only; the file is removed.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+        if size and hasattr(os, "posix_fallocate"):
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        if error.errno == errno.EINVAL and size > shutil.disk_usage(_existing(path)).free:  # more than any file may have
+            error.errno = errno.ENOSPC
+        reason = disk_error(error, path)
+        if reason is None:
+            raise
+        needed = f"{readable_bytes(size)} are needed: " if error.errno in FULL else ""
+        raise DiskError(f"{needed}{reason}") from error
+
+
+def _refusal(path: Path) -> int | None:
+    """Return the number of the error of writing a few more bytes to a file; None where they can be written."""
+    try:
+        with open(path, "ab") as file:
+            file.write(bytes(PROBE))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        return error.errno
+    return None
+
+
+def _existing(path: Path) -> Path:
+    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def write_text(path: str | Path, text: str, errors: str = "strict") -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all; `errors` as of `open`, OSError as of `atomic_write`."""
+    """Write `text` as UTF-8 to `path`, whole or not at all; `errors` as of `open`, DiskError as of `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors, newline="")
 

@@ -74,15 +74,12 @@ def write_clusters(path: str | Path, clusters: ClusterFile) -> None:
     """Write a cluster file, completely or not at all.
 
     Raises:
-        CheckpointError: the folder cannot be written, or the disk is full.
+        DiskError: the folder cannot be written, or the disk is full.
     """
-    try:
-        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-            file["descriptors"] = clusters.descriptors.astype(np.float32)
-            file["centroids"] = clusters.centroids.astype(np.float32)
-            file.attrs[SETTINGS] = json.dumps(clusters.settings, sort_keys=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+        file["descriptors"] = clusters.descriptors.astype(np.float32)
+        file["centroids"] = clusters.centroids.astype(np.float32)
+        file.attrs[SETTINGS] = json.dumps(clusters.settings, sort_keys=True)
 
 
 def _settings(file: h5py.File) -> dict[str, Any]:

@@ -148,16 +148,13 @@ class PCA:
         """Write the file, completely or not at all; `origin` becomes its attributes.
 
         Raises:
-            CheckpointError: the file cannot be written.
+            DiskError: the file cannot be written.
         """
         mean, basis, variances = (part.numpy() for part in (self.mean, self.basis, self.variances))
-        try:
-            with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-                file["U"], file["lams"], file["mu"] = basis, variances, mean[:, None]
-                file["Utmu"] = basis.T @ mean[:, None]
-                file.attrs.update(origin)
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be written: {error}") from error
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+            file["U"], file["lams"], file["mu"] = basis, variances, mean[:, None]
+            file["Utmu"] = basis.T @ mean[:, None]
+            file.attrs.update(origin)
 
     @classmethod
     def read(cls, path: Path) -> PCA:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-import threading
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from pytorch_lightning.callbacks import ProgressBar as AnyProgressBar
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from vpr.cli.schema import TrainerConfig
-from vpr.cli.sweeps.jobs import STARTER
+from vpr.cli.sweeps.processes import end_with_parent
 from vpr.distributed import PATIENCE
 from vpr.training.callbacks.checkpointing import AtomicCheckpointIO
 
@@ -71,7 +69,7 @@ class ProgressBar(RichProgressBar):
 def make_trainer(
     config: TrainerConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], steps_per_epoch: int
 ) -> pl.Trainer:
-    """Return the Trainer of a run; from here on it ends with the sweep, and a rank with the rank, that started it.
+    """Return the Trainer of a run; from here on a rank ends with the rank that started it.
 
     Args:
         config: the `trainer` node.
@@ -81,8 +79,6 @@ def make_trainer(
     """
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         end_with_parent()
-    elif starter := os.environ.get(STARTER):
-        end_with_parent(int(starter))
     for message in HANDLED:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -111,22 +107,3 @@ def make_trainer(
     }
     plugins = [AtomicCheckpointIO(), *options.pop("plugins", [])]
     return pl.Trainer(**options, callbacks=callbacks, logger=loggers, plugins=plugins)
-
-
-def end_with_parent(parent: int | None = None, every: float = 1) -> None:
-    """End this process, with exit code 1, soon after its parent has ended; it looks `every` so many seconds.
-
-    For ranks that another rank has started: one that was killed cannot end them, and with NCCL they would wait for it
-    as long as `vpr.distributed.PATIENCE`. And for jobs of a sweep: resumed, it would start them beside themselves.
-
-    Args:
-        parent: its process, which may have ended already; None: the one that is the parent now.
-    """
-    parent = parent or os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(every)
-        os._exit(1)  # sys.exit would end this thread alone
-
-    threading.Thread(target=watch, name="end_with_parent", daemon=True).start()

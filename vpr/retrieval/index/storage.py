@@ -21,7 +21,7 @@ import faiss
 import numpy as np
 
 from vpr.errors import DataError, IndexDamaged
-from vpr.files import write_text
+from vpr.files import disk_error, write_text
 from vpr.retrieval import extractor as files
 from vpr.retrieval.extractor import Extractor, extract, image_loader, image_progress
 from vpr.retrieval.index.codecs import SAMPLE, from_plain
@@ -89,9 +89,14 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         DataError: another one is writing it.
+        DiskError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise disk_error(error, folder) or error from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
