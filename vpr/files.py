@@ -87,7 +87,9 @@ def disk_error(error: BaseException, path: Path | None, written: Path | None = N
     where = path if ours else Path(os.fsdecode(named))
     free = f" ({readable_bytes(shutil.disk_usage(_existing(where)).free)} free)" if number in FULL and where else ""
     done = "written" if written or number in (*FULL, errno.EROFS, errno.EFBIG) else "read or written"
-    free_some = "Free some space, or write" if number in FULL else "Write" if done == "written" else "Mend that, or take"
+    free_some = (
+        "Free some space, or write" if number in FULL else "Write" if done == "written" else "Mend that, or take"
+    )
     to = " to another folder" if done == "written" else " another one"
     return DiskError(f"{where or 'A file'} cannot be {done}: {REASONS[number]}{free}. {free_some}{to}.")
 
@@ -122,7 +124,9 @@ def reserved(path: Path, size: int) -> Iterator[None]:
     except OSError as error:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-        if error.errno == errno.EINVAL and size > shutil.disk_usage(_existing(path)).free:  # more than any file may have
+        if (
+            error.errno == errno.EINVAL and size > shutil.disk_usage(_existing(path)).free
+        ):  # more than any file may have
             error.errno = errno.ENOSPC
         reason = disk_error(error, path)
         if reason is None:

@@ -69,9 +69,9 @@ def test_refuses_descriptors_that_are_not_finite(tmp_path: Path) -> None:
 
 
 def test_disk_that_is_too_small_is_named_before_the_work() -> None:
-    with pytest.raises(DiskError, match=r"[\d,.]+ GB are needed: .* cannot be written: .*Set TMPDIR"):
-        with extractor.working_folder() as folder:
-            extractor.create(folder, 10**12, 4096)
+    told = r"[\d,.]+ GB are needed: .* cannot be written: .*Set TMPDIR"
+    with extractor.working_folder() as folder, pytest.raises(DiskError, match=told):
+        extractor.create(folder, 10**12, 4096)
 
 
 def test_rank_that_does_not_see_the_folder(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -123,7 +124,28 @@ def read_entry(node: Mapping[str, Any], key: str) -> Any:
         cause = first_of_ours(error)
         if isinstance(cause, DataAbsent) and (hint := locate(node, key)):
             raise DataAbsent(f"{cause} {hint}") from error
+        if cause is not None and not isinstance(cause, DataAbsent):
+            text = with_full_keys(str(cause), node, key)
+            if text != str(cause):
+                raise type(cause)(text) from error
         raise
+
+
+def with_full_keys(text: str, node: Mapping[str, Any], key: str) -> str:
+    """Return the message of a reader with the names of its arguments as they are typed: `dataset.train.x.angle=360`."""
+    full: dict[str, str] = {}
+
+    def collect(inner: Mapping[str, Any], prefix: str) -> None:
+        for name in inner:
+            full.setdefault(str(name), f"{prefix}.{name}")
+        for name, value in (
+            OmegaConf.to_container(inner, resolve=False).items() if OmegaConf.is_config(inner) else inner.items()
+        ):  # type: ignore[union-attr]
+            if isinstance(value, Mapping):
+                collect(value, f"{prefix}.{name}")
+
+    collect(node, key)
+    return re.sub(r"(?<![\w.])(\w+)=", lambda found: f"{full.get(found[1], found[1])}=", text)
 
 
 def locate(node: Mapping[str, Any], key: str) -> str:
@@ -232,6 +254,12 @@ def _entries_of_conf(name: str, cfg: DictConfig, key: str) -> dict[tuple[str, st
     if broken:
         raise ConfigError(f"{key}={name}: {broken[0]}")
     entries = {(entry.part, entry.name): entry.node for entry in composed if entry.part != "eval"}
+    for (part, entry), node in entries.items():
+        for missing in sorted(OmegaConf.missing_keys(node)):
+            raise ConfigError(
+                f"{key}={name}: dataset.{part}.{entry}.{missing} is not given. Add the set to the command, "
+                f"dataset=[...,{name}] dataset.{part}.{entry}.{missing}=/path/to/photos."
+            )
     if not entries:
         more = f" Type {key}={name}_train." if f"{name}_train" in names else f" Type for example {key}=pitts30k_train."
         raise ConfigError(f"{key}={name}: it has no training images.{more}")

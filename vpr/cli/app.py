@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 import vpr.cli.help  # noqa: F401 - what `--help` shows
 from vpr.cli.checks import check_present
+from vpr.cli.chosen import settle
 from vpr.cli.compose import CONF
 from vpr.cli.hints import messages, missing_launcher
 from vpr.cli.path_escaping import escape_paths
@@ -36,18 +37,20 @@ from vpr.cli.schema import register
 from vpr.cli.sweeps.jobs import STARTER, JobFailed
 from vpr.cli.sweeps.multirun import Sweep, failures, list_failures, resume_hint, run_job_of_a_sweep
 from vpr.cli.sweeps.processes import end_with_parent, interrupted_by_signals
-from vpr.errors import DataAbsent, VPRError
+from vpr.cli.words import check_words
+from vpr.errors import INTERRUPTED, MISUSED, DataAbsent, VPRError
 from vpr.files import disk_error
 
 log = logging.getLogger(__name__)
 
 # Hydra writes a line of its own to stderr beside ours where a job has failed.
 JobReturn.return_value = property(  # type: ignore[assignment, misc]
-    lambda job: result_of(job), JobReturn.return_value.fset  # type: ignore[attr-defined]
+    lambda job: result_of(job),
+    JobReturn.return_value.fset,  # type: ignore[attr-defined]
 )
 
 Script = Callable[[DictConfig], Any]
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED = 1
 
 
 def app(config_name: str) -> Callable[[Script], Callable[[], NoReturn]]:
@@ -108,8 +111,13 @@ def _run(config_name: str, argv: Sequence[str], function: Script, conf: Path, si
 
     main = hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)
     try:
+        check_words(argv, config_name)
         with command_line(sweep_flag_first(escape_paths(argv))):
             main()
+    except VPRError as error:
+        if not errors:
+            print(user_error(error), file=sys.stderr)
+            return MISUSED
     except KeyboardInterrupt:
         by = f" by {signal.Signals(signals[0]).name}" if signals else ""
         print(f"Interrupted{by}. {resume_hint() if Sweep.folder else ''}".rstrip(), file=sys.stderr)
@@ -142,6 +150,7 @@ def checked(function: Script) -> Script:
 
     @functools.wraps(function)
     def check_and_call(cfg: DictConfig) -> Any:
+        settle(cfg)
         check_present(cfg)
         check_rules(cfg)
         from vpr.cli.checks import check_targets  # imports torch, so what needs none comes first

@@ -131,7 +131,7 @@ def _open(folder: Path, model: str, ckpt: str) -> PlaceIndex:
 
 
 def _as_it_is(index: PlaceIndex, current: Photos, codec: Codec) -> Change:
-    """Take an index that cannot be written, on a share for example, with the positions of its photos as they are now."""
+    """Take an index that cannot be written, on a share for example, with the positions that its photos have now."""
     row = index.photos.rows_in(current)
     here = row >= 0
     positions = index.photos.positions.copy()
@@ -140,8 +140,8 @@ def _as_it_is(index: PlaceIndex, current: Photos, codec: Codec) -> Change:
     new = int((current.rows_in(index.photos) < 0).sum())
     if new or not here.all():
         log.warning(
-            "The place index in %s cannot be written, and is asked as it is: %d photos of the database are new, changed "
-            "or unreadable and are not in it, and %d of it are no longer there. Type index.folder=FOLDER for another one.",
+            "The place index in %s cannot be written, and is asked as it is: %d photos of the database are new, "
+            "changed or unreadable and are not in it, and %d of it are no longer there. index.folder=FOLDER makes another one.",
             *(index.folder, new, (~here).sum()),
         )
     if index.codec != codec:

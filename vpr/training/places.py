@@ -15,7 +15,10 @@ from vpr.training.module import Position
 
 
 def leave_signals_to_the_trainer(worker: int) -> None:
-    """Keep a loader process alive through Ctrl-C and a closed terminal, which reach the whole group: the running step still needs it."""
+    """Keep a loader process alive through Ctrl-C and a closed terminal, which reach the whole group.
+
+    The running step still needs it.
+    """
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 

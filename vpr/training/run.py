@@ -53,7 +53,7 @@ from vpr.training.summary import finish_run
 from vpr.training.supervision import DataOptions, NoSupervision, Supervision
 from vpr.training.teacher_cache import TeacherTargets
 from vpr.training.teacher_whitening import Whitener
-from vpr.training.trainer import device_count, make_trainer, resolve_precision
+from vpr.training.trainer import check_devices, device_count, make_trainer, resolve_precision
 from vpr.training.untrained import PCABehind, PCAOf, untrained_record
 
 log = logging.getLogger(__name__)
@@ -123,6 +123,7 @@ class TrainingRun:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         settings = {key: typed(key, nodes[key]) for key in ("trainer", "batch", "finetune")}
         trainer: TrainerConfig = settings["trainer"]
+        check_devices(trainer)
         workers = loader_workers(trainer.num_workers, device_count(trainer))
         # What is quick to make comes first: a wrong value ends the run before data and weights are read.
         supervision: Supervision = instantiate(cfg.supervision) if trainer.max_epochs else NoSupervision()

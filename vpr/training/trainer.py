@@ -18,6 +18,7 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 from vpr.cli.schema import TrainerConfig
 from vpr.cli.sweeps.processes import end_with_parent
 from vpr.distributed import PATIENCE
+from vpr.errors import ConfigError
 from vpr.training.callbacks.checkpointing import AtomicCheckpointIO
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,29 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     if accelerator == "cpu" or not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+
+
+def check_devices(config: TrainerConfig) -> None:
+    """Look for the GPUs that a run asks for, before data and weights are read.
+
+    Raises:
+        ConfigError: there are none, or fewer.
+    """
+    kind, visible = config.accelerator, torch.cuda.device_count()
+    if kind == "cpu" or (kind in ("mps", "gpu") and torch.backends.mps.is_available()):
+        return
+    if kind != "auto" and not (kind != "mps" and torch.cuda.is_available()):
+        raise ConfigError(
+            f"trainer.accelerator={kind}, but torch finds no such device here. Type trainer=default for what there is, "
+            "or trainer=cpu."
+        )
+    devices = config.devices
+    most = devices if isinstance(devices, int) else max(devices) + 1 if not isinstance(devices, str) else 0
+    if visible and most > visible:
+        raise ConfigError(
+            f"trainer.devices={devices}: torch finds {visible} GPU{'s' * (visible > 1)} here. Type "
+            f"trainer.devices=auto for all, or numbers below {visible} in a list."
+        )
 
 
 def device_count(config: TrainerConfig) -> int:

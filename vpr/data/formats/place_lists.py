@@ -84,7 +84,10 @@ def read_rows(
     """
     where = where or {}
     try:
-        frame = pd.read_csv(csv, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
+        names = _spelt(list(pd.read_csv(csv, nrows=0, skipinitialspace=True)), [*columns, *where, *text])
+        written = {name: column for column, name in names.items()}
+        dtypes = {written.get(column, column): str for column in text}
+        frame = pd.read_csv(csv, dtype=dtypes, keep_default_na=False, na_values=[""], skipinitialspace=True)
     except FileNotFoundError as error:
         raise DataError(
             f"There is no file {absolute(csv)}. It must be a csv with the columns {', '.join(columns)}."
@@ -92,7 +95,8 @@ def read_rows(
     except OSError as error:
         raise DataError(f"{absolute(csv)} cannot be read: {error.strerror}.") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{csv} cannot be read as csv: {error}. Give a comma separated file with a header.") from error
+        raise DataError(f"{csv} cannot be read as csv: {_coding(csv) or error}.{_GIVE}") from error
+    frame = frame.rename(columns=names)
     absent = [column for column in dict.fromkeys([*columns, *where]) if column not in frame]
     if absent:
         header = ", ".join(map(str, frame.columns))
@@ -113,6 +117,33 @@ def read_rows(
             f"Line {frame.index[row] + 2} of {csv} has no {columns[column]}. Fill it in or remove the line."
         )
     return frame.reset_index(drop=True)
+
+
+_GIVE = " Give a comma separated file with a header, saved as UTF-8."
+
+
+def _coding(csv: Path) -> str:
+    """Return the coding of a text that is not UTF-8, as spreadsheets write it, by its first bytes."""
+    with open(csv, "rb") as file:
+        start = file.read(2)
+    return "it is UTF-16" if start in (b"\xff\xfe", b"\xfe\xff") else ""
+
+
+def _spelt(header: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
+    """Map columns to the names that are wanted, whatever the blanks around them, and the case where it is unmistakable.
+
+    >>> _spelt(["path", " Lat", "LON "], ["path", "lat", "lon"])
+    {' Lat': 'lat', 'LON ': 'lon'}
+    """
+    names: dict[str, str] = {}
+    for name in dict.fromkeys(wanted):
+        if name in header:
+            continue
+        near = [column for column in header if column.strip() == name]
+        near = near or [column for column in header if column.strip().casefold() == name.casefold()]
+        if len(near) == 1:
+            names[near[0]] = name
+    return names
 
 
 def _separated(header: str) -> str:
