@@ -173,3 +173,11 @@ def test_places_from_a_configuration(tmp_path: Path) -> None:
     config.photos.rooot = "x"
     with pytest.raises(ConfigError, match=r"train.my_city.photos.rooot.*Did you mean 'root'"):
         check_targets(OmegaConf.create({"train": {"my_city": config}}))
+
+
+def test_without_any_heading_headings_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    positions = np.repeat([[0.0, 0.0], [500.0, 0.0]], 4, axis=0)
+    photos = GeotaggedImages("mine", Path("."), [f"{n}.jpg" for n in range(8)], positions, np.full(8, np.nan), np.zeros(8, int))
+    with caplog.at_level("INFO"):
+        assert len(read(photos, angle=60)) == 2
+    assert caplog.text.count("no image has a heading") == 1

@@ -91,7 +91,8 @@ def group_by_place(
     if not kept.any():
         raise DataError(
             f"{name}: {len(files):,} images of {len(unique):,} places in {root}, but no place has "
-            f"{min_images_per_place} images or more. Check the root and the filters, or lower min_images_per_place."
+            f"{min_images_per_place} images or more. Check the root and the filters, or type "
+            f"min_images_per_place={counts.max(initial=1)}."
         )
     if not kept.all():
         log.info(

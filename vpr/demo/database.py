@@ -141,7 +141,8 @@ def _as_it_is(index: PlaceIndex, current: Photos, codec: Codec) -> Change:
     if new or not here.all():
         log.warning(
             "The place index in %s cannot be written, and is asked as it is: %d photos of the database are new, "
-            "changed or unreadable and are not in it, and %d of it are no longer there. index.folder=FOLDER makes another one.",
+            "changed or unreadable and are not in it, and %d of it are no longer there. index.folder=FOLDER makes "
+            "another one.",
             *(index.folder, new, (~here).sum()),
         )
     if index.codec != codec:
