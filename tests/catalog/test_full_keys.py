@@ -20,11 +20,15 @@ def test_a_reader_s_settings_have_their_whole_key(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.train\.my_city\.cell=0, dataset\.train\.my_city\.angle=60"):
         training_places(cfg.dataset)
     cfg = compose("train", ["dataset=my_city", *words])
-    with pytest.raises(DataError, match=r"no place has 4 images .* lower dataset\.train\.my_city\.min_images_per_place"):
+    with pytest.raises(
+        DataError, match=r"no place has 4 images .* type dataset\.train\.my_city\.min_images_per_place=2"
+    ):
         training_places(cfg.dataset)
 
 
 def test_a_set_of_the_user_s_own_says_where_its_root_is_typed() -> None:
     cfg = compose("train", ["dataset=toycity"])
-    with pytest.raises(ConfigError, match=r"pca\.dataset=places_folder: dataset\.train\.places_folder\.root is not given"):
+    with pytest.raises(
+        ConfigError, match=r"pca\.dataset=places_folder: dataset\.train\.places_folder\.root is not given"
+    ):
         training_images(["places_folder"], cfg, "pca.dataset")

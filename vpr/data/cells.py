@@ -89,12 +89,8 @@ def _usable(images: GeotaggedImages, angle: float) -> np.ndarray:
     rows = np.flatnonzero(placed & facing)
     if not len(rows):
         raise DataError(
-            f"{images.name}: of {len(images):,} images in {images.root}, {placed.sum():,} have a position"
-            + (
-                f" and {(placed & facing).sum():,} of these a heading: type angle=360 to do without them."
-                if placed.any()
-                else ". Places are cut from positions: give photos with GPS in their EXIF data, or a csv."
-            )
+            f"{images.name}: of {len(images):,} images in {images.root}, {placed.sum():,} have a position. Places are cut "
+            "from positions: give photos with GPS in their EXIF data, or a csv."
         )
     if len(rows) < len(images):
         log.warning(
