@@ -16,7 +16,7 @@ import numpy as np
 
 from vpr.data.formats.exif import read_fixes
 from vpr.data.formats.folders import natural, require_folder, walk_images
-from vpr.data.formats.image_folder import from_csv
+from vpr.data.formats.image_folder import from_csv, has_metres
 from vpr.errors import CheckpointError, DataError, IndexDamaged
 from vpr.retrieval.index.codecs import Codec, Exact
 from vpr.retrieval.index.place_index import Change, ExtractPaths, Photos, PlaceIndex
@@ -41,6 +41,11 @@ def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | No
     listed = Photos.on_disk(root, sorted(walk_images(root), key=natural), absent_too=True)
     if csv is not None:
         path = _csv_path(root, Path(csv).expanduser())
+        if has_metres(path):
+            raise DataError(
+                f"{path} has x and y in metres, and the demo shows places on earth: give lat and lon in degrees, or leave "
+                "positions out. Training and evaluation take metres."
+            )
         positions = from_csv(root, "", list(listed.files), path, missing="skip")[:, :2]
         if np.isnan(positions).all():
             raise DataError(

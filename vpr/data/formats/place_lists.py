@@ -68,6 +68,16 @@ def read_folder(root: str | Path, min_images_per_place: int = 2, name: str = "pl
     return group_by_place(name, root, files, [folder for folder, _ in rows], None, min_images_per_place)
 
 
+def columns_of(csv: Path, wanted: Sequence[str]) -> list[str]:
+    """Return the columns of a csv, those that are wanted as `read_rows` finds them; none where it cannot be read."""
+    try:
+        header = list(pd.read_csv(csv, nrows=0, skipinitialspace=True))
+    except (OSError, ValueError):
+        return []
+    names = _spelt(header, wanted)
+    return [names.get(column, column) for column in header]
+
+
 def read_rows(
     csv: Path, columns: Sequence[str], where: Mapping[str, Any] | None = None, text: Sequence[str] = ()
 ) -> pd.DataFrame:
