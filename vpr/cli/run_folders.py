@@ -6,13 +6,15 @@ sweep is no longer mistaken for one that was interrupted.
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
@@ -21,15 +23,17 @@ from vpr.errors import ConfigError, VPRError
 from vpr.files import disk_error
 
 LOCK = ".run.lock"
+TRIES, PAUSE = 5, 0.1  # whoever looks at a lock has it for a moment
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of file systems that have none
 
 
 class RunFolder(Callback):
     """Callback of Hydra, named in `hydra.callbacks` of conf/, that takes the run's folder before anything is written.
 
-    `held` are the locks of this process.
+    `held` are the locked files of this process, and their open handles.
     """
 
-    held: list[FileLock] = []
+    held: dict[Path, int] = {}
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Lock the folder, or end the process with exit code 2."""
@@ -53,40 +57,57 @@ def hold(folder: Path, key: str) -> None:
         ConfigError: another process runs there.
         DiskError: the folder cannot be written.
     """
-    lock = FileLock(folder / LOCK)
-    if any(Path(other.lock_file).resolve() == (folder / LOCK).resolve() for other in RunFolder.held):
+    path = Path(os.path.realpath(folder), LOCK)
+    if path in RunFolder.held:
         return
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise ConfigError(
-            f"{key}={folder}: another process runs there, and their files would be mixed. Wait for it, or type "
-            f"another folder: {key}=FOLDER."
-        ) from None
-    except NotImplementedError:  # a file system without locks
-        return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for _ in range(TRIES):
+            handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o666)
+            if _locked(handle, path):
+                RunFolder.held[path] = handle
+                return
+            os.close(handle)
+            time.sleep(PAUSE)
     except OSError as error:
+        if error.errno in WITHOUT_LOCKS:
+            return
         raise disk_error(error, folder) or error from error
-    RunFolder.held.append(lock)
+    raise ConfigError(
+        f"{key}={folder}: another process runs there, and their files would be mixed. Wait for it, or type another "
+        f"folder: {key}=FOLDER."
+    )
 
 
 def release() -> None:
     """Let the folders of this process go."""
     while RunFolder.held:
-        RunFolder.held.pop().release()
+        path, handle = RunFolder.held.popitem()
+        path.unlink(missing_ok=True)
+        os.close(handle)
 
 
 def is_held(folder: Path) -> bool:
     """Tell whether a process runs in a folder."""
-    if not (folder / LOCK).exists():
+    try:
+        handle = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
         return False
     try:
-        with FileLock(folder / LOCK, timeout=0):
-            return False
-    except Timeout:
-        return True
-    except (OSError, NotImplementedError):
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in WITHOUT_LOCKS
+    finally:
+        os.close(handle)
+    return False
+
+
+def _locked(handle: int, path: Path) -> bool:
+    """Lock an open file; False where another process has, or has just removed it."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(handle), os.stat(path))
+    except (BlockingIOError, FileNotFoundError):
         return False
 
 

@@ -89,8 +89,8 @@ def _usable(images: GeotaggedImages, angle: float) -> np.ndarray:
     rows = np.flatnonzero(placed & facing)
     if not len(rows):
         raise DataError(
-            f"{images.name}: of {len(images):,} images in {images.root}, {placed.sum():,} have a position. Places are cut "
-            "from positions: give photos with GPS in their EXIF data, or a csv."
+            f"{images.name}: of {len(images):,} images in {images.root}, {placed.sum():,} have a position. Places are "
+            "cut from positions: give photos with GPS in their EXIF data, or a csv."
         )
     if len(rows) < len(images):
         log.warning(

@@ -43,8 +43,8 @@ def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | No
         path = _csv_path(root, Path(csv).expanduser())
         if has_metres(path):
             raise DataError(
-                f"{path} has x and y in metres, and the demo shows places on earth: give lat and lon in degrees, or leave "
-                "positions out. Training and evaluation take metres."
+                f"{path} has x and y in metres, and the demo shows places on earth: give lat and lon in degrees, or "
+                "leave positions out. Training and evaluation take metres."
             )
         positions = from_csv(root, "", list(listed.files), path, missing="skip")[:, :2]
         if np.isnan(positions).all():

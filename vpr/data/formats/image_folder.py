@@ -39,8 +39,8 @@ def photos(
 ) -> GeotaggedImages:
     """List the images below `root/folder`, sub-folders included, in natural order (2.jpg before 10.jpg).
 
-    Positions are earth-centred (see `vpr.data.geo`), or those of the csv in metres; NaN where unknown. Compass headings are taken as they are: they
-    differ from true north by the local declination.
+    Positions are earth-centred (see `vpr.data.geo`), or those of the csv in metres; NaN where unknown. Compass headings
+    are taken as they are: they differ from true north by the local declination.
 
     Args:
         csv: file with positions, below `root` or an absolute path; None reads EXIF GPS.
@@ -195,7 +195,8 @@ def from_csv(
     if wrong.any():
         line = int(np.flatnonzero(wrong)[0])
         raise DataError(
-            f"Line {line + 2} of {csv} has no number in {lat} or {lon}. Give {'metres' if metres else 'degrees, as 48.2082'}."
+            f"Line {line + 2} of {csv} has no number in {lat} or {lon}. Give "
+            f"{'metres' if metres else 'degrees, as 48.2082'}."
         )
     if not metres:
         check_degrees(table[:, 0], table[:, 1], str(csv))
