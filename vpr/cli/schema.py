@@ -177,7 +177,7 @@ class EvaluateConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     dataset: Any = MISSING
     rerank: Any = MISSING
-    ks: list[int] = MISSING
+    ks: list[Any] = MISSING
     batch_size: int = at_least(1)
     num_workers: int = at_least(-1)
     device: str = MISSING

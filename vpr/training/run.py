@@ -46,7 +46,7 @@ from vpr.training.callbacks.group import check_callbacks, complete
 from vpr.training.callbacks.interpolation import WeightInterpolation, pretrained_tensors, starting_weights
 from vpr.training.distillation import Distillation
 from vpr.training.generations import supervision_record
-from vpr.training.loggers import finish
+from vpr.training.loggers import finish, make_loggers
 from vpr.training.module import TrainingModule
 from vpr.training.resume import Resume
 from vpr.training.start import NODES, Start, own_checkpoint
@@ -157,7 +157,7 @@ class TrainingRun:
         # Where this machine keeps its files is no part of a checkpoint.
         record = {key: value for key, value in nodes.items() if key not in ("paths", "ckpt_path", "pca")} | parts
         record = record if trainer.max_epochs else untrained_record(record, describer)
-        loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
+        loggers = make_loggers(cfg.logger, resumed or None)
         run = cls(directory, nodes, record, trainer, module, data, sets, supervision, workers, loggers, resume, began)
         origin = start.content if start else own_checkpoint(nodes["backbone"]["weights"])
         run.inherited = checkpoint.training_images(origin)
