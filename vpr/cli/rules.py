@@ -340,7 +340,8 @@ def ks_count_from_one(cfg: DictConfig) -> None:
     shares_hold = all(share and 0 < float(share[1]) <= 100 for share in shares)
     if not cfg.ks or not shares_hold or not all(_is_number(k) and k >= 1 for k in numbers):
         raise ConfigError(
-            f"ks={cfg.ks}: recall@k needs a k, and k counts from 1. A share of the database is typed as 1%. Type for example 'ks=[1,5,10,20]'."
+            f"ks={cfg.ks}: recall@k needs a k, and k counts from 1, or is a share of the "
+            "database as 1%. Type for example 'ks=[1,5,10,20]'."
         )
 
 

@@ -10,7 +10,7 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # M_TRIM_THRESHOLD and M_MMAP_MAX of glibc'
 def keep_freed_memory() -> bool:
     """Keep what tensors free for the next ones, instead of giving it back to the kernel; False without glibc.
 
-    glibc maps each block of more than 32 MB anew, and the kernel fills its pages with zeros. A step of training asks for
+    glibc maps each block of more than 32 MB anew, and the kernel fills its pages with zeros. A step of training wants
     the same blocks as the one before it: a third of the time of small networks on a CPU went into that. The process
     keeps the memory of its largest step until it ends. The values computed are the same.
     """
