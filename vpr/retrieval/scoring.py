@@ -53,8 +53,8 @@ class Evaluation:
 
     Attributes:
         retrieval_set: the set as measured, without the bad images that were skipped.
-        recalls: {k: share of the counted queries with a positive among their first k neighbours}, 0..1; a k may be "1%" of
-            the database.
+        recalls: {k: share of the counted queries with a positive among their first k neighbours}, 0..1; k may be "1%"
+            of the database.
         intervals: {k: (low, high)}, 95 % bootstrap interval over the counted queries.
         hits: (Q, len(ks)) bool, one row per query; `counted` (Q,) bool are those that the recalls count.
         neighbours: those that the recalls count: of each panorama the nearest cut-out alone, where the set says so.
