@@ -305,7 +305,7 @@ def tables(faults: Faults) -> None:
             "csv",
             what,
             lambda: image_folder.photos(root, "database", path).positions,
-            lambda found: np.allclose(found, expected, equal_nan=True) or np.isnan(found).any(),
+            lambda result: np.allclose(result, expected, equal_nan=True) or np.isnan(result).any(),
         )
         faults.attempt("csv", what, lambda: place_lists.read_rows(path, ["path", "lat"], text=["path"]), lambda _: True)
 
@@ -331,7 +331,7 @@ def arrays(faults: Faults) -> None:
 def same_shape(sound: Any) -> Callable[[Any], bool]:
     """Tell whether something was read of the same shapes; these files have no sums of their numbers."""
     shapes = [np.shape(value) for value in vars_of(sound)]
-    return lambda found: [np.shape(value) for value in vars_of(found)] == shapes
+    return lambda result: [np.shape(value) for value in vars_of(result)] == shapes
 
 
 def vars_of(value: Any) -> list[Any]:
@@ -689,7 +689,7 @@ def evaluations(faults: Faults) -> None:
     seconds = time.monotonic() - began
     for _ in faults.many(10):
         killed(forked(lambda: exit_code(recalls)), faults.random.uniform(0, seconds))
-        faults.attempt("evaluation, kill -9", "", recalls, lambda found: found == expected)
+        faults.attempt("evaluation, kill -9", "", recalls, lambda result: result == expected)
 
 
 def pairs_of_processes(faults: Faults) -> None:

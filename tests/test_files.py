@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import torch
 
-from vpr.errors import DiskError
-from vpr.files import atomic_write, disk_error, reserved, write_text
+from vpr.errors import DiskError, disk_error
+from vpr.files import atomic_write, reserved, write_text
 
 
 def test_the_new_file_takes_the_old_one_s_place(tmp_path: Path) -> None:

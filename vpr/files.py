@@ -10,24 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vpr.errors import DiskError
-
-REASONS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the quota of the disk is used up",
-    errno.EFBIG: "files may not become that large there",
-    errno.EROFS: "the disk is read-only",
-    errno.EACCES: "there is no permission",
-    errno.EPERM: "there is no permission",
-    errno.EIO: "the disk does not work",
-    errno.EEXIST: "a file of this name is in the way",
-    errno.ENOTDIR: "a part of the path is a file",
-    errno.EISDIR: "it is a folder",
-    errno.ENAMETOOLONG: "the name is too long",
-}
-"""Errors of a disk that a user can mend, by their number, in words."""
-FULL = (errno.ENOSPC, errno.EDQUOT)
-PROBE = 1 << 16  # bytes
+from vpr.errors import FULL, DiskError, disk_error, existing, readable_bytes
 
 
 @contextmanager
@@ -67,45 +50,6 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def disk_error(error: BaseException, path: Path | None, written: Path | None = None) -> DiskError | None:
-    """Return the message about an error that a disk is the cause of; None for any other one.
-
-    Args:
-        path: the file that the user knows of; None: not known.
-        written: the file that was written. Libraries (torch, HDF5, faiss) raise errors without a number where a disk is
-            full: whether it is one of these, a few more bytes in this file tell.
-    """
-    if isinstance(error, DiskError):
-        return error
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and written is not None:
-        number = _refusal(written)
-    if number not in REASONS:
-        return None
-    named = getattr(error, "filename", None)
-    ours = named is None or (written is not None and Path(os.fsdecode(named)) == written)
-    where = path if ours else Path(os.fsdecode(named))
-    free = f" ({readable_bytes(shutil.disk_usage(_existing(where)).free)} free)" if number in FULL and where else ""
-    done = "written" if written or number in (*FULL, errno.EROFS, errno.EFBIG) else "read or written"
-    free_some = (
-        "Free some space, or write" if number in FULL else "Write" if done == "written" else "Mend that, or take"
-    )
-    to = " to another folder" if done == "written" else " another one"
-    return DiskError(f"{where or 'A file'} cannot be {done}: {REASONS[number]}{free}. {free_some}{to}.")
-
-
-def readable_bytes(count: float) -> str:
-    """Return a number of bytes in a unit that fits it.
-
-    >>> readable_bytes(999), readable_bytes(1_500_000), readable_bytes(2e13)
-    ('999 bytes', '1.5 MB', '20,000.0 GB')
-    """
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:,.1f} {unit}"
-    return f"{count:,.0f} bytes"
-
-
 @contextmanager
 def reserved(path: Path, size: int) -> Iterator[None]:
     """Give the file that the block makes `size` bytes on the disk, for good: mapped, it may not outgrow a full one.
@@ -124,31 +68,13 @@ def reserved(path: Path, size: int) -> Iterator[None]:
     except OSError as error:
         with suppress(OSError):
             path.unlink(missing_ok=True)
-        if (
-            error.errno == errno.EINVAL and size > shutil.disk_usage(_existing(path)).free
-        ):  # more than any file may have
+        if error.errno == errno.EINVAL and size > shutil.disk_usage(existing(path)).free:  # more than any file may have
             error.errno = errno.ENOSPC
         reason = disk_error(error, path)
         if reason is None:
             raise
         needed = f"{readable_bytes(size)} are needed: " if error.errno in FULL else ""
         raise DiskError(f"{needed}{reason}") from error
-
-
-def _refusal(path: Path) -> int | None:
-    """Return the number of the error of writing a few more bytes to a file; None where they can be written."""
-    try:
-        with open(path, "ab") as file:
-            file.write(bytes(PROBE))
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        return error.errno
-    return None
-
-
-def _existing(path: Path) -> Path:
-    return next(folder for folder in (path, *path.parents) if folder.exists())
 
 
 def write_text(path: str | Path, text: str, errors: str = "strict") -> None:

@@ -9,12 +9,11 @@ import pytest
 import pytorch_lightning as pl
 from omegaconf import OmegaConf
 
-from vpr.cli import chosen
-from vpr.cli.chosen import drop_teacher_of_none, leave_out_default_eval
+from vpr.cli import words as words_module
 from vpr.cli.compose import compose, compose_words
 from vpr.cli.hints import LIGHTNING
 from vpr.cli.rules import check_rules
-from vpr.cli.words import check_words
+from vpr.cli.words import check_words, drop_teacher_of_none, leave_out_default_eval
 from vpr.errors import ConfigError
 
 
@@ -79,7 +78,7 @@ def test_the_key_that_is_hinted_at_works() -> None:
 def test_a_training_set_demands_no_evaluation_set_beside_another(
     dataset: str, sets: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(chosen, "typed_words", lambda *nodes: [f"dataset={dataset}"])
+    monkeypatch.setattr(words_module, "typed_words", lambda *nodes: [f"dataset={dataset}"])
     cfg = compose("train", [f"dataset={dataset}"])
     leave_out_default_eval(cfg)
     assert list(cfg.dataset.eval) == sets
@@ -90,7 +89,7 @@ def test_none_drops_the_teacher_of_a_sweep(monkeypatch: pytest.MonkeyPatch) -> N
     cfg = compose("train", words)
     with pytest.raises(ConfigError, match="would learn nothing"):
         check_rules(cfg)
-    monkeypatch.setattr(chosen, "typed_words", lambda *nodes: words)
+    monkeypatch.setattr(words_module, "typed_words", lambda *nodes: words)
     drop_teacher_of_none(cfg)
     check_rules(cfg)
     assert OmegaConf.select(cfg, "distillation.teacher.ckpt") is None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from vpr.distributed import PATIENCE
 from vpr.errors import ConfigError
 from vpr.training import run as run_module
 from vpr.training.run import fit
-from vpr.training.trainer import device_count, resolve_precision, strategy
+from vpr.training.trainer import device_count, keep_freed_memory, resolve_precision, strategy
 
 
 @pytest.mark.parametrize(
@@ -75,3 +77,28 @@ def test_gpus_that_are_not_there_are_missed_before_the_data(
     cfg.trainer.devices = 2
     with pytest.raises(ConfigError, match="trainer.devices=2: torch finds 1 GPU here"):
         fit(cfg, tmp_path)
+
+
+FAULTS = """
+import resource
+import numpy as np
+from vpr.training.trainer import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        np.ones(8 << 20)  # 64 MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults(), keep_freed_memory(), faults() * 0, faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_freed_memory_is_mapped_once():
+    printed = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout.split()
+    assert printed[1] == "True"
+    assert int(printed[3]) * 20 < int(printed[0])
+
+
+def test_another_c_library_is_no_error(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert not keep_freed_memory()

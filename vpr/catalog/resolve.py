@@ -146,7 +146,7 @@ def with_full_keys(text: str, node: Mapping[str, Any], key: str) -> str:
                 collect(value, f"{prefix}.{name}")
 
     collect(node, key)
-    return re.sub(r"(?<![\w.])(\w+)=", lambda found: f"{full.get(found[1], found[1])}=", text)
+    return re.sub(r"(?<![\w.])(\w+)=", lambda word: f"{full.get(word[1], word[1])}=", text)
 
 
 def locate(node: Mapping[str, Any], key: str) -> str:

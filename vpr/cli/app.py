@@ -27,7 +27,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 import vpr.cli.help  # noqa: F401 - what `--help` shows
 from vpr.cli.checks import check_present
-from vpr.cli.chosen import settle
 from vpr.cli.compose import CONF
 from vpr.cli.hints import messages, missing_launcher
 from vpr.cli.path_escaping import escape_paths
@@ -37,9 +36,8 @@ from vpr.cli.schema import register
 from vpr.cli.sweeps.jobs import STARTER, JobFailed
 from vpr.cli.sweeps.multirun import Sweep, failures, list_failures, resume_hint, run_job_of_a_sweep
 from vpr.cli.sweeps.processes import end_with_parent, interrupted_by_signals
-from vpr.cli.words import check_words
-from vpr.errors import INTERRUPTED, MISUSED, DataAbsent, VPRError
-from vpr.files import disk_error
+from vpr.cli.words import check_words, settle
+from vpr.errors import INTERRUPTED, MISUSED, DataAbsent, VPRError, disk_error
 
 log = logging.getLogger(__name__)
 
@@ -197,8 +195,8 @@ def first_of_disk(error: BaseException) -> VPRError | None:
     """Return the message about the first error in the chain of causes that a disk is the cause of."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and (found := disk_error(cause, None)):
-            return found
+        if isinstance(cause, OSError) and (mended := disk_error(cause, None)):
+            return mended
         cause = cause.__cause__
     return None
 

@@ -1,4 +1,4 @@
-"""Folders of runs: one process at a time works in one, and a folder named after the time is a new one.
+"""Folders of runs: one process at a time works in one, a folder named after the time is a new one; and the log there.
 
 A process holds the lock of the folder in which it runs itself, until it ends, in whatever way: a job that outlives its
 sweep is no longer mistaken for one that was interrupted.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
 import sys
 import time
@@ -19,8 +20,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from vpr.errors import ConfigError, VPRError
-from vpr.files import disk_error
+from vpr.errors import ConfigError, VPRError, disk_error
 
 LOCK = ".run.lock"
 TRIES, PAUSE = 5, 0.1  # whoever looks at a lock has it for a moment
@@ -135,3 +135,19 @@ def _folder(config: DictConfig) -> Path:
         with flag_override(config.hydra.run, ["struct", "readonly"], False):
             config.hydra.run.dir = str(taken)
     return taken
+
+
+class LogFile(logging.FileHandler):
+    """File handler of conf/hydra/job_logging/vpr.yaml."""
+
+    said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say once that the file cannot be written; logging would print a traceback around each message."""
+        error = sys.exc_info()[1]
+        reason = disk_error(error, Path(self.baseFilename)) if isinstance(error, OSError) else None
+        if reason is None:
+            super().handleError(record)
+        elif not self.said:
+            self.said = True
+            print(f"{reason} Until then messages stand here alone.", file=sys.stderr)

@@ -68,13 +68,13 @@ def read_folder(root: str | Path, min_images_per_place: int = 2, name: str = "pl
     return group_by_place(name, root, files, [folder for folder, _ in rows], None, min_images_per_place)
 
 
-def columns_of(csv: Path, wanted: Sequence[str]) -> list[str]:
-    """Return the columns of a csv, those that are wanted as `read_rows` finds them; none where it cannot be read."""
+def columns_of(csv: Path, columns: Sequence[str]) -> list[str]:
+    """Return the columns of a csv, those of these names as `read_rows` finds them; none where it cannot be read."""
     try:
         header = list(pd.read_csv(csv, nrows=0, skipinitialspace=True))
     except (OSError, ValueError):
         return []
-    names = _spelt(header, wanted)
+    names = _spelt(header, columns)
     return [names.get(column, column) for column in header]
 
 
@@ -139,14 +139,14 @@ def _coding(csv: Path) -> str:
     return "it is UTF-16" if start in (b"\xff\xfe", b"\xfe\xff") else ""
 
 
-def _spelt(header: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
-    """Map columns to the names that are wanted, whatever the blanks around them, and the case where it is unmistakable.
+def _spelt(header: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """Map what stands in a header to the names of these columns, whatever the blanks, and the case where it is clear.
 
     >>> _spelt(["path", " Lat", "LON "], ["path", "lat", "lon"])
     {' Lat': 'lat', 'LON ': 'lon'}
     """
     names: dict[str, str] = {}
-    for name in dict.fromkeys(wanted):
+    for name in dict.fromkeys(columns):
         if name in header:
             continue
         near = [column for column in header if column.strip() == name]

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
-from vpr.errors import DataError, IndexDamaged
-from vpr.files import disk_error, write_text
+from vpr.errors import DataError, IndexDamaged, disk_error
+from vpr.files import write_text
 from vpr.retrieval import extractor as files
 from vpr.retrieval.extractor import Extractor, extract, image_loader, image_progress
 from vpr.retrieval.index.codecs import SAMPLE, from_plain
