@@ -9,11 +9,12 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 MISUSED, INTERRUPTED = 2, 130
 """Exit codes after an error that the user can mend, and after Ctrl-C."""
 
-Main = Callable[[Sequence[str] | None], int]
+Main = Callable[..., int]
 
 
 REASONS = {
@@ -81,7 +82,7 @@ def disk_error(error: BaseException, path: Path | None, written: Path | None = N
         number = _refusal(written)
     if number not in REASONS:
         return None
-    named = getattr(error, "filename", None)
+    named: Any = getattr(error, "filename", None)
     ours = named is None or (written is not None and Path(os.fsdecode(named)) == written)
     where = path if ours else Path(os.fsdecode(named))
     free = f" ({readable_bytes(shutil.disk_usage(existing(where)).free)} free)" if number in FULL and where else ""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -115,8 +116,8 @@ def test_a_log_that_cannot_be_written_is_said_once(
     launch: Launch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     def work(cfg: DictConfig) -> None:
-        for path in tmp_path.glob("runs/*/*/"):
-            (path / "train.log").symlink_to("/dev/full")
+        hydra = HydraConfig.get()
+        Path(hydra.runtime.output_dir, f"{hydra.job.name}.log").symlink_to("/dev/full")
         logging.getLogger("x").info("one")
         logging.getLogger("x").info("two")
 

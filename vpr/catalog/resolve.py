@@ -135,17 +135,16 @@ def read_entry(node: Mapping[str, Any], key: str) -> Any:
 def with_full_keys(text: str, node: Mapping[str, Any], key: str) -> str:
     """Return the message of a reader with the names of its arguments as they are typed: `dataset.train.x.angle=360`."""
     full: dict[str, str] = {}
+    plain: Any = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
 
     def collect(inner: Mapping[str, Any], prefix: str) -> None:
         for name in inner:
-            full.setdefault(str(name), f"{prefix}.{name}")
-        for name, value in (
-            OmegaConf.to_container(inner, resolve=False).items() if OmegaConf.is_config(inner) else inner.items()
-        ):  # type: ignore[union-attr]
+            full.setdefault(name, f"{prefix}.{name}")
+        for name, value in inner.items():
             if isinstance(value, Mapping):
                 collect(value, f"{prefix}.{name}")
 
-    collect(node, key)
+    collect(plain, key)
     return re.sub(r"(?<![\w.])(\w+)=", lambda word: f"{full.get(word[1], word[1])}=", text)
 
 
@@ -255,11 +254,11 @@ def _entries_of_conf(name: str, cfg: DictConfig, key: str) -> dict[tuple[str, st
     if broken:
         raise ConfigError(f"{key}={name}: {broken[0]}")
     entries = {(entry.part, entry.name): entry.node for entry in composed if entry.part != "eval"}
-    for (part, entry), node in entries.items():
+    for node in entries.values():
         for missing in sorted(OmegaConf.missing_keys(node)):
             raise ConfigError(
-                f"{key}={name}: dataset.{part}.{entry}.{missing} is not given. Add the set to the command, "
-                f"dataset=[...,{name}] dataset.{part}.{entry}.{missing}=/path/to/photos."
+                f"{key}={name}: {missing} is not given. Add the set to the command, dataset=[...,{name}] "
+                f"{missing}=/path/to/photos."
             )
     if not entries:
         more = f" Type {key}={name}_train." if f"{name}_train" in names else f" Type for example {key}=pitts30k_train."

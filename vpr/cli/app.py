@@ -42,7 +42,7 @@ from vpr.errors import INTERRUPTED, MISUSED, DataAbsent, VPRError, disk_error
 log = logging.getLogger(__name__)
 
 # Hydra writes a line of its own to stderr beside ours where a job has failed.
-JobReturn.return_value = property(  # type: ignore[assignment, misc]
+JobReturn.return_value = property(  # type: ignore[assignment]
     lambda job: result_of(job),
     JobReturn.return_value.fset,  # type: ignore[attr-defined]
 )

@@ -68,10 +68,14 @@ def read_folder(root: str | Path, min_images_per_place: int = 2, name: str = "pl
     return group_by_place(name, root, files, [folder for folder, _ in rows], None, min_images_per_place)
 
 
+def _header(csv: Path) -> list[str]:
+    return list(map(str, pd.read_csv(csv, nrows=0, skipinitialspace=True).columns))
+
+
 def columns_of(csv: Path, columns: Sequence[str]) -> list[str]:
     """Return the columns of a csv, those of these names as `read_rows` finds them; none where it cannot be read."""
     try:
-        header = list(pd.read_csv(csv, nrows=0, skipinitialspace=True))
+        header = _header(csv)
     except (OSError, ValueError):
         return []
     names = _spelt(header, columns)
@@ -94,7 +98,7 @@ def read_rows(
     """
     where = where or {}
     try:
-        names = _spelt(list(pd.read_csv(csv, nrows=0, skipinitialspace=True)), [*columns, *where, *text])
+        names = _spelt(_header(csv), [*columns, *where, *text])
         written = {name: column for column, name in names.items()}
         dtypes = {written.get(column, column): str for column in text}
         frame = pd.read_csv(csv, dtype=dtypes, keep_default_na=False, na_values=[""], skipinitialspace=True)
