@@ -43,6 +43,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from scipy.io import savemat
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -162,6 +163,10 @@ def draw_photos(root: Path) -> None:
                     rows.append(f"{name},{48 + place / 100},16.5")
                 (root / name).parent.mkdir(parents=True, exist_ok=True)
                 cv2.imwrite(str(root / name), image)
+                if part == "train":
+                    walk = root / "walk" / ("gallery" if view % 2 else "queries") / f"@{100 * place + view:04d}@0@.jpg"
+                    walk.parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copy(root / name, walk)
     (root / "positions.csv").write_text("\n".join(rows) + "\n")
 
 
@@ -234,6 +239,63 @@ def hostile(faults: Faults) -> None:
             np.save(path, np.array([content], object), allow_pickle=True)
         for name, read in readers.items():
             faults.attempt("hostile file", f"{name} {number}", partial(read, path), lambda _: False)
+
+
+def hostile_configs(faults: Faults) -> None:
+    """Load checkpoints whose configuration names other code than ours, is endless, or holds what is no text."""
+    path = faults.folder_for("hostile") / "best.ckpt"
+    torch.manual_seed(0)
+    describer = build_describer(**PARTS, image={"size": [48, 48]})
+    command = {"_target_": "os.system", "command": f"touch '{faults.marker}'"}
+    itself: dict[str, Any] = {}
+    itself["itself"] = itself
+    deep: Any = "end"
+    for _ in range(400):
+        deep = {"a": deep}
+    nodes: list[Any] = [command, {"_target_": "subprocess.run", "args": ["touch", str(faults.marker)]}, itself, deep]
+    nodes += ["x" * 10**6, 10**400, float("nan"), b"\xff", None, [], {"_target_": "vpr"}, {1: 2}, "\x1b[2J\x1b]0;x\x07"]
+    nodes += [{**PARTS["backbone"], "name": "../../etc/passwd"}, {**PARTS["backbone"], "crop": [10**9]}]
+    for number in faults.many(4 * len(nodes)):
+        node, key = nodes[number // 4 % len(nodes)], ("backbone", "agg", "image", "extra")[number % 4]
+        content = checkpoint.pack(describer, PARTS)
+        content["config"] = {**content["config"], key: node}
+        torch.save(content, path)
+        what = f"{key}={str(node)[:60]!r}"
+        faults.attempt("hostile config", what, partial(checkpoint.load, path), as_it_was(describer))
+
+
+def as_it_was(describer: torch.nn.Module) -> Callable[[torch.nn.Module], bool]:
+    """Tell whether a network has the weights of another one, whatever else its file says."""
+    state = describer.state_dict()
+    return lambda loaded: all(torch.equal(value, state[name]) for name, value in loaded.state_dict().items())
+
+
+def lists(faults: Faults) -> None:
+    """Read lists and ground truth of published sets that are damaged."""
+    folder = faults.folder_for("lists")
+    names = [f"queries/{number}.jpg" for number in range(24)]
+    positions = np.arange(48.0).reshape(2, 24)
+    struct = {"dbImageFns": np.array(names, object), "qImageFns": np.array(names, object), "posDistThr": 25.0}
+    struct |= {"utmDb": positions, "utmQ": positions, "numImages": 24, "numQueries": 24}
+    savemat(folder / "a.mat", {"dbStruct": struct}, do_compression=True)
+    np.save(folder / "names.npy", names)
+    truth = np.empty(24, object)
+    truth[:] = [np.arange(number % 8) for number in range(24)]
+    np.save(folder / "truth.npy", truth, allow_pickle=True)
+    readers: dict[str, Callable[[Path], Any]] = {
+        "a.mat": dbstruct.read_mat,
+        "names.npy": npy_lists.load_names,
+        "truth.npy": partial(pairs.read_positives, database=24, queries=24),
+    }
+    for name, read in readers.items():
+        data, sound = (folder / name).read_bytes(), len(read(folder / name))
+        for _ in faults.many(60):
+            what, copy = damaged(data, faults.random)
+            (folder / name).write_bytes(copy)
+            work = partial(read, folder / name)
+            faults.attempt(
+                f"list {name[name.index('.') :]}", what, work, lambda result, sound=sound: len(result) == sound
+            )
 
 
 def images(faults: Faults) -> None:
@@ -485,11 +547,23 @@ def killed(child: int, seconds: float, number: int = signal.SIGKILL) -> int | No
     return ended(child)
 
 
-def train(faults: Faults, folder: Path, *words: str) -> int:
+def train_places(faults: Faults, folder: Path, *words: str) -> int:
     """Run a training as train.py does, and return its exit code."""
     places, sets = faults.photos / "train", faults.photos
     roots = (f"dataset.train.places_folder.root={places}", f"dataset.eval.image_folder.root={sets}")
     argv = ["train.py", *WORDS, *roots, f"hydra.run.dir={folder}", f"paths.runs={folder}/runs", *words]
+    return run("train", argv, lambda cfg: fit(cfg, Path(HydraConfig.get().runtime.output_dir)))
+
+
+def train_tuples(faults: Faults, folder: Path, *words: str) -> int:
+    """Run a training on positions alone, which mines its negatives between steps."""
+    read = "_target_:vpr.data.formats.utm_folder.photos"
+    sides = ",".join(f"{side}:{{{read},root:{faults.photos}/walk,folder:{side}}}" for side in ("queries", "gallery"))
+    own = ("dataset=image_folder", "supervision=tuples", "supervision.refresh_every=8", "supervision.tuples=4")
+    own += ("supervision.mining.negatives=2", "supervision.mining.pool=10", f"paths.runs={folder}/runs")
+    weak = f"+dataset.weak.walk={{_target_:vpr.data.tuples.read,{sides},capture:.+}}"
+    argv = ["train.py", *WORDS[1:], *own, f"dataset.eval.image_folder.root={faults.photos}", weak]
+    argv += [f"hydra.run.dir={folder}", *words]
     return run("train", argv, lambda cfg: fit(cfg, Path(HydraConfig.get().runtime.output_dir)))
 
 
@@ -498,7 +572,7 @@ def weights_of(folder: Path) -> str:
     return checkpoint.digest(checkpoint.read(folder / "last.ckpt"))
 
 
-def reference(faults: Faults) -> tuple[str, float]:
+def reference(faults: Faults, train: Callable[..., int]) -> tuple[str, float]:
     """Return the last weights of a run that nothing happens to, and its seconds."""
     folder, began = faults.folder_for("reference"), time.monotonic()
     code = ended(forked(lambda: train(faults, folder), folder / "said"), 5 * PATIENCE)
@@ -509,16 +583,20 @@ def reference(faults: Faults) -> tuple[str, float]:
 
 def interruptions(faults: Faults) -> None:
     """Kill runs, or send them a signal, at any moment, and go on: the end must be the same."""
-    expected, seconds = reference(faults)
-    plan = [("kill -9", signal.SIGKILL)] * 20 + [
-        (n.name, n) for n in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-    ] * 5
-    for number in faults.many(len(plan)):
-        name, sent = plan[number % len(plan)]
+    for kind, train in {"places": train_places, "tuples": train_tuples}.items():
+        interrupt(faults, kind, train, 32 if kind == "places" else 16)
+
+
+def interrupt(faults: Faults, kind: str, train: Callable[..., int], count: int) -> None:
+    """Kill or signal so many runs of one kind, every second with SIGKILL."""
+    expected, seconds = reference(faults, train)
+    signals = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+    for number in faults.many(count):
+        sent = signals[number // 2 % 3] if number % 2 else signal.SIGKILL
         folder = faults.folder_for("run")
         child = forked(lambda folder=folder: train(faults, folder), folder / "said")
         code = killed(child, faults.random.uniform(0.1, 0.95) * seconds, sent)
-        note_end(faults, f"training, {name}", code, folder / "said", {-signal.SIGKILL, 130, 0})
+        note_end(faults, f"training on {kind}, {sent.name}", code, folder / "said", {-signal.SIGKILL, 130, 0})
         if not (folder / "last.ckpt").exists():
             continue
         words = (f"ckpt_path={folder}/last.ckpt",)
@@ -528,7 +606,7 @@ def interruptions(faults: Faults) -> None:
         except VPRError:
             same = False
         said = (folder / "again").read_text(errors="replace")[-300:]
-        faults.note("training goes on", "right" if same else "lost", f"exit code {code}: {said}")
+        faults.note(f"training on {kind} goes on", "right" if same else "lost", f"exit code {code}: {said}")
 
 
 def note_end(faults: Faults, kind: str, code: int | None, said: Path, good: set[int]) -> None:
@@ -545,7 +623,7 @@ def note_end(faults: Faults, kind: str, code: int | None, said: Path, good: set[
 def disks(faults: Faults) -> None:
     """Train, describe and save where files may not grow, or nothing may be written."""
     works: dict[str, Callable[[Path], int]] = {
-        "training": lambda folder: train(faults, folder),
+        "training": lambda folder: train_places(faults, folder),
         "index": lambda folder: exit_code(lambda: matches(faults, folder / "index")),
         "checkpoint": lambda folder: exit_code(lambda: save(folder, 0)),
         "cache": lambda folder: exit_code(lambda: fill_cache(folder, 0)),
@@ -677,7 +755,7 @@ def filled(folder: Path) -> bool:
 def evaluations(faults: Faults) -> None:
     """Kill evaluations: what they had in TMPDIR may stay, and the next one gives the same recalls."""
     folder = faults.folder_for("evaluation")
-    code = ended(forked(lambda: train(faults, folder, "trainer.max_epochs=0")))
+    code = ended(forked(lambda: train_places(faults, folder, "trainer.max_epochs=0")))
     if code != 0:
         raise SystemExit(f"A run without a fault ended with {code}.")
 
@@ -697,7 +775,8 @@ def pairs_of_processes(faults: Faults) -> None:
     for _ in faults.many(10):
         folder = faults.folder_for("two")
         children = [
-            forked(lambda n=n, f=folder: train(faults, f, "trainer.max_epochs=1"), folder / f"said{n}") for n in "ab"
+            forked(lambda n=n, f=folder: train_places(faults, f, "trainer.max_epochs=1"), folder / f"said{n}")
+            for n in "ab"
         ]
         codes = sorted(str(ended(child)) for child in children)
         text = "".join((folder / f"said{n}").read_text(errors="replace") for n in "ab")
@@ -758,6 +837,8 @@ CLASSES: dict[str, Callable[[Faults], None]] = {
     "sweeps": sweeps,
     "checkpoints": checkpoints,
     "hostile": hostile,
+    "hostile_configs": hostile_configs,
+    "lists": lists,
     "images": images,
     "tables": tables,
     "arrays": arrays,
