@@ -165,13 +165,10 @@ def write(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write what `pack` returned, completely or not at all.
 
     Raises:
-        CheckpointError: the folder cannot be written, or the disk is full.
+        DiskError: the folder cannot be written, or the disk is full.
     """
-    try:
-        with atomic_write(path) as temporary:
-            torch.save(dict(content), temporary)
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
+    with atomic_write(path) as temporary:
+        torch.save(dict(content), temporary)
 
 
 def load(path: str | Path) -> Describer:

@@ -5,6 +5,7 @@ The rules of each script stand in order at the end of this file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -334,8 +335,14 @@ def something_to_evaluate(cfg: DictConfig) -> None:
 
 
 def ks_count_from_one(cfg: DictConfig) -> None:
-    if not cfg.ks or min(cfg.ks) < 1:
-        raise ConfigError(f"ks={cfg.ks}: recall@k needs a k, and k counts from 1. Type for example 'ks=[1,5,10,20]'.")
+    shares = [re.fullmatch(r"(\d+(\.\d+)?)%", k) for k in cfg.ks or [] if isinstance(k, str)]
+    numbers = [k for k in cfg.ks or [] if not isinstance(k, str)]
+    shares_hold = all(share and 0 < float(share[1]) <= 100 for share in shares)
+    if not cfg.ks or not shares_hold or not all(_is_number(k) and k >= 1 for k in numbers):
+        raise ConfigError(
+            f"ks={cfg.ks}: recall@k needs a k, and k counts from 1, or is a share of the "
+            "database as 1%. Type for example 'ks=[1,5,10,20]'."
+        )
 
 
 def pca_goes_with_one_model(cfg: DictConfig) -> None:

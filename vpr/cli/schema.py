@@ -177,7 +177,7 @@ class EvaluateConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     dataset: Any = MISSING
     rerank: Any = MISSING
-    ks: list[int] = MISSING
+    ks: list[Any] = MISSING
     batch_size: int = at_least(1)
     num_workers: int = at_least(-1)
     device: str = MISSING
@@ -273,6 +273,16 @@ class ClusterConfig:
     dataset: Any = MISSING
 
 
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "cluster": ClusterConfig,
+    "demo": DemoConfig,
+    "distil": DistilConfig,
+}
+"""Root of each script."""
+
+
 def typed(name: str, node: Mapping[str, Any]) -> Any:
     """Return the plain node `name` of a training configuration as its class: `trainer` as TrainerConfig."""
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig)[name], node))
@@ -286,8 +296,5 @@ def register() -> None:
     if not os.environ.get("VPR_DATA", "set").strip():
         del os.environ["VPR_DATA"]
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="cluster_schema", node=ClusterConfig)
-    store.store(name="demo_schema", node=DemoConfig)
-    store.store(name="distil_schema", node=DistilConfig)
+    for name, schema in SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=schema)

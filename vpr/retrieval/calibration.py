@@ -178,10 +178,7 @@ def write_calibration(path: Path, calibrated: Calibrated, facts: Mapping[str, An
     content = {"format": FORMAT, **facts, "protocol": calibrated.protocol, "calibration_error": calibrated.error}
     content |= {"calibration": calibrated.calibration.plain(), "confidence": calibrated.confidence.tolist()}
     content |= {"right": calibrated.right.astype(int).tolist()}
-    try:
-        write_text(path, json.dumps(content) + "\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error}") from error
+    write_text(path, json.dumps(content) + "\n")
 
 
 def read_facts(path: Path) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,8 +20,8 @@ from torch.utils.data import DataLoader
 from vpr import checkpoint, distributed
 from vpr.data.npy import map_npy
 from vpr.data.retrieval_set import ImageDataset, collate_images
-from vpr.errors import ConfigError, DataError
-from vpr.files import write_text
+from vpr.errors import ConfigError, DataError, DiskError
+from vpr.files import reserved, write_text
 from vpr.interop.published import read_foreign
 from vpr.interop.recognise import convert_content
 from vpr.models.describer import Describer
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from vpr.retrieval.pca import PCA
 
 AUTOCAST = {"32": None, "32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+TEMPORARY = "vpr-"  # beginning of the names of our folders in TMPDIR
 DTYPES = ("float16", "float32")  # of descriptors on disk
 
 
@@ -305,7 +305,8 @@ def working_folder(given: Path | None = None) -> Iterator[Path]:
     if given is not None:
         yield Path(given)
         return
-    temporary = tempfile.TemporaryDirectory(prefix="vpr-") if distributed.rank() == 0 else None
+    with distributed.raise_on_all_ranks():
+        temporary = _temporary_folder() if distributed.rank() == 0 else None
     try:
         yield Path(distributed.broadcast_object(temporary.name if temporary else ""))
     finally:
@@ -313,20 +314,29 @@ def working_folder(given: Path | None = None) -> Iterator[Path]:
             temporary.cleanup()
 
 
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix=TEMPORARY)
+    except OSError as error:
+        raise DiskError(
+            f"No temporary folder can be made ({error.strerror or error}). Free some space, or set TMPDIR to a "
+            "folder on another disk."
+        ) from error
+
+
 def create(folder: Path, rows: int, dim: int, dtype: str = "float16") -> np.memmap:
     """Make `folder/descriptors.npy` of (rows, dim) and map it for writing; what was there before is replaced.
 
-    DataError where the disk is too small.
+    DiskError where the disk is too small or read-only.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    needed, free = rows * dim * np.dtype(dtype).itemsize, shutil.disk_usage(folder).free
-    if needed > free:  # a mapped file that outgrows its disk would end the process without a word
-        raise DataError(
-            f"The descriptors of {rows:,} images need {needed / 1e9:,.1f} GB; {folder} has {free / 1e9:,.1f} GB free. "
-            "Free some, or set TMPDIR to a folder on a larger disk."
-        )
-    (folder / "schema.json").unlink(missing_ok=True)  # it appears again when the rows are all written
-    return np.lib.format.open_memmap(folder / "descriptors.npy", "w+", np.dtype(dtype), (rows, dim))
+    path, size = folder / "descriptors.npy", rows * dim * np.dtype(dtype).itemsize
+    try:
+        with reserved(path, size):
+            (folder / "schema.json").unlink(missing_ok=True)  # it appears again when the rows are all written
+            return np.lib.format.open_memmap(path, "w+", np.dtype(dtype), (rows, dim))
+    except DiskError as error:
+        ours = folder.name.startswith(TEMPORARY) and path.is_relative_to(tempfile.gettempdir())
+        raise DiskError(f"{error} Set TMPDIR to a folder on a larger disk." if ours else str(error)) from error
 
 
 def attach(folder: Path) -> np.memmap:
