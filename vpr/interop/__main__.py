@@ -8,6 +8,7 @@ import sys
 from vpr.checkpoint import write
 from vpr.errors import VPRError
 from vpr.interop.recognise import convert
+from vpr.interop.zoo import PUBLISHED, SHORT, local_file
 from vpr.models.aggregators.projected import inner_node
 
 
@@ -16,13 +17,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m vpr.interop", description=__doc__)
     parser.add_argument(
         "path",
-        help="published file of MixVPR, Lightweight-MixVPR, gsv-cities, OpenVPRLab, OpenIBL, WAKD, pytorch-NetVlad, "
-        "CosPlace, EigenPlaces or deep-visual-geo-localization-benchmark; recognised by its content",
+        help="published file of MegaLoc, SALAD, CliqueMining, BoQ, MixVPR, Lightweight-MixVPR, gsv-cities, "
+        "OpenVPRLab, OpenIBL, WAKD, pytorch-NetVlad, CosPlace, EigenPlaces or "
+        f"deep-visual-geo-localization-benchmark, recognised by its content; or one of {', '.join([*SHORT, *PUBLISHED])}, downloaded at first use",
     )
     parser.add_argument("out", help="checkpoint to write")
     chosen = parser.parse_args(arguments)
     try:
-        content = convert(chosen.path)
+        content = convert(local_file(chosen.path))
         write(chosen.out, content)
     except VPRError as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
