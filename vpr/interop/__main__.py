@@ -18,8 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "path",
         help="published file of MegaLoc, SALAD, CliqueMining, BoQ, MixVPR, Lightweight-MixVPR, gsv-cities, "
-        "OpenVPRLab, OpenIBL, WAKD, pytorch-NetVlad, CosPlace, EigenPlaces or "
-        f"deep-visual-geo-localization-benchmark, recognised by its content; or one of {', '.join([*SHORT, *PUBLISHED])}, downloaded at first use",
+        "OpenVPRLab, OpenIBL, WAKD, pytorch-NetVlad, CosPlace, EigenPlaces or deep-visual-geo-localization-benchmark, "
+        f"recognised by its content; or one of {', '.join([*SHORT, *PUBLISHED])}, downloaded at first use",
     )
     parser.add_argument("out", help="checkpoint to write")
     chosen = parser.parse_args(arguments)

@@ -11,7 +11,7 @@ from vpr.models.backbones.dinov2 import DINOv2
 
 KNOWN: list[Known] = [
     (DINOv2, {"name": f"vit_{size}_patch14_dinov2.lvd142m", "position": "torch_hub"})
-    for size in ("base", "small", "large", "giant")
+    for size in ("base", "small", "large")
 ]
 NAMES = names(KNOWN)
 UNUSED = ("mask_token",)
