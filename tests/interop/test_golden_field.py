@@ -49,9 +49,10 @@ class Golden:
         self.features: dict[str, Features] = {}
         self.sizes = sizes
 
-    def check(self, describer: Describer) -> None:
+    def check(self, describer: Describer, most: int = 3) -> None:
+        """Compare the first images, `most` of each size."""
         for size in self.sizes:
-            expected = self.out[f"descriptor_{size}"]
+            expected = self.out[f"descriptor_{size}"][:most]
             images = self.images(*map(int, size.split("x")), len(expected))
             self.features[size] = describer.features(images)
             norm = np.linalg.norm(expected, axis=1, keepdims=True)  # the benchmark does not normalise GeM
@@ -97,7 +98,7 @@ def of_preset(name: str, path: Path) -> Describer:
 def test_salad(golden, published_field, no_network, tmp_path):
     model, expected = of_preset("salad", published_field("salad_vitb14")), golden("salad_vitb14")
     assert (model.preprocess.size, model.preprocess.interpolation, model.dim) == ((322, 322), "bilinear", 8448)
-    expected.check(model)
+    expected.check(model, most=1)
     features = expected.features["224x224"]
     compare_features(features.map[:1, :, ::4, ::4], expected.out["feat_224x224"])
     compare_features(features.cls[:1], expected.out["token_224x224"])
@@ -108,7 +109,7 @@ def test_salad(golden, published_field, no_network, tmp_path):
 def test_boq_with_dinov2(golden, published_field, no_network, tmp_path):
     model, expected = of_preset("boq", published_field("boq_dinov2")), golden("boq_dinov2")
     assert (model.preprocess.size, model.preprocess.interpolation, model.dim) == ((322, 322), "bicubic", 12288)
-    expected.check(model)
+    expected.check(model, most=1)
     check_attention(model, expected, "224x224")
     assert not list(tmp_path.iterdir())
 
@@ -116,7 +117,7 @@ def test_boq_with_dinov2(golden, published_field, no_network, tmp_path):
 def test_megaloc(golden, published_field, no_network, tmp_path):
     model, expected = of_preset("megaloc", published_field("megaloc_512")), golden("megaloc_512")
     assert (model.preprocess.size, model.fixed_size, model.dim) == ((322, 322), False, 512)
-    expected.check(model)  # also at 300x400, which it resizes to 294x406
+    expected.check(model, most=1)  # also at 300x400, which it resizes to 294x406
     features = expected.features["322x322"]
     compare_features(features.map[:1, :, ::4, ::4], expected.out["feat_322x322"])
     compare_features(features.cls[:1], expected.out["token_322x322"])
@@ -127,7 +128,7 @@ def test_megaloc(golden, published_field, no_network, tmp_path):
 @pytest.mark.parametrize("preset", ["cosplace", "eigenplaces"])
 def test_cosplace_and_eigenplaces(preset, golden, published_field, no_network):
     name = PRESETS[preset]
-    golden(name).check(of_preset(preset, published_field(name)))
+    golden(name).check(of_preset(preset, published_field(name)), most=1 if preset == "eigenplaces" else 3)
 
 
 def test_mixvpr(shared, published, no_network):

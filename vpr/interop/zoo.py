@@ -79,8 +79,8 @@ SHORT = {"boq": "boq_dinov2", "cosplace": "cosplace_resnet50_2048", "eigenplaces
 
 def cache_folder() -> Path:
     """Return the folder of downloaded weights: VPR_CACHE, or `vpr` in XDG_CACHE_HOME or ~/.cache."""
-    own = os.environ.get("VPR_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vpr").expanduser()
+    given = os.environ.get("VPR_CACHE")
+    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vpr").expanduser()
 
 
 def is_published(path: str | os.PathLike[str]) -> bool:

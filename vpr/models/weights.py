@@ -71,9 +71,9 @@ def timm_model(name: str, kind: type[nn.Module], **options: Any) -> Any:
         raise ConfigError(f"backbone.name={name}: timm has no such model" + (f"; near it are {near}." if near else "."))
     try:
         return _of_kind(timm.create_model(name, **options), name, kind)
-    except TypeError as error:
-        given = ", ".join(options)
-        raise ConfigError(f"backbone.options: {name} of timm cannot be made with {given} ({error}).") from error
+    except (TypeError, AssertionError, ValueError) as error:
+        given, reason = ", ".join(options), _first_line(error)
+        raise ConfigError(f"backbone.options: {name} of timm cannot be made with {given} ({reason}).") from error
 
 
 def timm_origin(name: str, package: str = "") -> Origin:

@@ -56,6 +56,8 @@ class DINOv2(Backbone):
         origin = timm_origin(name)
         state = pretrained_state(weights, origin)
         further = {"dynamic_img_size": True, **checked_options(options)}
+        if weights == "checkpoint":  # values come next: random ones would take seconds
+            further["weight_init"] = "skip"
         self.model = strict_timm_model(name, VisionTransformer, state, origin, **further)
         if tuple(self.model.patch_embed.patch_size) != (patch_size, patch_size):
             raise ConfigError(f"backbone.patch_size={patch_size}: {name} has {self.model.patch_embed.patch_size[0]}.")
@@ -121,6 +123,6 @@ class DINOv2(Backbone):
         if (height, width) == grid:
             return embedding
         patches = embedding[:, 1:].float().unflatten(1, grid).permute(0, 3, 1, 2)
-        factors = [(cells + 0.1) / own for cells, own in zip((height, width), grid, strict=True)]
+        factors = [(cells + 0.1) / side for cells, side in zip((height, width), grid, strict=True)]
         resampled = F.interpolate(patches, scale_factor=factors, mode="bicubic")
         return torch.cat([embedding[:, :1].float(), resampled.flatten(2).transpose(1, 2)], dim=1).to(embedding.dtype)

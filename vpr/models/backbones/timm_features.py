@@ -45,10 +45,10 @@ class TimmFeatures(Backbone):
         state, sized = pretrained_state(weights, origin), _sized(name, options, image_size)
         try:
             self.model = strict_timm_model(name, nn.Module, state, origin, **sized)
-        except ConfigError as error:
-            if sized == options or not isinstance(error.__cause__, TypeError):
+        except ConfigError:
+            if sized == options:
                 raise
-            self.model = strict_timm_model(name, nn.Module, state, origin, **options)  # it takes no img_size
+            self.model = strict_timm_model(name, nn.Module, state, origin, **options)  # it takes no such img_size
         if not hasattr(self.model, "forward_intermediates"):
             raise ConfigError(f"backbone.name={name}: timm cannot take feature maps out of this network.")
         self.model.prune_intermediate_layers(1, prune_norm=False, prune_head=True)
@@ -84,8 +84,8 @@ class TimmFeatures(Backbone):
 def _sized(name: str, options: dict[str, Any], image_size: Sequence[int] | None) -> dict[str, Any]:
     """Return `options`, with `img_size` where the network was made for another size alone and is not told of this."""
     config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
-    told = options.keys() & {"img_size", "dynamic_img_size"}
-    if config is None or not config.fixed_input_size or told or not image_size:
+    size_options = options.keys() & {"img_size", "dynamic_img_size"}
+    if config is None or not config.fixed_input_size or size_options or not image_size:
         return options
     return options if tuple(config.input_size[1:]) == tuple(image_size) else {**options, "img_size": tuple(image_size)}
 
