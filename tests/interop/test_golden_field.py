@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +17,9 @@ from torch import Tensor
 import vpr
 from vpr.cli.compose import compose, plain
 from vpr.cli.rules import check_rules
+from vpr.interop import megaloc
 from vpr.interop.__main__ import main
+from vpr.interop.published import as_published
 from vpr.models.describer import Describer
 from vpr.training.distillation import make_teachers
 from vpr.types import Features
@@ -123,6 +126,17 @@ def test_megaloc(golden, published_field, no_network, tmp_path):
     compare_features(features.cls[:1], expected.out["token_322x322"])
     compare(model.aggregator.aggregator(features)[:1], expected.out["salad_322x322"])
     assert not list(tmp_path.iterdir())
+
+
+def test_key_lists_of_megaloc_at_its_own_size(shared, monkeypatch):
+    monkeypatch.setattr(megaloc, "assemble", lambda file, backbone, agg, image, weights, source: (agg, weights))
+    manifest = json.loads((shared / "golden2" / "golden2_manifest.json").read_text())
+    layouts = {name: entry["keys"] for name, entry in manifest.items() if name.startswith("megaloc_8448")}
+    assert sorted(map(len, layouts.values())) == [189, 190]
+    for keys in layouts.values():
+        state = {key: torch.zeros(1).expand(shape) for key, (shape, _) in keys.items()}  # no memory for 228 million
+        agg, weights = megaloc.convert_file(as_published(state, "megaloc", "x"))
+        assert (agg["dim"], agg["bias"], agg["agg"]["cluster_dim"], len(weights)) == (8448, True, 256, 189)
 
 
 @pytest.mark.parametrize("preset", ["cosplace", "eigenplaces"])
