@@ -18,6 +18,8 @@ __version__ = "0.1.0"
 def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber:
     """Return the model stored in a checkpoint, or in a file that another project published, in evaluation mode.
 
+    Instead of a path, the name of a published model: `vpr.load("megaloc")` downloads its weights once.
+
     `model.describe(photos)` returns descriptors (N, D) float32 of unit norm, of paths or pixels. Called as a network on
     normalised images (B, 3, H, W) it returns the same as a tensor. `device`: cpu, cuda or auto.
 

@@ -59,7 +59,8 @@ def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber:
     """Return the model of a checkpoint, or of a file that another project published, in evaluation mode.
 
     Args:
-        path: a published file is converted in memory (`python -m vpr.interop` does so once for all).
+        path: a published file is converted in memory (`python -m vpr.interop` does so once for all). A name of
+            `vpr.interop.zoo`, such as megaloc, is downloaded at first use.
         device: `cpu`, `cuda` or `auto`.
 
     Raises:

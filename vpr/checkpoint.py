@@ -245,9 +245,13 @@ def read_any(path: str | Path) -> Any:
         raise CheckpointError(f"{source} is damaged: {error}. Copy or download it again.") from error
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(source):
+            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+            kind = f" ({named[1]})" if named else ""
             raise CheckpointError(
-                f"{source} holds Python objects that would have to be executed to be read; nothing was loaded. "
-                "Only tensors and plain containers are read."
+                f"{source} holds Python objects{kind} that would have to be executed to be read; nothing was loaded. "
+                "Only tensors and plain containers are read. If you trust its author, save its tensors alone where the "
+                "packages of that author are installed: torch.save(torch.load(FILE, weights_only=False)['state_dict'], "
+                "'weights.pth'), and give weights.pth."
             ) from error
         raise CheckpointError(f"{source} is damaged or not a checkpoint at all.") from error
     except Exception as error:  # torch's reader meets a damaged file with all sorts, struct.error and IndexError too

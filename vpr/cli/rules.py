@@ -83,6 +83,8 @@ def image_size_is_known(cfg: DictConfig) -> None:
 
 def image_size_fits_patches(cfg: DictConfig) -> None:
     patch = OmegaConf.select(cfg, "backbone.patch_size")
+    if OmegaConf.select(cfg, "backbone.any_size"):  # it resizes them itself
+        return
     if cfg.get("init") is None and patch and any(side % patch for side in cfg.image.size):
         height, width = (max(patch, round(side / patch) * patch) for side in cfg.image.size)
         raise ConfigError(

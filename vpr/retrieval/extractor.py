@@ -24,6 +24,7 @@ from vpr.errors import ConfigError, DataError, DiskError
 from vpr.files import reserved, write_text
 from vpr.interop.published import read_foreign
 from vpr.interop.recognise import convert_content
+from vpr.interop.zoo import local_file
 from vpr.models.describer import Describer
 from vpr.terminal import readable
 from vpr.types import Preprocess
@@ -100,7 +101,7 @@ class Extractor:
     def load(
         cls, path: str | PathLike[str], device: str | torch.device = "auto", precision: str = "32-true"
     ) -> Extractor:
-        """Open a checkpoint, or a file that another project published.
+        """Open a checkpoint, or a file that another project published, by its path or its name in `vpr.interop.zoo`.
 
         Raises:
             CheckpointError: the file is missing, damaged or from elsewhere. Nothing in it is executed.
@@ -171,13 +172,15 @@ class Extractor:
 def read_content(path: str | PathLike[str]) -> dict[str, Any]:
     """Return what `vpr.checkpoint.read` returns, also of a file that another project published.
 
+    Args:
+        path: of the file, or a name of `vpr.interop.zoo`, whose file is downloaded at first use.
+
     Raises:
         CheckpointError: the file is missing, damaged or from elsewhere. Nothing in it is executed.
     """
-    content = read_foreign(str(path))
-    if checkpoint.is_ours(content):
-        return checkpoint.checked(content, str(path))
-    return convert_content(content, str(path))
+    file = local_file(path)
+    content = read_foreign(file)
+    return checkpoint.checked(content, file) if checkpoint.is_ours(content) else convert_content(content, file)
 
 
 def pick_device(name: str) -> torch.device:

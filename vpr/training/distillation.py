@@ -21,7 +21,7 @@ from vpr.distill.terms.base import Term
 from vpr.errors import ConfigError
 from vpr.models.aggregators.projected import Projected, projected_node
 from vpr.models.describer import Describer, build_describer
-from vpr.retrieval.extractor import AUTOCAST
+from vpr.retrieval.extractor import AUTOCAST, read_content
 from vpr.training.teacher_whitening import Whitener
 from vpr.training.trainer import resolve_precision
 
@@ -173,7 +173,7 @@ def _networks(node: Mapping[str, Any], image: Mapping[str, Any]) -> Iterator[tup
     """Yield (network, name, content of its checkpoint) of each teacher."""
     paths = [node["ckpt"]] if isinstance(node["ckpt"], str) else node["ckpt"]
     for path in paths or ():
-        content = checkpoint.read(path)
+        content = read_content(path)
         yield checkpoint.unpack(content, path), str(path), content
     if node["backbone"]:
         # Its own mean and deviation; of the student's images only the size and the interpolation hold.
