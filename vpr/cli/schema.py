@@ -70,6 +70,7 @@ class BatchConfig:
     shuffle: str = one_of("within_group", "all")
     choice: str = one_of("random", "recent")
     drop_last: bool = MISSING
+    chunk: int | None = at_least(2, because="BatchNorm needs two images to normalise by.")
 
 
 @dataclass
