@@ -3,10 +3,10 @@
     python benchmarks/chunks.py                      64 places x 4 images, ResNet50, 128 x 128; minutes on two cores
     python benchmarks/chunks.py --places 16 --chunk 8 --cases 32-true
 
-A step is `describe_in_chunks`, the multi-similarity loss of the whole batch and the backward pass; the optimiser is left
-out. Memory is the peak over that before the step: of the process on a CPU (VmHWM), allocated tensors on a GPU. The
-first step of a process is made with 8 images and not measured. Cases: float32, mixed precision, and two processes that
-share the batch. It ends with exit code 1 where a ratio is above the limit.
+A step is `describe_in_chunks`, the multi-similarity loss of the whole batch and the backward pass, without the
+optimiser. Memory is the peak over that before the step: of the process on a CPU (VmHWM), allocated tensors on a GPU.
+The first step of a process is made with 8 images and not measured. Cases: float32, mixed precision, and two processes
+that share the batch. It ends with exit code 1 where a ratio is above the limit.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def main() -> None:
     if args.step:
         print(json.dumps(step(args, **json.loads(args.step))))
         return
-    print("| case | memory whole, MiB | in chunks | ratio | seconds whole | in chunks | ratio | processor time, ratio |")
+    print("| case | memory whole, MiB | in chunks | ratio | seconds whole | in chunks | ratio | processor time |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     high = False
     for name in args.cases:

@@ -212,6 +212,7 @@ class DemoConfig:
     watch: bool = MISSING
     open: bool = MISSING
     page_queries: int = at_least(1)
+    rerank: Any = MISSING
     index: IndexConfig = field(default_factory=IndexConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     batch_size: int = at_least(1)

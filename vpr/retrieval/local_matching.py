@@ -7,7 +7,7 @@ are downloaded at their first use.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -162,7 +162,7 @@ MATCHERS: dict[str, Callable[[int, torch.device | str], Matcher]] = {
 def of_one_homography(pairs: Pairs, pixels: float) -> np.ndarray:
     """Tell which pairs one homography explains to `pixels`, (n,) bool, by MAGSAC++ (Barath et al., CVPR 2020).
 
-    None where there are fewer than 4 pairs, or no homography.
+    Of fewer than 4 pairs it explains none.
     """
     inside = np.zeros(len(pairs[0]), bool)
     if len(inside) >= 4:

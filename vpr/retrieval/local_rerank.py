@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,28 +90,31 @@ class LocalFeatures:
     ) -> Neighbours:
         """Search a set, and order the first `self.k` of each query by the pixels of the images."""
         wide = nearest(database, queries, max(k, self.k), retrieval_set.panoramas)
-        return self.ordered(wide, retrieval_set.queries, retrieval_set.database, device).first(k)
+        verifier = self.verifier(device)
+        return self.ordered(wide, retrieval_set.queries, retrieval_set.database.__getitem__, verifier).first(k)
 
     def ordered(
         self,
         neighbours: Neighbours,
         queries: Sequence[Path],
-        database: Sequence[Path],
-        device: torch.device | str = "cpu",
+        database: Callable[[int], Path],
+        verifier: Verifier,
     ) -> Neighbours:
         """Return the neighbours (Q, K) with the first `self.k` in their new order; `inliers` is -1 beyond these.
 
         Their similarities stay those of the descriptors, so they no longer fall. An image that cannot be read has no
         inliers.
+
+        Args:
+            database: returns the image of a row.
         """
-        verifier = self.verifier(device)
         inliers = np.full(neighbours.indices.shape, -1, np.int32)
         first = neighbours.indices[:, : self.k]
 
         def count(query: int) -> None:
             rows = first[query]
             inliers[query, : len(rows)] = [
-                -1 if row < 0 else len(verifier.points(queries[query], database[row]).left) for row in rows.tolist()
+                -1 if row < 0 else len(verifier.points(queries[query], database(row)).left) for row in rows.tolist()
             ]
 
         with progress("comparing local features", len(first)) as advance, ThreadPoolExecutor(verifier.threads) as pool:
@@ -121,7 +124,8 @@ class LocalFeatures:
         share = np.maximum(inliers, 0) / (np.maximum(inliers, 0) + self.half)
         scores = np.where(inliers >= 0, neighbours.similarities + self.weight * share, -np.inf)
         order = np.argsort(-scores, axis=1, kind="stable")  # those that were not compared stay in place, at the end
-        return Neighbours(*(np.take_along_axis(v, order, 1) for v in (neighbours.similarities, neighbours.indices, inliers)))
+        values = neighbours.similarities, neighbours.indices, inliers
+        return Neighbours(*(np.take_along_axis(array, order, 1) for array in values))
 
     def verifier(self, device: torch.device | str = "cpu") -> Verifier:
         """Return what compares the pixels of images, with these settings.

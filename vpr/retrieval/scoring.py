@@ -16,13 +16,14 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval import metrics
 from vpr.retrieval.agreement import Agreement
+from vpr.retrieval.local_rerank import LocalFeatures, Verifier
 from vpr.retrieval.search import Neighbours, nearest, nearest_others
 
 KS = (1, 5, 10, 20)
 
 
 class Rerank(Protocol):
-    """Re-ranked search, measured beside the plain one: k-reciprocal distances, frames in sequence."""
+    """Re-ranked search, measured beside the plain one: k-reciprocal distances, frames in sequence, local features."""
 
     @property
     def id(self) -> str:
@@ -61,6 +62,7 @@ class Evaluation:
         reranked: evaluation of the re-ranked search, if there was one; its id says how.
         seen: images of the set that the models were trained on; None where it is not known on what they were trained.
         agreement: agreement with a teacher, where one was named.
+        verifier: compares two images by their pixels, as the re-ranked search did; None where it did not.
     """
 
     retrieval_set: RetrievalSet
@@ -76,6 +78,7 @@ class Evaluation:
     reranked: Evaluation | None = None
     seen: SeenImages | None = None
     agreement: Agreement | None = None
+    verifier: Verifier | None = None
 
     @property
     def protocol(self) -> str:
@@ -105,6 +108,11 @@ class Evaluation:
         described = self.counts["database"]
         described += 0 if self.retrieval_set.each_against_others else self.counts["queries"]
         return described / max(self.seconds["extract"], 1e-9) if "extract" in self.seconds else 0.0
+
+    @property
+    def ms_per_query(self) -> float:
+        """Milliseconds of the search, re-ranking included, for one query."""
+        return 1000 * self.seconds["search"] / max(self.counts["queries"], 1)
 
     def metrics(self) -> dict[str, float]:
         """Return {"R@1": 0..1, ...}."""
@@ -155,6 +163,8 @@ def score(
     reranked = _measure(
         renamed, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, max(ks), renamed, device)
     )
+    if isinstance(rerank, LocalFeatures) and distributed.rank() == 0:
+        reranked = replace(reranked, verifier=rerank.verifier(device))
     return replace(plain, reranked=reranked)
 
 
