@@ -97,8 +97,15 @@ class Session:
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries; one that was asked before is answered anew, and is the newest."""
         began = time.perf_counter()
-        settings = {"compared": self.compared, "reranking": self.reranking}
-        answers = answer(self.index, queries, self.extract_paths, self.k, self.calibration, **settings)
+        answers = answer(
+            self.index,
+            queries,
+            self.extract_paths,
+            self.k,
+            self.calibration,
+            compared=self.compared,
+            reranking=self.reranking,
+        )
         self.seconds += time.perf_counter() - began
         if self.reranking and self.reranking.width:
             answers = with_points(answers, self.reranking.points)

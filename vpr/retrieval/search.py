@@ -32,11 +32,13 @@ class Neighbours(NamedTuple):
 
     def first(self, k: int) -> Neighbours:
         """Return the first `k` of every query."""
-        return Neighbours(*(None if values is None else values[:, :k] for values in self))
+        inliers = None if self.inliers is None else self.inliers[:, :k]
+        return Neighbours(self.similarities[:, :k], self.indices[:, :k], inliers)
 
     def of(self, queries: np.ndarray) -> Neighbours:
         """Return those of some of the queries: a mask (Q,) bool, or numbers (n,) int."""
-        return Neighbours(*(None if values is None else values[queries] for values in self))
+        inliers = None if self.inliers is None else self.inliers[queries]
+        return Neighbours(self.similarities[queries], self.indices[queries], inliers)
 
 
 def search(database: np.ndarray, queries: np.ndarray, k: int, block: int | None = None) -> Neighbours:
