@@ -94,7 +94,9 @@ def test_another_faiss_takes_the_place_of_the_one_that_is_installed(tmp_path: Pa
 
     assert "pip" not in setup("cpu")  # it is there
     switch = setup("gpu")
-    assert switch.index("pip uninstall -qq -y faiss-cpu faiss-gpu-cu12") < switch.index('-e ".[gpu,weights,heic,dev]"')
+    assert switch.index("pip uninstall -qq -y faiss-cpu faiss-gpu-cu12") < switch.index(
+        '-e ".[gpu,weights,heic,local,dev]"'
+    )
     assert f"rm -f {tmp_path}/.ready-*" in switch  # going back to the other one installs again
 
 

@@ -67,6 +67,38 @@ def test_timm_options_reach_the_network():
     assert backbone(torch.zeros(1, 3, 96, 64)).map.shape == (1, 192, 6, 4)
 
 
+LIGHT = [
+    ("mobilenetv4_conv_small", 4, 96),
+    ("repvit_m0_9", 3, 192),
+    ("efficientvit_b0", 3, 64),
+    ("fastvit_t8", 3, 192),
+    ("ghostnet_100", 4, 112),
+]
+
+
+@pytest.mark.parametrize(("name", "last", "channels"), LIGHT)
+def test_students_of_timm_are_cropped_and_frozen(name: str, last: int, channels: int) -> None:
+    full = TimmFeatures(name, weights="checkpoint")
+    backbone = TimmFeatures(name, weights="checkpoint", crop=[last], freeze=2)
+    assert backbone.spec == (channels, 16, None)
+    assert set(backbone.state_dict()) < set(full.state_dict())
+    images = torch.randn(2, 3, 64, 96)
+    before = {key: value.clone() for key, value in backbone.state_dict().items() if "running" in key}
+    features = backbone.train()(images).map
+    assert features.shape == (2, channels, 4, 6)
+    (features * torch.randn_like(features)).sum().backward()
+    frozen = {key for key, p in backbone.named_parameters() if not p.requires_grad}
+    assert any(".stem" in key or "conv_stem" in key for key in frozen)
+    assert any(key.startswith(("model.blocks.0", "model.stages.0")) for key in frozen)
+    assert not any(key.startswith(("model.blocks.1", "model.stages.1")) for key in frozen)
+    assert [key for key, p in backbone.named_parameters() if p.requires_grad and p.grad is None] == []
+    moved = {
+        key.rpartition(".")[0] for key, value in before.items() if not torch.equal(value, backbone.state_dict()[key])
+    }
+    held = {key.rpartition(".")[0] for key in before} - moved
+    assert moved and held == {key.rpartition(".")[0] for key in before if f"{key.rpartition('.')[0]}.weight" in frozen}
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -259,6 +291,9 @@ def test_published_parameter_counts(name, shared):
             "regnety_002 of timm cannot be made with img_size",
         ),
         (lambda: TimmFeatures("vit_tiny_patch16_224", "none", image_size=(230, 96)), r"image.size=\[224,96\]"),
+        (lambda: TimmFeatures("repvit_m0_9", "none", crop=[2]), r"crop=\[2\]: repvit_m0_9 has 4 levels.*\[3\]"),
+        (lambda: TimmFeatures("repvit_m0_9", "none", crop=[0, 1, 2, 3]), "4 levels"),
+        (lambda: TimmFeatures("repvit_m0_9", "checkpoint", freeze=9), "freeze=9: repvit_m0_9 has 5 parts"),
     ],
 )
 def test_wrong_options_are_sentences(make, says):

@@ -378,6 +378,20 @@ def accept_is_a_share(cfg: DictConfig) -> None:
         )
 
 
+def rerank_goes_with_the_rest(cfg: DictConfig) -> None:
+    kind = str((cfg.rerank or {}).get("_target_", "")).rpartition(".")[2]
+    if kind and cfg.calibrate is not None:
+        raise ConfigError(
+            f"calibrate={cfg.calibrate} with rerank: the confidence is that of the plain search, and re-ranking puts "
+            "another match first. Type rerank=none, or leave calibrate out."
+        )
+    if kind == "InSequence" and cfg.watch:
+        raise ConfigError(
+            "watch=true with rerank=sequence: photos that come are answered one at a time, and have no frames around "
+            "them. Type rerank=none, or ask the whole folder with watch=false."
+        )
+
+
 def students_can_be_chosen(cfg: DictConfig) -> None:
     Budget.parse(list(cfg.budget) if OmegaConf.is_list(cfg.budget) else str(cfg.budget))
     if not 0 < cfg.held_out.share <= 0.5:
@@ -429,7 +443,7 @@ TRAIN_RULES: tuple[Rule, ...] = (
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
 EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)
-DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart)
+DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart, rerank_goes_with_the_rest)
 DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen, frames_are_apart)
 OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES, "budget": DISTIL_RULES}
 """The rules of a script, by a key that it alone has."""

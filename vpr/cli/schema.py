@@ -70,6 +70,7 @@ class BatchConfig:
     shuffle: str = one_of("within_group", "all")
     choice: str = one_of("random", "recent")
     drop_last: bool = MISSING
+    chunk: int | None = at_least(2, because="BatchNorm needs two images to normalise by.")
 
 
 @dataclass
@@ -212,6 +213,7 @@ class DemoConfig:
     watch: bool = MISSING
     open: bool = MISSING
     page_queries: int = at_least(1)
+    rerank: Any = MISSING
     index: IndexConfig = field(default_factory=IndexConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     batch_size: int = at_least(1)

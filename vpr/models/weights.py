@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import logging
 import os
 import pickle
 import socket
@@ -22,6 +23,8 @@ from torch import Tensor, nn
 
 from vpr.errors import ConfigError, WeightsUnavailable
 from vpr.files import check_archive
+
+log = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 TIMEOUT_S = 10.0
@@ -106,6 +109,26 @@ def pretrained_state(weights: str, origin: Origin) -> State | None:
     if weights == "package":
         return read_state(_package_file(origin))
     return read_state(Path(weights).expanduser())
+
+
+def pretrained_or_packaged(weights: str, origin: Origin) -> tuple[State | None, str]:
+    """Return the state dict as of `pretrained_state`, and the choice it comes from.
+
+    Where `default` cannot be downloaded and a pip package with these weights is installed, that is `package`, and a
+    warning says so.
+    """
+    try:
+        return pretrained_state(weights, origin), weights
+    except WeightsUnavailable as error:
+        if weights != "default" or not origin.package:
+            raise
+        try:
+            state = read_state(_package_file(origin))
+        except WeightsUnavailable:
+            raise error from None
+        reason = str(error).partition(" Ways out:")[0]
+        log.warning("%s The weights of the pip package %s are taken instead.", reason, origin.package)
+        return state, "package"
 
 
 def read_state(path: Path) -> State:

@@ -154,7 +154,7 @@ class TrainingRun:
         resumed = resume and resume.path.parent
         options = DataOptions(settings["batch"], cfg.seed, workers, trainer.eval_batch_size, directory, resumed)
         data = supervision.data(sources, TrainTransform(describer.preprocess, augment), options)
-        optimization = optimizer, schedule, cfg.finetune.backbone_lr, cfg.seed, trainer.channels_last
+        optimization = optimizer, schedule, cfg.finetune.backbone_lr, cfg.seed, trainer.channels_last, cfg.batch.chunk
         module = TrainingModule(describer, objective, distillation.distiller, *optimization)
         # Where this machine keeps its files is no part of a checkpoint.
         record = {key: value for key, value in nodes.items() if key not in ("paths", "ckpt_path", "pca")} | parts
