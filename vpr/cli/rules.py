@@ -356,6 +356,29 @@ def pca_goes_with_one_model(cfg: DictConfig) -> None:
             )
 
 
+def exported_models_compute_as_they_are(cfg: DictConfig) -> None:
+    exported = [key for key in ("ckpt", "gallery_ckpt", "agree_with") if str(cfg.get(key)).lower().endswith(".onnx")]
+    if not exported:
+        return
+    model = f"{exported[0]}={cfg[exported[0]]}"
+    if cfg.precision != "32-true":
+        raise ConfigError(
+            f"precision={cfg.precision} with {model}: an exported model computes as it was exported. Type "
+            "precision=32-true."
+        )
+    if cfg.device not in ("auto", "cpu"):
+        raise ConfigError(
+            f"device={cfg.device} with {model}: an exported model is run on the CPU. Type device=auto; a checkpoint "
+            "beside it uses a GPU then."
+        )
+    pca = cfg.get("pca")
+    if "ckpt" in exported and pca and (pca.dim is not None or pca.file is not None):
+        raise ConfigError(
+            f"pca with {model}: an exported model ends as it was exported. Put PCA behind its checkpoint (evaluate.py "
+            f"ckpt=CHECKPOINT pca.dim={pca.dim or 512} pca.save=OUT.ckpt), and export OUT.ckpt."
+        )
+
+
 def accept_and_every_are_in_range(cfg: DictConfig) -> None:
     if not 0 < cfg.accept <= 1:
         raise ConfigError(
@@ -418,8 +441,13 @@ TRAIN_RULES: tuple[Rule, ...] = (
     bank_is_of_cached_descriptors,
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
-EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)
-DEMO_RULES: tuple[Rule, ...] = (accept_and_every_are_in_range,)
+EVALUATE_RULES: tuple[Rule, ...] = (
+    something_to_evaluate,
+    ks_count_from_one,
+    pca_goes_with_one_model,
+    exported_models_compute_as_they_are,
+)
+DEMO_RULES: tuple[Rule, ...] = (accept_and_every_are_in_range, exported_models_compute_as_they_are)
 DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen,)
 OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES, "budget": DISTIL_RULES}
 """The rules of a script, by a key that it alone has."""
