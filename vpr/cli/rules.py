@@ -379,14 +379,17 @@ def exported_models_compute_as_they_are(cfg: DictConfig) -> None:
         )
 
 
-def accept_and_every_are_in_range(cfg: DictConfig) -> None:
+def frames_are_apart(cfg: DictConfig) -> None:
+    if not cfg.every > 0:
+        raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
+
+
+def accept_is_a_share(cfg: DictConfig) -> None:
     if not 0 < cfg.accept <= 1:
         raise ConfigError(
             f"accept={cfg.accept:g}: it is the share of accepted answers that should be right, above 0 and at most 1. "
             "Type for example accept=0.95."
         )
-    if not cfg.every > 0:
-        raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
 
 
 def students_can_be_chosen(cfg: DictConfig) -> None:
@@ -396,8 +399,6 @@ def students_can_be_chosen(cfg: DictConfig) -> None:
             f"held_out.share={cfg.held_out.share:g}: it is the share of the images that no run sees, above 0 and at "
             "most 0.5. Type for example held_out.share=0.1."
         )
-    if not cfg.every > 0:
-        raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
     for name, words in cfg.candidates.items():
         if not words:
             raise ConfigError(
@@ -447,7 +448,7 @@ EVALUATE_RULES: tuple[Rule, ...] = (
     pca_goes_with_one_model,
     exported_models_compute_as_they_are,
 )
-DEMO_RULES: tuple[Rule, ...] = (accept_and_every_are_in_range, exported_models_compute_as_they_are)
-DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen,)
+DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart, exported_models_compute_as_they_are)
+DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen, frames_are_apart)
 OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES, "budget": DISTIL_RULES}
 """The rules of a script, by a key that it alone has."""
