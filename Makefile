@@ -39,6 +39,7 @@ demo: $(READY) ## a drawn city: train a teacher, a student alone, a student dist
 	$(BIN)/python evaluate.py ckpt=$(DEMO)/distilled/best.ckpt dataset=toycity out=$(DEMO)/evaluation
 	@$(BIN)/python -m vpr.report $(DEMO) --latency --title "make demo"
 	@$(BIN)/python benchmarks/demo_figure.py --runs $(DEMO)
+
 WEAK := dataset=toycity_pittsburgh
 STUDENT := backbone=resnet18 backbone.weights=none 'backbone.crop=[4]' 'image.size=[96,128]'
 ONCE := train.py -m hydra.sweep.dir=runs/weak
@@ -56,7 +57,7 @@ weak: $(READY) ## train on a drawn city from positions alone; distil by WAKD: < 
 	@$(BIN)/python benchmarks/weak_toycity.py --seed $(SEED)
 
 test: $(READY) ## run all tests, with coverage
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist loadfile --cov=vpr --cov-report=term:skip-covered --cov-fail-under=90
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses=8 --dist loadfile --no-loadscope-reorder --cov=vpr --cov-report=term:skip-covered --cov-fail-under=90
 
 train: $(READY) ## train: make train ARGS="backbone=mobilenet_v2 agg=mixvpr"
 	$(BIN)/python train.py $(ARGS)

@@ -15,6 +15,7 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -66,9 +67,9 @@ def read(runs: Path, protocol: str) -> dict[str, Row]:
 
 def table(rows: dict[str, Row], protocol: str) -> Table:
     """Return the table of the three models."""
-    drawn = Table(title=f"R@1 on {protocol}")
-    for heading in ("", "R@1, %", "hits", "gain [95 %]", "parameters", "MB", "ms an image"):
-        drawn.add_column(heading, justify="right" if heading else "left")
+    drawn = Table(title=f"R@1 (%) on {protocol}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for heading in ("", "R@1", "hits", "gain [95 %]", "weights", "MB", "ms"):
+        drawn.add_column(heading, justify="right" if heading else "left", no_wrap=not heading)
     for name, row in rows.items():
         gain = ""
         if name == DISTILLED:

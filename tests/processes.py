@@ -17,6 +17,7 @@ import tempfile
 import threading
 import types
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver, resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ def run_script(
 ) -> subprocess.CompletedProcess[str]:
     """Run `python *arguments` (a script, or -c and its code) to its end.
 
-    Ranks that Lightning starts for it are forked as well. Jobs of a sweep start anew: they end with their parent.
+    Ranks that Lightning starts for it, and jobs of its sweep, are forked as well, by the same server.
 
     Raises:
         subprocess.TimeoutExpired: it was killed after `timeout` seconds.
@@ -88,11 +89,18 @@ def _run(arguments: list[str], env: dict[str, str], cwd: str, streams: tuple[str
 
 
 def _serve_children(streams: tuple[str, str]) -> None:
-    """Let the same process fork the ranks that Lightning starts."""
+    """Let the same server fork the ranks that Lightning starts and the jobs of a sweep."""
     import pytorch_lightning.strategies.launchers.subprocess_script as ranks
 
+    from vpr.cli.sweeps import jobs
+
+    # A process that was forked knows its server, and would still start another one.
+    forkserver._forkserver.ensure_running = resource_tracker.ensure_running  # type: ignore[method-assign]
+    if jobs.STARTER in os.environ:
+        os.environ[jobs.STARTER] = str(os.getppid())  # the server: it is what a forked job would outlive
+
     class Child:
-        """What Lightning uses of a `subprocess.Popen`."""
+        """What Lightning and a sweep use of a `subprocess.Popen`."""
 
         def __init__(
             self, command: Sequence[str], env: Mapping[str, str] | None = None, cwd: str | None = None
@@ -111,4 +119,10 @@ def _serve_children(streams: tuple[str, str]) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, number)
 
+    def run_in_own_group(command: Sequence[str], environment: Mapping[str, str] | None = None) -> int:
+        child = Child(command, environment)
+        child.process.join()
+        return child.process.exitcode
+
+    jobs.run_in_own_group = run_in_own_group
     ranks.subprocess = types.SimpleNamespace(Popen=Child)  # type: ignore[attr-defined]

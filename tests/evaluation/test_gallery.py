@@ -24,7 +24,7 @@ from vpr.training.run import fit
 ROOT = Path(__file__).parents[2]
 KEEP = ["distillation=descriptor", "distillation.terms.descriptor.keep=true"]
 PARTS = {
-    "backbone": {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none"},
+    "backbone": {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none", "crop": [4]},
     "agg": {"_target_": "vpr.models.aggregators.gem.GeM"},
 }
 
@@ -33,7 +33,7 @@ Tiny = Callable[[Sequence[str]], DictConfig]
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """512-d descriptors at 64x64 pixels."""
+    """256-d descriptors at 64x64 pixels."""
     path = tmp_path_factory.mktemp("teachers") / "best.ckpt"
     torch.manual_seed(1)
     config = PARTS | {"name": "big one/of mine"}
@@ -49,8 +49,8 @@ def train_student(cfg: DictConfig, directory: Path) -> Path:
 def test_the_projection_is_in_the_checkpoint(tiny: Tiny, tmp_path: Path, teacher: Path) -> None:
     student = train_student(tiny([*KEEP, f"distillation.teacher.ckpt={teacher}", "trainer.max_epochs=1"]), tmp_path)
     content = checkpoint.read(student)
-    assert content["config"]["agg"]["dim"] == 512 and content["config"]["agg"]["agg"]["_target_"].endswith("GeM")
-    assert content["weights"]["aggregator.projection.weight"].shape == (512, 128)
+    assert content["config"]["agg"]["dim"] == 256 and content["config"]["agg"]["agg"]["_target_"].endswith("GeM")
+    assert content["weights"]["aggregator.projection.weight"].shape == (256, 128)
     loaded, last = checkpoint.load(student), checkpoint.load(student.parent / "last.ckpt")
     images = torch.randint(0, 256, (2, 3, 48, 48), dtype=torch.uint8)
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_a_run_that_keeps_goes_on_as_the_same_run(tiny: Tiny, tmp_path: Path, te
 def test_other_lengths_are_named_with_the_way_out(tmp_path: Path, teacher: Path) -> None:
     parts = PARTS | {"backbone": {**PARTS["backbone"], "crop": [3, 4]}}
     checkpoint.save(tmp_path / "s.ckpt", build_describer(**parts, image={"size": [48, 48]}), parts)
-    message = r"s.ckpt describes with 128 numbers and gallery_ckpt=.*best.ckpt with 512.*keep=true .*teacher.ckpt="
+    message = r"s.ckpt describes with 128 numbers and gallery_ckpt=.*best.ckpt with 256.*keep=true .*teacher.ckpt="
     with pytest.raises(CheckpointError, match=message):
         load_gallery(str(teacher), Extractor.load(tmp_path / "s.ckpt", "cpu"), str(tmp_path / "s.ckpt"))
 

@@ -30,12 +30,17 @@ Tiny = Callable[[Sequence[str]], DictConfig]
 
 @pytest.fixture(scope="module")
 def ckpts(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two teachers of 512-d descriptors at 64x64 pixels."""
+    """Two teachers of 256-d descriptors at 64x64 pixels."""
     folder = tmp_path_factory.mktemp("teachers")
     for seed in range(2):
         torch.manual_seed(seed)
         parts = {
-            "backbone": {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none"},
+            "backbone": {
+                "_target_": "vpr.models.backbones.resnet.ResNet",
+                "name": "resnet18",
+                "weights": "none",
+                "crop": [4],
+            },
             "agg": {"_target_": "vpr.models.aggregators.gem.GeM"},
         }
         checkpoint.save(folder / f"{seed}.ckpt", build_describer(**parts, image={"size": [64, 64]}), parts)
@@ -156,13 +161,13 @@ def test_terms_that_compare_maps_are_refused_before_anything_is_read(tiny: Tiny,
 def test_wakd_of_descriptors_alone_is_served(tiny: Tiny, ckpts: list[Path]):
     options = ["distillation=wakd", "distillation.cache=true", f"distillation.teacher.ckpt={ckpts[0]}"]
     (teacher,) = distiller(tiny([*options, "distillation.terms.wakd.maps=0"])).teachers
-    assert teacher.shape.dim == 512 and teacher.shape.channels is None
+    assert teacher.shape.dim == 256 and teacher.shape.channels is None
 
 
 def test_more_components_than_the_teacher_has(tiny: Tiny, ckpts: list[Path]):
     options = ["distillation=rkd", "distillation.cache=true", f"distillation.teacher.ckpt={ckpts[0]}"]
-    with pytest.raises(ConfigError, match="teacher.pca=513: .* have 512 dimensions"):
-        distiller(tiny([*options, "distillation.teacher.pca=513"]))
+    with pytest.raises(ConfigError, match="teacher.pca=257: .* have 256 dimensions"):
+        distiller(tiny([*options, "distillation.teacher.pca=257"]))
 
 
 def test_a_photo_that_was_bad_when_described(tiny: Tiny, tmp_path: Path, photos: Path, ckpts, watched, monkeypatch):

@@ -31,7 +31,12 @@ Tiny = Callable[[Sequence[str]], DictConfig]
 def save_teacher(path: Path, seed: int) -> Path:
     torch.manual_seed(seed)
     parts = {
-        "backbone": {"_target_": "vpr.models.backbones.resnet.ResNet", "name": "resnet18", "weights": "none"},
+        "backbone": {
+            "_target_": "vpr.models.backbones.resnet.ResNet",
+            "name": "resnet18",
+            "weights": "none",
+            "crop": [4],
+        },
         "agg": {"_target_": "vpr.models.aggregators.gem.GeM"},
     }
     loss = {"_target_": "vpr.losses.mined.MinedLoss"}  # as a checkpoint names it that is older than the module's move
@@ -41,7 +46,7 @@ def save_teacher(path: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="module")
 def ckpt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A teacher of 512-d descriptors at 64x64 pixels."""
+    """A teacher of 256-d descriptors at 64x64 pixels."""
     return save_teacher(tmp_path_factory.mktemp("teacher") / "best.ckpt", 1)
 
 

@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -39,6 +41,36 @@ def losses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seen
 
 
+class Straight(NamedTuple):
+    """A run that nothing interrupted: losses of its steps, its score, the weights of best.ckpt, and its recalls."""
+
+    losses: list[float]
+    score: float | None
+    weights: dict[str, torch.Tensor]
+    sets: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def known() -> dict[tuple[str, ...], Straight]:
+    return {}
+
+
+@pytest.fixture
+def straight(tiny, tmp_path: Path, losses: list[float], known) -> Callable[..., Straight]:
+    """Run a configuration from start to end, once for all tests of this file."""
+
+    def run(*overrides: str) -> Straight:
+        if overrides not in known:
+            score = fit(tiny(overrides), tmp_path / "straight")
+            weights = checkpoint.read(tmp_path / "straight" / "best.ckpt")["weights"]
+            sets = json.loads((tmp_path / "straight" / "summary.json").read_text())["sets"]
+            known[overrides] = Straight(list(losses), score, weights, sets)
+            losses.clear()
+        return known[overrides]
+
+    return run
+
+
 def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
     cfg = tiny(["evaluate_first=true", "trainer.monitor_k=5"])
     score = fit(cfg, tmp_path)
@@ -64,16 +96,13 @@ def test_a_run_leaves_a_usable_best_checkpoint(tiny, tmp_path: Path):
     ids=["mixed precision", "compiled"],
 )
 @pytest.mark.slow
-def test_faster_training_gives_the_same_losses_within_its_precision(tiny, tmp_path: Path, losses: list[float], options):
-    short = ["trainer.max_epochs=1", "schedule=constant", "optimizer.lr=1e-4"]
-    fit(tiny(short), tmp_path / "plain")
-    expected = list(losses)
-    losses.clear()
+def test_faster_training_gives_the_same_losses_within_its_precision(tiny, tmp_path: Path, losses, straight, options):
+    short = ["trainer.max_epochs=1", "schedule=constant", "optimizer.lr=1e-4", "backbone.crop=[2,3,4]"]
+    plain = straight(*short)
     fit(tiny([*short, *options]), tmp_path / "fast")
-    assert losses == pytest.approx(expected, rel=2e-2)
-    assert losses != expected or "trainer.compile=true" in options
-    plain, fast = (checkpoint.load(tmp_path / run / "best.ckpt").state_dict() for run in ("plain", "fast"))
-    assert plain.keys() == fast.keys()
+    assert losses == pytest.approx(plain.losses, rel=2e-2)
+    assert losses != plain.losses or "trainer.compile=true" in options
+    assert plain.weights.keys() == checkpoint.load(tmp_path / "fast" / "best.ckpt").state_dict().keys()
 
 
 def test_training_lowers_the_loss(tiny, tmp_path: Path, losses: list[float]):
@@ -88,14 +117,10 @@ def test_training_lowers_the_loss(tiny, tmp_path: Path, losses: list[float]):
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4, 5], ids=lambda s: f"in step {s}")
 def test_an_interrupted_run_goes_on_with_the_same_losses(
-    tiny, tmp_path: Path, losses: list[float], interrupted_at, step
+    tiny, tmp_path: Path, losses: list[float], interrupted_at, straight, step
 ):
-    straight = tmp_path / "straight"
-    expected_score = fit(tiny(), straight)
-    expected = list(losses)
+    expected, expected_score, theirs, _ = straight()
     assert len(expected) == 9
-    losses.clear()
-
     first = tmp_path / "runs" / "tiny" / "first"
     with interrupted_at(step):
         fit(tiny(), first)
@@ -103,10 +128,8 @@ def test_an_interrupted_run_goes_on_with_the_same_losses(
     score = fit(tiny(["ckpt_path=last"]), tmp_path / "runs" / "tiny" / "second")
     assert losses == expected
     assert score == expected_score
-    ours, theirs = (
-        checkpoint.read(path)["weights"] for path in (straight / "best.ckpt", first.parent / "second" / "best.ckpt")
-    )
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    ours = checkpoint.read(first.parent / "second" / "best.ckpt")["weights"]
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
 class InterruptedDestructor(Callback):
@@ -125,10 +148,8 @@ def test_a_dropped_interrupt_between_epochs_is_not_forgotten(tiny, tmp_path: Pat
     assert (tmp_path / "last.ckpt").is_file()
 
 
-def test_a_finished_epoch_is_resumed_at_the_next_one(tiny, tmp_path: Path, losses: list[float]):
-    fit(tiny(), tmp_path / "straight")
-    expected = list(losses)
-    losses.clear()
+def test_a_finished_epoch_is_resumed_at_the_next_one(tiny, tmp_path: Path, losses: list[float], straight):
+    expected = straight().losses
     fit(tiny(["trainer.max_epochs=1", "schedule=constant"]), tmp_path / "runs" / "tiny" / "first")
     assert len(losses) == 3
     losses.clear()
@@ -137,10 +158,10 @@ def test_a_finished_epoch_is_resumed_at_the_next_one(tiny, tmp_path: Path, losse
 
 
 @pytest.mark.parametrize("cut", [1, 2], ids=["an epoch's evaluation", "the last one"])
-def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: Path, monkeypatch, losses, cut: int):
-    expected_score = fit(tiny(["evaluate_first=true"]), tmp_path / "straight")
-    expected = list(losses)
-    losses.clear()
+def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(
+    tiny, tmp_path: Path, monkeypatch, losses, straight, cut: int
+):
+    expected, expected_score, _, sets = straight("evaluate_first=true")
     measure = fit_module.RecallEvaluation.measure
 
     def cut_off(self, trainer, module):
@@ -165,8 +186,8 @@ def test_a_run_cut_off_in_its_evaluation_evaluates_when_resumed(tiny, tmp_path: 
     assert fit(tiny(["evaluate_first=true", "ckpt_path=last"]), second) == expected_score
     assert evaluated == list(range(cut, 3))
     assert losses == expected
-    ours, theirs = (json.loads((run / "summary.json").read_text())["sets"] for run in (second, tmp_path / "straight"))
-    assert ours == theirs, "what was measured before the interruption is still known"
+    ours = json.loads((second / "summary.json").read_text())["sets"]
+    assert ours == sets, "what was measured before the interruption is still known"
 
 
 def test_a_run_stops_early_when_recall_stays(tiny, tmp_path: Path, losses: list[float]):

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.processes import run_script
 from vpr import checkpoint
 from vpr.cli.sweeps.jobs import read_job
 
@@ -21,7 +20,7 @@ def train(photos: Path, walk: Path, runs: Path, *overrides: str) -> str:
     sides = f"queries: {side % 'queries'}, gallery: {side % 'gallery'}"
     weak = f"{{_target_: vpr.data.tuples.read, capture: .+, {sides}}}"
     command = [
-        *(sys.executable, str(REPO / "train.py"), "dataset=gardens_point", "logger=none", f"+dataset.weak.walk={weak}"),
+        *(str(REPO / "train.py"), "dataset=gardens_point", "logger=none", f"+dataset.weak.walk={weak}"),
         *(f"dataset.eval.gardens_point.root={photos}", "dataset.eval.gardens_point.tolerance=0", "image.size=[48,48]"),
         *("dataset.eval.gardens_point.database=database", "dataset.eval.gardens_point.queries=queries"),
         "dataset.eval.gardens_point.protocol={_target_: vpr.types.Protocol, id: tiny@0f, database: 12, queries: 12}",
@@ -32,7 +31,7 @@ def train(photos: Path, walk: Path, runs: Path, *overrides: str) -> str:
         *overrides,
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    done = run_script(command, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout + done.stderr
 

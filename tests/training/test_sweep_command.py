@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.processes import run_script
 from vpr import checkpoint
 
 REPO = Path(__file__).parents[2]
@@ -30,8 +31,9 @@ if os.environ.get("LOCAL_RANK") == "1" and "seed=0" in sys.orig_argv:
 
 
 def train(photos: Path, *overrides: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run train.py; with environment variables, as a process that starts anew, and so do those that it starts."""
     command = [
-        *(sys.executable, str(REPO / "train.py"), "dataset=[places_folder,gardens_point]", "logger=none"),
+        *(str(REPO / "train.py"), "dataset=[places_folder,gardens_point]", "logger=none"),
         *(f"dataset.train.places_folder.root={photos}/train", "trainer.accelerator=cpu", "trainer.num_workers=0"),
         *(f"dataset.eval.gardens_point.root={photos}", "dataset.eval.gardens_point.tolerance=0", "image.size=[48,48]"),
         *("dataset.eval.gardens_point.database=database", "dataset.eval.gardens_point.queries=queries"),
@@ -40,7 +42,10 @@ def train(photos: Path, *overrides: str, **variables: str) -> subprocess.Complet
         *("backbone.crop=[3,4]", *overrides),
     ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", **variables}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    if variables:
+        command = [sys.executable, *command]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    return run_script(command, env=environment)
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -18,6 +19,14 @@ from vpr.training.run import fit
 # 12 or more batches of 3 images: 8 queries, and the database of 24 images
 SMALL = ["trainer.eval_batch_size=3", "trainer.eval_every=0", "trainer.max_epochs=2"]
 ROOT = Path(__file__).parents[2]
+
+
+class Straight(NamedTuple):
+    """A run that nothing interrupted: images and loss of its steps, and the weights at its end."""
+
+    steps: list[tuple[list[int], float]]
+    weights: dict[str, torch.Tensor]
+
 
 KILLED = """
 import os, signal, sys
@@ -79,6 +88,23 @@ def described(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
+@pytest.fixture(scope="module")
+def known() -> list[Straight]:
+    return []
+
+
+@pytest.fixture
+def straight(tiny_tuples, tmp_path: Path, steps, described, known: list[Straight]) -> Straight:
+    """The run that nothing interrupts, once for all tests."""
+    if not known:
+        fit(tiny_tuples(SMALL), tmp_path / "straight")
+        assert described == [32] * 6
+        known.append(Straight(list(steps), weights(tmp_path / "straight")))
+        steps.clear()
+        described.clear()
+    return known[0]
+
+
 # Two epochs of six steps, with a refresh before steps 0, 2, 4, ...; steps count from 0, refreshes from 1.
 DEATHS = {
     "in an epoch": ({"step": 9}, "null", 8, [32]),  # step 8 is done again, with the tuples that were mined for it
@@ -93,29 +119,20 @@ DEATHS = {
 @pytest.mark.slow
 @pytest.mark.parametrize(("death", "every", "resumed_at", "looks"), DEATHS.values(), ids=DEATHS)
 def test_a_killed_run_ends_as_if_nothing_had_been(
-    tiny_tuples, tmp_path: Path, steps, described, death: dict[str, int], every: str, resumed_at: int, looks: list[int]
+    tiny_tuples, tmp_path: Path, straight: Straight, steps, described, death: dict, every: str, resumed_at: int, looks
 ):
-    fit(tiny_tuples(SMALL), tmp_path / "straight")
-    expected = list(steps)
-    assert described == [32] * 6
-    steps.clear()
-    described.clear()
     runs = tmp_path / "runs" / "tiny"
     often = [f"trainer.checkpoint_every.steps={every}"]
     kill(tiny_tuples([*SMALL, *often]), runs / "first", **death)
     fit(tiny_tuples([*SMALL, *often, "ckpt_path=last"]), runs / "second")
-    assert steps == expected[resumed_at:]
+    assert steps == straight.steps[resumed_at:]
     assert described == looks, "what was described before is not described again"
-    ours, theirs = weights(tmp_path / "straight"), weights(runs / "second")
-    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    theirs = weights(runs / "second")
+    assert all(torch.equal(value, theirs[key]) for key, value in straight.weights.items())
     assert not (runs / "second" / "mining" / "descriptors.npy").exists()
 
 
-def test_ctrl_c_cuts_off_a_look_at_the_gallery(tiny_tuples, tmp_path: Path, steps, described, monkeypatch):
-    fit(tiny_tuples(SMALL), tmp_path / "straight")
-    expected = list(steps)
-    steps.clear()
-    described.clear()
+def test_ctrl_c_cuts_off_a_look_at_the_gallery(tiny_tuples, tmp_path: Path, straight, steps, described, monkeypatch):
     extract = refresh_module.extract
 
     def interrupted(describe, loader, out, progress=None):
@@ -129,6 +146,6 @@ def test_ctrl_c_cuts_off_a_look_at_the_gallery(tiny_tuples, tmp_path: Path, step
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(refresh_module, "extract", interrupted)
         fit(tiny_tuples(SMALL), tmp_path / "runs" / "tiny" / "first")
-    assert steps == expected[:2]
+    assert steps == straight.steps[:2]
     fit(tiny_tuples([*SMALL, "ckpt_path=last"]), tmp_path / "runs" / "tiny" / "second")
-    assert steps == expected
+    assert steps == straight.steps

@@ -26,7 +26,8 @@ from omegaconf import DictConfig, OmegaConf
 from vpr.cli.app import first_of_ours
 from vpr.cli.datasets import data_sets, dataset_names
 from vpr.cli.hints import did_you_mean
-from vpr.data.formats.unlabelled import each_for_itself
+from vpr.data.file_lists import FileNames
+from vpr.data.formats.unlabelled import each_for_itself, of_paths
 from vpr.data.image_paths import ImagePaths
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
@@ -88,14 +89,14 @@ def unlabelled_images(
     for name, node in (dataset.get("train") or {}).items():
         if name not in weak:
             places = read_entry(node, f"dataset.train.{name}")
-            sources.append(each_for_itself(name, [places.path(row) for row in range(len(places.files))]))
+            sources.append(each_for_itself(name, places.root, places.files))
     for name in sets if maps is True else maps or ():
         if name not in sets:
             raise ConfigError(
                 f"supervision.map: there is no evaluation set {name}.{did_you_mean(name, list(sets))} Add it: "
                 f"dataset=[...,{name}]."
             )
-        sources.append(each_for_itself(f"map of {name}", sets[name].database))
+        sources.append(of_paths(f"map of {name}", sets[name].database))
     if not sources:
         raise ConfigError(
             "dataset: it has no images to learn from. Type for example dataset=my_images "
@@ -243,4 +244,4 @@ def _both_sides(weak: WeakSet) -> list[Places]:
     database = set(weak.database.paths)
     new = [row for row, path in enumerate(weak.queries.paths) if path not in database]
     sides = [side for side in (weak.database, weak.queries.take(new)) if len(side)]
-    return [each_for_itself(side.name, side.paths, side.groups) for side in sides]
+    return [each_for_itself(side.name, side.root, FileNames(side.files).bytes, side.groups) for side in sides]

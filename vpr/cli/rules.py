@@ -358,14 +358,17 @@ def pca_goes_with_one_model(cfg: DictConfig) -> None:
             )
 
 
-def accept_and_every_are_in_range(cfg: DictConfig) -> None:
+def frames_are_apart(cfg: DictConfig) -> None:
+    if not cfg.every > 0:
+        raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
+
+
+def accept_is_a_share(cfg: DictConfig) -> None:
     if not 0 < cfg.accept <= 1:
         raise ConfigError(
             f"accept={cfg.accept:g}: it is the share of accepted answers that should be right, above 0 and at most 1. "
             "Type for example accept=0.95."
         )
-    if not cfg.every > 0:
-        raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
 
 
 def students_can_be_chosen(cfg: DictConfig) -> None:
@@ -375,8 +378,6 @@ def students_can_be_chosen(cfg: DictConfig) -> None:
             f"held_out.share={cfg.held_out.share:g}: it is the share of the images that no run sees, above 0 and at "
             "most 0.5. Type for example held_out.share=0.1."
         )
-    if not cfg.every > 0:
-        raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
     for name, words in cfg.candidates.items():
         if not words:
             raise ConfigError(
@@ -460,8 +461,8 @@ TRAIN_RULES: tuple[Rule, ...] = (
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
 EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)
-DEMO_RULES: tuple[Rule, ...] = (accept_and_every_are_in_range,)
-DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen,)
+DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart)
+DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen, frames_are_apart)
 EXPORT_RULES: tuple[Rule, ...] = (
     precisions_are_known,
     int8_can_be_measured,

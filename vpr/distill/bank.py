@@ -39,34 +39,30 @@ class BankSampler:
 
     def __init__(self, size: int | None, seed: int = 0) -> None:
         self.size, self.seed = size, seed
-        self._rows: np.ndarray | None = None
+        self._usable: np.ndarray | None = None
         self._whole: list[Tensor] | None = None
 
     def __call__(self, teachers: Sequence[CachedTeacher], numbers: Tensor, step: int) -> Bank:
         """Return the bank of a step; `numbers` (N,) int64 are the images of the global batch, through all sources."""
-        rows = self._draw(teachers, step)
-        if self._whole is not None:
-            descriptors = self._whole
-        else:
-            descriptors = [_read(teacher, rows, numbers.device) for teacher in teachers]
-            if len(rows) == len(self._usable(teachers)):
-                self._whole = descriptors
+        if self._usable is None:
+            self._usable = _usable(teachers)
+        drawn = self.size is not None and self.size < len(self._usable)
+        rows = self._draw(self._usable, step) if drawn else self._usable
+        descriptors = self._whole or [_read(teacher, rows, numbers.device) for teacher in teachers]
+        if not drawn:
+            self._whole = descriptors
         return Bank(descriptors, numbers.unsqueeze(1) == torch.from_numpy(rows).to(numbers.device))
 
-    def _draw(self, teachers: Sequence[CachedTeacher], step: int) -> np.ndarray:
-        usable = self._usable(teachers)
-        if self.size is None or self.size >= len(usable):
-            return usable
-        chosen = np.random.default_rng((self.seed, step)).choice(len(usable), self.size, replace=False, shuffle=False)
-        return usable[np.sort(chosen)]
+    def _draw(self, usable: np.ndarray, step: int) -> np.ndarray:
+        rng = np.random.default_rng((self.seed, step))
+        return usable[np.sort(rng.choice(len(usable), self.size, replace=False, shuffle=False))]
 
-    def _usable(self, teachers: Sequence[CachedTeacher]) -> np.ndarray:
-        """Return the images (int64, rising) of which all teachers have a descriptor."""
-        if self._rows is None:
-            assert teachers[0].rows is not None
-            bad = sorted(set().union(*(teacher.bad for teacher in teachers)))
-            self._rows = np.setdiff1d(np.arange(len(teachers[0].rows)), bad)
-        return self._rows
+
+def _usable(teachers: Sequence[CachedTeacher]) -> np.ndarray:
+    """Return the images (int64, rising) of which all teachers have a descriptor."""
+    assert teachers[0].rows is not None
+    bad = sorted(set().union(*(teacher.bad for teacher in teachers)))
+    return np.setdiff1d(np.arange(len(teachers[0].rows)), bad)
 
 
 def _read(teacher: CachedTeacher, rows: np.ndarray, device: torch.device) -> Tensor:

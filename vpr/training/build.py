@@ -127,32 +127,30 @@ def make_describer(
     """
     backbone, agg, image = (nodes[name] for name in ("backbone", "agg", "image"))
     start = starting_from(agg, clusters.path) if clusters else agg
+    parts = {"backbone": dict(backbone), "agg": already_started(agg), "image": dict(image)}
     if source := own_checkpoint(backbone["weights"]):
         trained = source["preprocess"]
         colours = {key: image.get(key) or trained[key] for key in ("mean", "std")}
         describer = build_describer({**backbone, "weights": "checkpoint"}, start, {**image, **colours})
         take_backbone(describer.backbone, backbone, source)
-        if clusters:
-            clusters.check(describer, backbone)
-        taken = origin(source, backbone["weights"])
-        backbone = {**backbone, "weights": "/".join(Path(backbone["weights"]).parts[-2:])}
-        parts = {"backbone": backbone, "agg": already_started(agg), "image": dict(image)}
-        return describer, parts | {"backbone_from": taken}
-    try:
-        describer = build_describer(backbone, start, image)
-    except WeightsUnavailable as error:
-        if not random_weights_ok:
-            raise
-        log.warning(
-            "%s\nThis data set is for trying things out: training starts from random weights, and recall stays near "
-            "chance for long. backbone=tf_efficientnet_lite0 backbone.weights=package needs no download.",
-            error,
-        )
-        backbone = {**backbone, "weights": "none"}
-        describer = build_describer(backbone, start, image)
+        parts["backbone"]["weights"] = "/".join(Path(backbone["weights"]).parts[-2:])
+        parts["backbone_from"] = origin(source, backbone["weights"])
+    else:
+        try:
+            describer = build_describer(backbone, start, image)
+        except WeightsUnavailable as error:
+            if not random_weights_ok:
+                raise
+            log.warning(
+                "%s\nThis data set is for trying things out: training starts from random weights, and recall stays "
+                "near chance for long. backbone=tf_efficientnet_lite0 backbone.weights=package needs no download.",
+                error,
+            )
+            parts["backbone"]["weights"] = "none"
+            describer = build_describer(parts["backbone"], start, image)
     if clusters:
-        clusters.check(describer, backbone)
-    return describer, {"backbone": dict(backbone), "agg": already_started(agg), "image": dict(image)}
+        clusters.check(describer, parts["backbone"])
+    return describer, parts
 
 
 def prepare(describer: Describer, finetune: FinetuneConfig, trainer: TrainerConfig, pretrained: bool) -> None:

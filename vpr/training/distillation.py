@@ -51,6 +51,7 @@ class Distillation:
         accelerator: str,
         seed: int,
         whitener: Whitener | None = None,
+        teachers: Sequence[Teacher] | None = None,
     ) -> Distillation:
         """Make the teachers and the distiller of a run, which `attach` brings together with the student.
 
@@ -59,6 +60,7 @@ class Distillation:
             terms: name -> term, made of `node["terms"]`.
             image: the node of that name, for teachers that do not say how they get their images.
             accelerator: as of Lightning's Trainer.
+            teachers: those of the node, where they have been made already.
 
         Raises:
             CheckpointError: a teacher's file is missing, damaged or from elsewhere.
@@ -67,9 +69,10 @@ class Distillation:
         """
         if node["cache"]:
             _check_cached(terms)
-        # The student's initial weights are the same with a teacher as without.
-        with torch.random.fork_rng(devices=[]):
-            teachers: list[Teacher] = make_teachers(node["teacher"], image, accelerator)
+        if teachers is None:
+            # The student's initial weights are the same with a teacher as without.
+            with torch.random.fork_rng(devices=[]):
+                teachers = make_teachers(node["teacher"], image, accelerator)
         size = node["bank"]
         bank = None if size is None else BankSampler(None if size == "all" else size, seed)
         return cls(node, Distiller(terms, teachers, node["task_weight"], bank), seed, whitener)

@@ -34,6 +34,7 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.transforms import TrainTransform
 from vpr.distill.cached_teacher import CachedTeacher
 from vpr.distill.distiller import Distiller
+from vpr.distill.teacher import Teacher
 from vpr.errors import ConfigError
 from vpr.models.describer import Describer
 from vpr.retrieval.evaluate import EvalOptions
@@ -222,15 +223,24 @@ class TrainingRun:
 
 
 def make_distillation(
-    node: DictConfig, image: Mapping[str, Any], trainer: TrainerConfig, seed: int, workers: int, runs: Path
+    node: DictConfig,
+    image: Mapping[str, Any],
+    trainer: TrainerConfig,
+    seed: int,
+    workers: int,
+    runs: Path,
+    teachers: Sequence[Teacher] | None = None,
 ) -> Distillation:
-    """Make the distillation of a run of its node; copies of whitened teachers go to the folder `runs`/teachers."""
+    """Make the distillation of a run of its node; copies of whitened teachers go to the folder `runs`/teachers.
+
+    `teachers` as of `Distillation.from_node`.
+    """
     terms = {name: instantiate(term, _convert_="all") for name, term in node.terms.items()}
     whitener = None
     if node.teacher.pca is not None and not node.cache:
         device = pick_device("cpu" if trainer.accelerator == "cpu" else "auto")
         whitener = Whitener(node.teacher.pca, runs / "teachers", device, trainer.eval_batch_size, workers)
-    return Distillation.from_node(plain(node), terms, image, trainer.accelerator, seed, whitener)
+    return Distillation.from_node(plain(node), terms, image, trainer.accelerator, seed, whitener, teachers)
 
 
 def pca_of(cfg: DictConfig) -> PCAOf | None:

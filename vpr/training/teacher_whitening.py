@@ -90,18 +90,11 @@ class Whitener:
         return Teacher(network, teacher.name, teacher.share, size, dtype, whitened, teacher.config)
 
     def _pca(self, teacher: Teacher, dim: int, images: ImagePaths) -> PCA | None:
-        network = teacher.network
-        # At the teacher's image size, which need not be that of its checkpoint.
-        model = (
-            Describer(network.backbone, network.aggregator, teacher.preprocess).eval()
-            if isinstance(network, Describer)
-            else _AtItsSize(teacher)
-        )
         precision = next(name for name, dtype in AUTOCAST.items() if dtype == teacher.dtype)
         teacher.to(self.device)
         try:
             return PCA.of_images(
-                Extractor(model, self.device, precision),
+                Extractor(_AtItsSize(teacher), self.device, precision),
                 sample(images, SAMPLE, 0),
                 dim,
                 batch_size=self.batch_size,
@@ -125,7 +118,7 @@ class WhitenedNetwork(nn.Module):
 
 
 class _AtItsSize:
-    """A teacher's network as an `Extractor` runs it."""
+    """A teacher's network as an `Extractor` runs it, at the teacher's image size: its checkpoint may have another."""
 
     fixed_size = True
 

@@ -20,6 +20,7 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 from vpr.cli.schema import TrainerConfig
 from vpr.cli.sweeps.jobs import STARTER
 from vpr.distributed import PATIENCE
+from vpr.training.allocator import keep_freed_memory
 from vpr.training.callbacks.checkpointing import AtomicCheckpointIO
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,8 @@ def make_trainer(
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     torch.set_float32_matmul_precision(config.matmul_precision)
+    if config.accelerator == "cpu" or not torch.cuda.is_available():
+        keep_freed_memory()
     several_gpus = config.accelerator != "cpu" and torch.cuda.is_available() and device_count(config) > 1
     shows_progress = any(isinstance(callback, AnyProgressBar) for callback in callbacks)
     if sys.stderr.isatty() and not shows_progress:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from vpr.data.formats.unlabelled import each_for_itself, read
+from vpr.data.formats.unlabelled import each_for_itself, of_paths, read
 from vpr.data.places import Places
 from vpr.errors import DataAbsent, DataError
 
@@ -59,8 +59,15 @@ def test_the_same_images_below_another_folder_have_the_same_names(folder: Path, 
     assert read(moved, tmp_path).files.tolist() == [b"9.jpg", b"10.jpg", b"sub/1.png"]
 
 
+def test_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    files = np.array([b"10.jpg", b"sub/9.jpg", b"10.jpg", b"1.jpg"])
+    places = each_for_itself("x", Path("photos/.."), files, np.array([3, 4, 5, 6]))
+    assert places.root == Path("photos/..") and places.files.tolist() == [b"10.jpg", b"sub/9.jpg", b"1.jpg"]
+    assert places.groups.tolist() == [3, 4, 6] and places.starts.tolist() == [0, 1, 2, 3]
+
+
 def test_one_image_for_itself(folder: Path) -> None:
-    assert paths(each_for_itself("one", [folder / "9.jpg"])) == [folder / "9.jpg"]
+    assert paths(of_paths("one", [folder / "9.jpg"])) == [folder / "9.jpg"]
 
 
 def test_what_there_is_not(folder: Path, tmp_path: Path) -> None:

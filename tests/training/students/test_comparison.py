@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from vpr.data.formats.unlabelled import each_for_itself
+from vpr.data.formats.unlabelled import of_paths
 from vpr.data.places import Places
 from vpr.errors import DataAbsent, DataError
 from vpr.training.students.comparison import LEAST, read, split
 
 
 def images(folder: str, count: int = 200, first: int = 0) -> Places:
-    return each_for_itself("x", [f"{folder}/{number:04d}.jpg" for number in range(first, first + count)])
+    return of_paths("x", [f"{folder}/{number:04d}.jpg" for number in range(first, first + count)])
 
 
 def test_the_same_are_held_out_and_none_is_learned_from() -> None:
@@ -43,7 +43,7 @@ def test_a_name_that_no_list_can_hold() -> None:
     names = [f"/a/{number}.jpg" for number in range(LEAST)]
     for name in ("/a/x\ny.jpg", "/a/\udcff.jpg"):
         with pytest.raises(DataError, match="Rename the file"):
-            split(each_for_itself("x", [*names, name]), None, 0.1, 500, 2000, 0)
+            split(of_paths("x", [*names, name]), None, 0.1, 500, 2000, 0)
 
 
 def test_folders_without_images(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from vpr.cli.compose import compose
 from vpr.cli.sweeps.jobs import read_job
 from vpr.errors import CheckpointError, ConfigError
 from vpr.retrieval.agreement import Agreement
+from vpr.training import distillation
 from vpr.training.students import candidates as candidates_module
 from vpr.training.students import selection
 from vpr.training.students.candidates import Candidate, composed, own_backbone, split_words
@@ -118,6 +119,17 @@ def test_the_best_that_fits_is_trained_fully(run: Distil, tmp_path: Path, capfd:
     assert [len(paths) for paths in lists] == [108, 12] and not lists[0] & lists[1]
 
 
+def test_the_teacher_is_read_once(run: Distil, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    make = candidates_module.make_teachers
+    monkeypatch.setattr(
+        candidates_module, "make_teachers", lambda node, *more: (read.append(node["ckpt"]), make(node, *more))[1]
+    )
+    monkeypatch.setattr(distillation, "make_teachers", lambda *_: pytest.fail("read again"))
+    run()
+    assert len(read) == 1
+
+
 def test_the_same_command_goes_on(run: Distil, tmp_path: Path, measured: list[int]) -> None:
     costs: set[bytes] = set()
     for stage in ("brief/small", "brief/large", "full/large"):
@@ -183,13 +195,13 @@ def test_the_teachers_own_backbone(teacher: Path, typed: list[str]) -> None:
     assert words == ["backbone=resnet18", f"backbone.weights='{teacher}'", "backbone.crop=[4]"]
     assert own_backbone({"config": {"backbone": {"_target_": "vpr.models.backbones.hub.Hub"}}}, "x") == []
     recipe = ["experiment=kd_for_map", f"distillation.teacher.ckpt={teacher}", "agg=gem", "image.size=[32,48]"]
-    describer = candidates_module.build(composed("own", [*recipe, *words, "dataset=my_images", *SOURCE]))
+    describer = candidates_module.build(composed("own", [*recipe, *words, "dataset=my_images", *SOURCE]), {})
     own = {name: value for name, value in content["weights"].items() if name.startswith("backbone.")}
     state = describer.state_dict()
     assert all((state[name] == value).all() for name, value in own.items())
     # In the teacher's space: of 128 channels with another stage gone, through a projection.
     cut = composed("cut", [*recipe, *words, "backbone.crop=[3,4]", "dataset=my_images", *SOURCE])
-    assert candidates_module.build(cut).dim == 256 and describer.dim == 256
+    assert candidates_module.build(cut, {}).dim == 256 and describer.dim == 256
 
 
 SOURCE = ["dataset.images.my_images.root=/my/photos"]

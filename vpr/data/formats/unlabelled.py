@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vpr.data.file_lists import FileNames
 from vpr.data.formats.folders import natural, walk_images
 from vpr.data.formats.place_lists import read_rows
 from vpr.data.images import readable
@@ -40,19 +41,31 @@ def read(root: str | Path | Sequence[str | Path], frames: str | Path, every: flo
     if not sources:
         raise DataError("root=[]: name a folder, a video or a list of images.")
     files = [file for one in sources for file in _list(Path(one).expanduser(), Path(frames), every, path)]
-    return each_for_itself("unlabelled", files)
+    return of_paths("unlabelled", files)
 
 
-def each_for_itself(name: str, paths: Sequence[str | Path], groups: np.ndarray | None = None) -> Places:
-    """Return images as places of one image each, a path that comes twice once; groups (N,) int64 as of `Places`."""
-    whole = [os.path.abspath(path) for path in paths]
-    first = sorted({path: row for row, path in reversed(list(enumerate(whole)))}.values())
-    # Relative to what they have in common: the same images below another folder are the same.
-    root = os.path.commonpath([os.path.dirname(path) for path in whole])
-    files = np.array([os.fsencode(os.path.relpath(whole[row], root)) for row in first])
-    count = len(files)
+def each_for_itself(name: str, root: Path, files: np.ndarray, groups: np.ndarray | None = None) -> Places:
+    """Return images as places of one image each, in their order; a file that comes twice counts once.
+
+    Args:
+        name, root: as of `Places`.
+        files: (N,) bytes, relative to `root`.
+        groups: (N,) int64 of the files; None is one group.
+    """
+    first = np.sort(np.unique(files, return_index=True)[1])
+    count = len(first)
     kept = np.zeros(count, np.int64) if groups is None else groups[first]
-    return Places(name, Path(root), files, np.arange(count + 1), np.arange(count), kept)
+    return Places(name, root, files[first], np.arange(count + 1), np.arange(count), kept)
+
+
+def of_paths(name: str, paths: Sequence[str | Path]) -> Places:
+    """Return the images of a list as `each_for_itself` does, below the folder that they have in common.
+
+    So the same images below another folder have the same names.
+    """
+    whole = [os.path.abspath(path) for path in paths]
+    root = os.path.commonpath([os.path.dirname(path) for path in whole])
+    return each_for_itself(name, Path(root), FileNames([os.path.relpath(path, root) for path in whole]).bytes)
 
 
 def _list(root: Path, frames: Path, every: float, path: str) -> list[str]:

@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 
 from vpr.data.formats.folders import require_folder
-from vpr.data.formats.unlabelled import each_for_itself
+from vpr.data.formats.unlabelled import of_paths
 from vpr.data.places import Places
 from vpr.errors import CheckpointError, ConfigError, DataError, IndexDamaged
 from vpr.retrieval import extractor
@@ -34,9 +34,8 @@ __all__ = ["Change", "ExtractPaths", "Photos", "PlaceIndex", "path_extractor"]
 
 def unlabelled_images(root: str | Path) -> Places:
     """Return the images of the place index in a folder, each for itself; DataError where there is none."""
-    return each_for_itself(
-        "place_index", PlaceIndex(require_folder(root, "a place index, as demo.py makes it")).photos.paths
-    )
+    folder = require_folder(root, "a place index, as demo.py makes it")
+    return of_paths("place_index", PlaceIndex(folder).photos.paths)
 
 
 class PlaceIndex:

@@ -18,11 +18,13 @@ from vpr.cli.compose import CONF, compose_words, plain, typed_words
 from vpr.cli.rules import check_rules
 from vpr.cli.schema import typed
 from vpr.cli.sweeps.jobs import quoted
+from vpr.distill.teacher import Teacher
 from vpr.errors import ConfigError, WeightsUnavailable
 from vpr.files import write_text
 from vpr.models.costs import measure
 from vpr.models.describer import Describer
 from vpr.training.build import make_describer
+from vpr.training.distillation import make_teachers
 from vpr.training.run import make_distillation
 from vpr.training.start import NODES, OF_TRAINING, Start
 
@@ -118,6 +120,7 @@ def measure_candidates(
     """
     kept = json.loads(file.read_text()) if file.is_file() else {}
     candidates = []
+    teachers: dict[str, Sequence[Teacher]] = {}
     for name, line in lines.items():
         listed = split_words(line)
         words, costs, reason = [w for word in listed for w in (backbone if word == OWN_BACKBONE else [word])], None, ""
@@ -128,7 +131,7 @@ def measure_candidates(
             costs = kept[name]["costs"]
         else:
             try:
-                costs = costs_of(build(cfg), device)
+                costs = costs_of(build(cfg, teachers), device)
             except (WeightsUnavailable, ConfigError) as error:
                 reason = str(error)
             else:
@@ -169,11 +172,12 @@ def composed(name: str, words: Sequence[str]) -> Any:
     return cfg
 
 
-def build(cfg: Any) -> Describer:
+def build(cfg: Any, teachers: dict[str, Sequence[Teacher]]) -> Describer:
     """Return the network that a run of train.py begins with, a projection that stays in it included.
 
     Args:
         cfg: the configuration, which must be the last that was composed.
+        teachers: that have been read, by their node; read ones are added.
 
     Raises:
         WeightsUnavailable: its pretrained weights cannot be had.
@@ -182,8 +186,12 @@ def build(cfg: Any) -> Describer:
     nodes = plain(cfg)
     start = Start.read(cfg.init, typed_words(*NODES)) if cfg.init else None
     nodes |= start.nodes(nodes) if start else {}
-    trainer, teachers = typed("trainer", nodes["trainer"]), Path(cfg.paths.runs) / "teachers"
-    distillation = make_distillation(cfg.distillation, nodes["image"], trainer, cfg.seed, 0, teachers)
+    trainer, node = typed("trainer", nodes["trainer"]), nodes["distillation"]["teacher"]
+    key = json.dumps(node, sort_keys=True)
+    if key not in teachers:
+        teachers[key] = make_teachers(node, nodes["image"], trainer.accelerator)
+    runs = Path(cfg.paths.runs)
+    distillation = make_distillation(cfg.distillation, nodes["image"], trainer, cfg.seed, 0, runs, teachers[key])
     describer, record = start.describer(nodes) if start else make_describer(nodes)
     distillation.attach(describer, record["agg"], ())
     return describer

@@ -21,7 +21,7 @@ from vpr.errors import DataError
 from vpr.files import write_text
 from vpr.retrieval.agreement import Agreement, agreement
 from vpr.retrieval.extractor import Extractor, extract, image_loader, image_progress
-from vpr.retrieval.index.place_index import unlabelled_images
+from vpr.retrieval.index.place_index import PlaceIndex, unlabelled_images
 
 LEAST = 100
 """Images below which nothing can be chosen by those that are held out."""
@@ -49,7 +49,7 @@ def read(source: str | Sequence[str], frames: Path, every: float) -> Places:
     Raises:
         DataAbsent, DataError: there are none, or they cannot be read.
     """
-    if isinstance(source, str) and (Path(source).expanduser() / "schema.json").is_file():
+    if isinstance(source, str) and PlaceIndex.exists(Path(source).expanduser()):
         return unlabelled_images(source)
     return unlabelled.read(source, frames, every)
 
