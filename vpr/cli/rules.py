@@ -6,6 +6,7 @@ The rules of each script stand in order at the end of this file.
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -21,6 +22,7 @@ from vpr.cli.sweeps.prerequisites import generations_need_their_supervision, has
 from vpr.errors import ConfigError
 
 Rule = Callable[[DictConfig], None]
+EXPORT_PRECISIONS = ("fp32", "fp16", "int8")
 
 
 def check_rules(cfg: DictConfig) -> None:
@@ -409,6 +411,45 @@ def students_can_be_chosen(cfg: DictConfig) -> None:
         raise ConfigError("candidates: there are none. Leave one of conf/distil.yaml in, or add one.")
 
 
+def export_is_installed(cfg: DictConfig) -> None:
+    absent = [name for name in ("onnx", "onnxruntime", "onnxslim") if find_spec(name) is None]
+    if absent:
+        raise ConfigError(f'export.py needs {", ".join(absent)}. Type pip install "vpr-distill[export]".')
+
+
+def precisions_are_known(cfg: DictConfig) -> None:
+    for precision in words_of(cfg.precision):
+        if precision not in EXPORT_PRECISIONS:
+            hint = did_you_mean(str(precision), EXPORT_PRECISIONS)
+            raise ConfigError(
+                f"precision={precision}: it must be one of {', '.join(EXPORT_PRECISIONS)}, or several.{hint}"
+            )
+
+
+def int8_can_be_measured(cfg: DictConfig) -> None:
+    int8 = "int8" in words_of(cfg.precision)
+    if int8 and cfg.verify is not None and not words_of(cfg.verify):
+        raise ConfigError(
+            "verify=[] with precision=int8: an int8 file is kept only where its recall was measured. Leave verify out, "
+            "or name a labelled set: verify=[gardens_point]."
+        )
+    if not int8 and cfg.calibration is not None:
+        raise ConfigError(
+            f"calibration={cfg.calibration} with precision={cfg.precision}: only int8 is calibrated. Type "
+            "precision=int8, or leave calibration out."
+        )
+
+
+def export_size_is_a_size(cfg: DictConfig) -> None:
+    if cfg.size is not None and not (len(cfg.size) == 2 and min(cfg.size) >= 1):
+        raise ConfigError(f"size={cfg.size}: it must be [height, width] in pixels. Type for example 'size=[240,320]'.")
+
+
+def words_of(value: Any) -> list[Any]:
+    """Return the values of a key that takes one or several; none of null."""
+    return list(value) if OmegaConf.is_list(value) else [] if value is None else [value]
+
+
 def eval_sets(cfg: DictConfig) -> list[str]:
     """Return the names of the evaluation sets."""
     sets: Any = OmegaConf.select(cfg, "dataset.eval") or {}
@@ -450,5 +491,17 @@ EVALUATE_RULES: tuple[Rule, ...] = (
 )
 DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart, exported_models_compute_as_they_are)
 DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen, frames_are_apart)
-OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES, "budget": DISTIL_RULES}
+EXPORT_RULES: tuple[Rule, ...] = (
+    precisions_are_known,
+    int8_can_be_measured,
+    export_size_is_a_size,
+    export_is_installed,
+)
+OF_SCRIPTS = {
+    "trainer": TRAIN_RULES,
+    "clusters": CLUSTER_RULES,
+    "database": DEMO_RULES,
+    "budget": DISTIL_RULES,
+    "bound": EXPORT_RULES,
+}
 """The rules of a script, by a key that it alone has."""
