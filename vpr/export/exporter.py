@@ -10,6 +10,7 @@ import onnx
 from vpr.errors import ConfigError
 from vpr.export import folder as shipped
 from vpr.export import parity, speed
+from vpr.export.bundle import PlaceBundle
 from vpr.export.graph import deployed, set_metadata, to_onnx
 from vpr.models.describer import Describer
 from vpr.retrieval.extractor import Extractor
@@ -57,8 +58,11 @@ class Exporter:
         if size is not None:
             self.network.preprocess = self.network.preprocess._replace(size=size)
 
-    def write(self, out: Path) -> list[str]:
+    def write(self, out: Path, bundle: PlaceBundle | None = None) -> list[str]:
         """Write the folder, whole or not at all; return what there is to say about it, line by line.
+
+        Args:
+            bundle: makes it a place bundle.
 
         Raises:
             ConfigError: the network cannot be exported, a file is not good enough, or `out` cannot be written.
@@ -91,9 +95,11 @@ class Exporter:
             shipped.write_golden(folder, photos[: shipped.GOLDEN], pixels[: shipped.GOLDEN], {"model.onnx": golden})
             size_in_bytes = (folder / "model.onnx").stat().st_size
             shipped.write_texts(folder, common, {"model.onnx": {**facts, "bytes": size_in_bytes}})
+            bundled = bundle.write(folder, ["model.onnx"]) if bundle else []
         return [
             f"model.onnx: {size_in_bytes / 1e6:.2f} MB, {len(model.graph.node)} nodes; {compared}",
             f"{times['model.onnx']:.1f} ms an image, the checkpoint {times[speed.EAGER]:.1f} ms (CPU, one thread)",
+            *bundled,
             f"{out} has them, with describe.py, golden values and a README.",
         ]
 
