@@ -358,6 +358,29 @@ def pca_goes_with_one_model(cfg: DictConfig) -> None:
             )
 
 
+def exported_models_compute_as_they_are(cfg: DictConfig) -> None:
+    exported = [key for key in ("ckpt", "gallery_ckpt", "agree_with") if str(cfg.get(key)).lower().endswith(".onnx")]
+    if not exported:
+        return
+    model = f"{exported[0]}={cfg[exported[0]]}"
+    if cfg.precision != "32-true":
+        raise ConfigError(
+            f"precision={cfg.precision} with {model}: an exported model computes as it was exported. Type "
+            "precision=32-true."
+        )
+    if cfg.device not in ("auto", "cpu"):
+        raise ConfigError(
+            f"device={cfg.device} with {model}: an exported model is run on the CPU. Type device=auto; a checkpoint "
+            "beside it uses a GPU then."
+        )
+    pca = cfg.get("pca")
+    if "ckpt" in exported and pca and (pca.dim is not None or pca.file is not None):
+        raise ConfigError(
+            f"pca with {model}: an exported model ends as it was exported. Put PCA behind its checkpoint (evaluate.py "
+            f"ckpt=CHECKPOINT pca.dim={pca.dim or 512} pca.save=OUT.ckpt), and export OUT.ckpt."
+        )
+
+
 def frames_are_apart(cfg: DictConfig) -> None:
     if not cfg.every > 0:
         raise ConfigError(f"every={cfg.every:g}: it is the seconds between two frames of a video. Type every=1.")
@@ -460,8 +483,13 @@ TRAIN_RULES: tuple[Rule, ...] = (
     bank_is_of_cached_descriptors,
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
-EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)
-DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart)
+EVALUATE_RULES: tuple[Rule, ...] = (
+    something_to_evaluate,
+    ks_count_from_one,
+    pca_goes_with_one_model,
+    exported_models_compute_as_they_are,
+)
+DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart, exported_models_compute_as_they_are)
 DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen, frames_are_apart)
 EXPORT_RULES: tuple[Rule, ...] = (
     precisions_are_known,
