@@ -25,25 +25,41 @@ if TYPE_CHECKING:
 def main(cfg: DictConfig) -> None:
     from rich.console import Console
 
+    from vpr.catalog.resolve import calibration_images, labelled_sets
     from vpr.cli.compose import plain
+    from vpr.cli.export_rules import words_of
+    from vpr.data.loading import loader_workers
+    from vpr.errors import ConfigError
     from vpr.export.exporter import Bounds, Exporter
+    from vpr.export.quantise import spread
+    from vpr.retrieval.evaluate import EvalOptions
     from vpr.retrieval.extractor import Extractor
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     console = Console()
-    extractor = Extractor.load(cfg.ckpt, "cpu")
+    extractor, precisions = Extractor.load(cfg.ckpt, "cpu"), words_of(cfg.precision)
+    int8 = "int8" in precisions
+    photos = calibration_images(cfg, extractor.record) if int8 else []
+    names = ["toycity"] if int8 and cfg.verify is None else words_of(cfg.verify)
     exporter = Exporter(
         extractor,
+        precisions,
         size=tuple(cfg.size) if cfg.size else None,
         dynamic_size=cfg.dynamic_size,
         bounds=Bounds(**plain(cfg.bound)),
+        calibration=[photos[row] for row in spread(len(photos), cfg.calibration_images)],
+        sets=labelled_sets(names, cfg.paths.data, "verify"),
+        options=EvalOptions(batch_size=cfg.batch_size, num_workers=loader_workers(cfg.num_workers)),
     )
     bundle = open_bundle(cfg, extractor, say) if cfg.index else None
-    out = Path(cfg.out) if cfg.out else Path(cfg.ckpt).parent / "export" / f"{extractor.name}-{extractor.digest[:8]}"
-    for line in exporter.write(out, bundle):
+    default = Path(cfg.ckpt).parent / "export" / f"{extractor.name}-{extractor.digest[:8]}"
+    report = exporter.write(Path(cfg.out) if cfg.out else default, bundle)
+    for line in report.lines:
         say(line)
+    if report.refused:
+        raise ConfigError(" ".join(report.refused))
 
 
 def open_bundle(cfg: DictConfig, extractor: Extractor, say: Callable[[str], None]) -> PlaceBundle:

@@ -268,7 +268,7 @@ class ExportConfig:
 
     ckpt: str = MISSING
     precision: Any = MISSING
-    calibration: str | None = MISSING
+    calibration: Any = MISSING
     calibration_images: int = at_least(8)
     verify: Any = MISSING
     size: list[int] | None = MISSING

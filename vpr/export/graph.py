@@ -116,7 +116,7 @@ def to_onnx(describer: Describer, dynamic_size: bool = False) -> ModelProto:
         ConfigError: an operator of the network has no counterpart, or the network takes no images of that size.
     """
     height, width = describer.preprocess.size
-    network, images = UInt8Network(describer), torch.zeros(2, 3, height, width, dtype=torch.uint8)
+    network, images = UInt8Network(describer).eval(), torch.zeros(2, 3, height, width, dtype=torch.uint8)
     axes = {0: "batch"} | ({2: "height", 3: "width"} if dynamic_size else {})
     buffer = io.BytesIO()
     with torch.no_grad(), Matrices(), _plain_attention():

@@ -16,6 +16,7 @@ from vpr.models.describer import Describer
 
 FP32_COSINE = 0.99999
 """Least cosine between descriptors of the network and of its fp32 file."""
+BLOCK = 4096  # rows compared at once
 
 
 class Parity(NamedTuple):
@@ -34,14 +35,17 @@ class Parity(NamedTuple):
     cosine_min: float
 
     @classmethod
-    def of(cls, expected: np.ndarray, actual: np.ndarray) -> Parity:
-        """Compare two (N, D) float32 arrays of unit rows."""
-        cosines = (expected.astype(np.float64) * actual).sum(1)
-        cosines /= np.linalg.norm(expected.astype(np.float64), axis=1) * np.linalg.norm(
-            actual.astype(np.float64), axis=1
-        )
-        numbers = (np.abs(expected - actual).max(), cosines.mean(), np.quantile(cosines, 0.01), cosines.min())
-        return cls(len(expected), *(round(float(number), 9) for number in numbers))
+    def of(cls, *pairs: tuple[np.ndarray, np.ndarray]) -> Parity:
+        """Compare descriptors: pairs of (N, D) arrays, float32 or float16, maps of files too; read in blocks."""
+        cosines, largest = [], 0.0
+        for expected, actual in pairs:
+            for start in range(0, len(expected), BLOCK):
+                one, other = (np.asarray(rows[start : start + BLOCK], np.float64) for rows in (expected, actual))
+                largest = max(largest, float(np.abs(one - other).max()))
+                cosines.append((one * other).sum(1) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1)))
+        every = np.concatenate(cosines)
+        numbers = (largest, every.mean(), np.quantile(every, 0.01), every.min())
+        return cls(len(every), *(round(float(number), 9) for number in numbers))
 
     def __str__(self) -> str:
         return (
@@ -82,7 +86,7 @@ def check_same(network: Describer, model: Path | bytes, pixels: np.ndarray, boun
         actual = [run(opened, pixels, batch) for batch in (1, 4)]
     except Exception as error:  # onnxruntime has an error class for each of many ways
         raise ConfigError(f"{what} was written and cannot be run: {str(error).splitlines()[0]}") from error
-    parity = Parity.of(np.concatenate([expected, expected]), np.concatenate(actual))._replace(images=len(pixels))
+    parity = Parity.of(*((expected, rows) for rows in actual))._replace(images=len(pixels))
     if not (parity.max_difference <= bound and parity.cosine_min >= FP32_COSINE):
         raise ConfigError(
             f"{what} does not give the descriptors of its checkpoint, and was not kept: {parity}; allowed are "

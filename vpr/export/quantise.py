@@ -14,8 +14,13 @@ from onnx import ModelProto
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
+from vpr.data.image_digests import image_digests, seen_images
+from vpr.data.images import decode
+from vpr.data.retrieval_set import RetrievalSet
+from vpr.data.transforms import EvalTransform, stack_images
 from vpr.errors import ConfigError
 from vpr.export.graph import BACKBONE, INPUT
+from vpr.types import Preprocess
 
 ACTIVATIONS = ("Clip", "Relu")
 """Operators that are quantised beside Conv: the range of a convolution is to be taken behind its activation."""
@@ -73,6 +78,26 @@ def to_int8(model: ModelProto, pixels: np.ndarray) -> tuple[ModelProto, list[str
         quantised = onnx.load(str(target))
     kept = sorted({node.op_type for node in model.graph.node if node.op_type not in kinds or node.name in others})
     return quantised, kept
+
+
+def calibration_pixels(photos: Sequence[Path], preprocess: Preprocess, sets: Sequence[RetrievalSet]) -> np.ndarray:
+    """Return the pixels (N, 3, H, W) uint8 of photos, none of which may be a photo of the sets that are measured on.
+
+    Raises:
+        ConfigError: some of them are, by the digests of the files.
+        DataError: a photo cannot be read.
+    """
+    digests = image_digests(photos)
+    for retrieval_set in sets:
+        seen = sum(seen_images(retrieval_set, digests))
+        if seen:
+            raise ConfigError(
+                f"{seen:,} of the {len(photos):,} calibration photos are photos of {retrieval_set.protocol.id}, "
+                "on which the file is to be measured: it would be fitted to them. Type another calibration=, or "
+                "another verify=."
+            )
+    resize = EvalTransform(preprocess)
+    return stack_images([resize(decode(Path(path), resize.enough)) for path in photos]).numpy()
 
 
 def to_fp16(model: ModelProto) -> ModelProto:
