@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vpr.api import PhotoDescriber
+    from vpr.api import ExportedPhotoDescriber, PhotoDescriber
 
 # what `load` and `describe` import
 dependencies = [
@@ -25,7 +25,7 @@ dependencies = [
 ]
 
 
-def vpr(ckpt: str, device: str = "cpu") -> PhotoDescriber:
+def vpr(ckpt: str, device: str = "cpu") -> PhotoDescriber | ExportedPhotoDescriber:
     """Return the model of a checkpoint, ready for use: `model.describe(photos) -> (N, D)` float32, rows of unit norm.
 
     Args:

@@ -24,7 +24,7 @@ FLOORS = {
     "checkpoint": 3,
     "interop": 4,
     "retrieval": 5,
-    **dict.fromkeys(["api", "catalog"], 6),
+    **dict.fromkeys(["api", "catalog", "export"], 6),
     "evaluation": 7,
     "report": 8,
     **dict.fromkeys(["training", "demo"], 9),
@@ -36,6 +36,8 @@ ONLY = {
     "omegaconf": {"cli", "catalog", "training", "evaluation"},
     "wandb": {"training"},
     "jinja2": {"pages"},
+    "onnx": {"export", "models"},
+    "onnxslim": {"export"},
     "pandas": {"data", "toycity", "catalog", "retrieval", "report"},
 }
 

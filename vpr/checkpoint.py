@@ -31,6 +31,7 @@ import vpr
 from vpr.errors import CheckpointError, TrainingDiverged
 from vpr.files import atomic_write, check_archive
 from vpr.models.describer import Describer, build_describer
+from vpr.models.onnx_describer import is_exported
 from vpr.models.weights import unusable
 from vpr.types import Preprocess
 
@@ -228,13 +229,19 @@ def read_any(path: str | Path) -> Any:
     """Read a file that torch.save wrote, tensors and plain containers only.
 
     Raises:
-        CheckpointError: the file is missing, empty or damaged, or holds other objects; none of them is made.
+        CheckpointError: the file is missing, empty or damaged, or holds other objects, none of which is made; or it is
+            an exported model.
     """
     source = Path(path)
     if os.path.isdir(source):  # not Path.is_dir, to which a name that is too long is an error
         raise CheckpointError(f"{source} is a folder. Give the path of a file, e.g. {source / 'best.ckpt'}.")
     if not os.path.isfile(source):
         raise CheckpointError(f"{source}: there is no such file (looked in {source.absolute().parent}).")
+    if is_exported(source):
+        raise CheckpointError(
+            f"{source} is an exported model: it describes images, and its weights can be neither trained nor changed. "
+            "Give the checkpoint that it was made from."
+        )
     if source.stat().st_size == 0:
         raise CheckpointError(f"{source} is empty (0 bytes). Copy or download it again.")
     try:

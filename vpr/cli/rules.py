@@ -16,6 +16,14 @@ from vpr.cli.checks import known_choices, known_keys, large_enough
 from vpr.cli.cluster_command import something_to_cluster, training_sets
 from vpr.cli.compose import CONF
 from vpr.cli.datasets import names_with
+from vpr.cli.export_rules import (
+    bundle_is_complete,
+    export_is_installed,
+    export_size_is_a_size,
+    exported_models_compute_as_they_are,
+    int8_can_be_measured,
+    precisions_are_known,
+)
 from vpr.cli.hints import did_you_mean
 from vpr.cli.resolvers import training_sizes
 from vpr.cli.sweeps.prerequisites import generations_need_their_supervision, has_teacher, teacher_advice
@@ -442,8 +450,31 @@ TRAIN_RULES: tuple[Rule, ...] = (
     bank_is_of_cached_descriptors,
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
-EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)
-DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart, rerank_goes_with_the_rest)
+EVALUATE_RULES: tuple[Rule, ...] = (
+    something_to_evaluate,
+    ks_count_from_one,
+    pca_goes_with_one_model,
+    exported_models_compute_as_they_are,
+)
+DEMO_RULES: tuple[Rule, ...] = (
+    accept_is_a_share,
+    frames_are_apart,
+    rerank_goes_with_the_rest,
+    exported_models_compute_as_they_are,
+)
 DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen, frames_are_apart)
-OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES, "budget": DISTIL_RULES}
+EXPORT_RULES: tuple[Rule, ...] = (
+    precisions_are_known,
+    int8_can_be_measured,
+    export_size_is_a_size,
+    bundle_is_complete,
+    export_is_installed,
+)
+OF_SCRIPTS = {
+    "trainer": TRAIN_RULES,
+    "clusters": CLUSTER_RULES,
+    "database": DEMO_RULES,
+    "budget": DISTIL_RULES,
+    "bound": EXPORT_RULES,
+}
 """The rules of a script, by a key that it alone has."""

@@ -40,13 +40,15 @@ def with_pca(cfg: DictConfig, extractor: Extractor, sets: Sets) -> tuple[Extract
         The extractor of a model that ends in that layer, and the sets; both as they are without `pca`.
 
     Raises:
-        ConfigError: the training set is unknown or too small, or a file of components is of another model.
+        ConfigError: the training set is unknown or too small, a file of components is of another model, or the model
+            is an exported one.
         CheckpointError: that file is missing or damaged.
         DataError: as `PCA.of_images`.
     """
     options = cfg.pca
     if options.dim is None and options.file is None:
         return extractor, sets
+    extractor.network("pca", "Put it behind the checkpoint (pca.save=OUT.ckpt), and export that.")
     pca, origin = _given(cfg, extractor) if options.file else _fitted(cfg, extractor)
     dim = options.dim or pca.dim
     projected = extractor.with_pca(pca, dim, options.whiten)

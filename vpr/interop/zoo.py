@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vpr.errors import CheckpointError
+from vpr.terminal import say
 
 
 class Weights(NamedTuple):
@@ -145,7 +146,7 @@ def _download(name: str, weights: Weights, file: Path) -> None:
     from vpr.models.weights import TIMEOUT_S, socket_timeout
 
     licence = weights.licence or "none is given"
-    _say(f"{name}: downloading {weights.url} (licence of {weights.page}: {licence}) to {file}")
+    say(f"{name}: downloading {weights.url} (licence of {weights.page}: {licence}) to {file}")
     part = file.with_name(f"part-{file.name}")
     try:
         with socket_timeout(TIMEOUT_S):
@@ -154,11 +155,7 @@ def _download(name: str, weights: Weights, file: Path) -> None:
         if not weights.sha256:
             with part.open("rb") as content:
                 digest = hashlib.file_digest(content, "sha256").hexdigest()
-            _say(f"{name}: no checksum is published for it; the file that came has SHA-256 {digest}")
+            say(f"{name}: no checksum is published for it; the file that came has SHA-256 {digest}")
         part.replace(file)
     finally:
         part.unlink(missing_ok=True)
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)

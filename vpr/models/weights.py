@@ -143,6 +143,11 @@ def read_state(path: Path) -> State:
         raise ConfigError(
             f"backbone.weights={path}: there is no such file. Give the path of a state dict, or default|none|package."
         )
+    if path.suffix.lower() == ".onnx":
+        raise ConfigError(
+            f"backbone.weights={path} is an exported model, whose weights cannot be trained. Give the checkpoint that "
+            "it was made from."
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from vpr import checkpoint
 from vpr.catalog.resolve import trained_on
 from vpr.errors import CheckpointError, ConfigError
+from vpr.interop.opener import read_content
 from vpr.models.aggregators.projected import inner_node
 from vpr.models.backbones.base import Backbone
 from vpr.models.describer import Describer
 from vpr.models.weights import NO_FILES
-from vpr.retrieval.extractor import read_content
 
 log = logging.getLogger(__name__)
 

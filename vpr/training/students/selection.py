@@ -23,9 +23,10 @@ from vpr.cli.sweeps.jobs import JobFailed, quoted, run_once
 from vpr.data.loading import loader_workers
 from vpr.errors import ConfigError
 from vpr.files import atomic_write, write_text
+from vpr.interop.opener import read_content
 from vpr.interop.zoo import local_file
 from vpr.retrieval.agreement import Agreement
-from vpr.retrieval.extractor import pick_device, read_content
+from vpr.retrieval.extractor import pick_device
 from vpr.training.students import comparison
 from vpr.training.students.candidates import (
     Candidate,
