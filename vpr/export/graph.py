@@ -101,7 +101,7 @@ def _pooling(cells: int | None, size: Any) -> Tensor:
 def deployed(describer: Describer) -> Describer:
     """Return a copy of a describer as it is deployed: on the CPU, float32, branches of RepViT and its like merged."""
     copy = deepcopy(describer).cpu().float().eval()
-    copy.backbone = reparameterize_model(copy.backbone, inplace=True)
+    copy.backbone = reparameterize_model(copy.backbone, inplace=True)  # type: ignore[assignment]
     return copy
 
 
@@ -132,7 +132,7 @@ def to_onnx(describer: Describer, dynamic_size: bool = False) -> ModelProto:
                 torch.onnx.export(
                     network,
                     (images,),
-                    buffer,
+                    buffer,  # type: ignore[arg-type]
                     opset_version=OPSET,
                     input_names=[INPUT],
                     output_names=[OUTPUT],
@@ -159,7 +159,7 @@ def set_metadata(model: ModelProto, metadata: Mapping[str, str]) -> None:
 
 def _name_axes(model: ModelProto, axes: Mapping[int, str], describer: Describer) -> None:
     """Give the axes of input and output their names, and the fixed ones their numbers."""
-    shapes = {
+    shapes: dict[str, list[int | str]] = {
         INPUT: [axes.get(i, side) for i, side in enumerate((0, 3, *describer.preprocess.size))],
         OUTPUT: ["batch", describer.dim],
     }
