@@ -34,7 +34,7 @@ ONLY = {
     "omegaconf": {"cli", "catalog", "training", "evaluation"},
     "wandb": {"training"},
     "jinja2": {"pages"},
-    "onnx": {"export"},
+    "onnx": {"export", "models"},
     "onnxslim": {"export"},
     "pandas": {"data", "toycity", "catalog", "retrieval", "report"},
 }

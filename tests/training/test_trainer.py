@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
 from vpr.cli.schema import TrainerConfig
 from vpr.distributed import PATIENCE
-from vpr.training.trainer import device_count, resolve_precision, strategy
+from vpr.training.trainer import device_count, keep_freed_memory, resolve_precision, strategy
 
 
 @pytest.mark.parametrize(
@@ -51,3 +54,28 @@ def test_ranks_wait_for_one_that_works_alone(given: str, devices: int, several: 
         assert isinstance(made, DDPStrategy) and made._timeout == PATIENCE
     else:
         assert made == given
+
+
+FAULTS = """
+import resource
+import numpy as np
+from vpr.training.trainer import keep_freed_memory
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        np.ones(8 << 20)  # 64 MB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(faults(), keep_freed_memory(), faults() * 0, faults())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
+def test_freed_memory_is_mapped_once():
+    printed = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout.split()
+    assert printed[1] == "True"
+    assert int(printed[3]) * 20 < int(printed[0])
+
+
+def test_another_c_library_is_no_error(monkeypatch):
+    monkeypatch.setattr("ctypes.CDLL", lambda name: object())
+    assert not keep_freed_memory()

@@ -274,6 +274,8 @@ class ExportConfig:
     size: list[int] | None = MISSING
     dynamic_size: bool = MISSING
     bound: BoundConfig = field(default_factory=BoundConfig)
+    index: str | None = MISSING
+    calibrate: str | None = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     batch_size: int = at_least(1)
     num_workers: int = at_least(-1)

@@ -16,6 +16,7 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError
 from vpr.export import folder as shipped
 from vpr.export import parity, speed
+from vpr.export.bundle import PlaceBundle
 from vpr.export.graph import deployed, set_metadata, to_onnx
 from vpr.export.parity import Parity
 from vpr.export.quantise import calibration_pixels, to_fp16, to_int8
@@ -153,8 +154,11 @@ class Exporter:
         if size is not None:
             self.network.preprocess = self.network.preprocess._replace(size=size)
 
-    def write(self, out: Path) -> Report:
+    def write(self, out: Path, bundle: PlaceBundle | None = None) -> Report:
         """Write the folder, whole or not at all: fp32 must be good enough, other files are left out where they are not.
+
+        Args:
+            bundle: makes it a place bundle.
 
         Raises:
             ConfigError: the network cannot be exported, fp32 is not good enough, or `out` cannot be written.
@@ -186,8 +190,10 @@ class Exporter:
                 listed[file.name] = {**file.facts, "bytes": (folder / file.name).stat().st_size}
             shipped.write_golden(folder, photos[: shipped.GOLDEN], pixels[: shipped.GOLDEN], golden)
             shipped.write_texts(folder, common, listed)
+            bundled = bundle.write(folder, list(listed)) if bundle else []
         sizes = {name: facts["bytes"] for name, facts in listed.items()}
         lines = [line for file in files for line in _lines(file, sizes, times)]
+        lines += bundled
         lines.append(f"{out} has {', '.join(sizes)}, describe.py, golden values and a README.")
         return Report(lines, list(sizes), list(refused.values()))
 

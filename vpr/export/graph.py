@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -100,9 +102,9 @@ def _pooling(cells: int | None, size: Any) -> Tensor:
 
 def deployed(describer: Describer) -> Describer:
     """Return a copy of a describer as it is deployed: on the CPU, float32, branches of RepViT and its like merged."""
-    copy = deepcopy(describer).cpu().float().eval()
+    copy = deepcopy(describer).cpu().double().eval()  # branches are merged in double precision
     copy.backbone = reparameterize_model(copy.backbone, inplace=True)  # type: ignore[assignment]
-    return copy
+    return copy.float()
 
 
 def to_onnx(describer: Describer, dynamic_size: bool = False) -> ModelProto:
@@ -185,11 +187,22 @@ def _plain_attention() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter from printing: hundreds of lines where it fails, warnings about constants where it does not."""
-    sink = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-        warnings.simplefilter("ignore")
-        yield
+    """Keep the exporter from printing, in Python and below it: hundreds of lines where it fails, and warnings."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(stream) for stream in (1, 2)]
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for stream in (1, 2):
+            os.dup2(sink, stream)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for stream, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, stream)
+            os.close(before)
+        os.close(sink)
 
 
 def _first_line(error: BaseException) -> str:
