@@ -195,7 +195,8 @@ def _quiet() -> Iterator[None]:
     try:
         for stream in (1, 2):
             os.dup2(sink, stream)
-        with warnings.catch_warnings(), contextlib.redirect_stdout(None), contextlib.redirect_stderr(None):
+        words = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
             warnings.simplefilter("ignore")
             yield
     finally:
