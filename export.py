@@ -27,7 +27,7 @@ def main(cfg: DictConfig) -> None:
 
     from vpr.catalog.resolve import calibration_images, labelled_sets
     from vpr.cli.compose import plain
-    from vpr.cli.rules import words_of
+    from vpr.cli.export_rules import words_of
     from vpr.data.loading import loader_workers
     from vpr.errors import ConfigError
     from vpr.export.exporter import Bounds, Exporter

@@ -25,8 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from vpr.cli.app import first_of_ours
 from vpr.cli.datasets import data_sets, dataset_names
+from vpr.cli.export_rules import words_of
 from vpr.cli.hints import did_you_mean
-from vpr.cli.rules import words_of
 from vpr.data.file_lists import FileNames
 from vpr.data.formats.unlabelled import each_for_itself, of_paths
 from vpr.data.formats.unlabelled import read as list_unlabelled
