@@ -123,7 +123,7 @@ def node(group: str, name: str) -> dict[str, Any]:
 
 
 def settled(backbone: dict[str, Any], agg: dict[str, Any], size: tuple[int, int], photos: list[bytes]) -> Describer:
-    """Build a network whose BatchNorm has the statistics of 8 photos: random networks explode else."""
+    """Build a network whose BatchNorm has the statistics of 16 photos: random networks explode else."""
     torch.manual_seed(0)
     network = build_describer(backbone, agg, {"size": list(size)})
     for module in network.modules():
@@ -131,7 +131,7 @@ def settled(backbone: dict[str, Any], agg: dict[str, Any], size: tuple[int, int]
             module.momentum = None
     network.train()
     with torch.no_grad():
-        network(network.normalise(torch.from_numpy(pixels_of(photos[:8], Preprocess(size)))))
+        network(network.normalise(torch.from_numpy(pixels_of(photos, Preprocess(size)))))
     return network.eval()
 
 

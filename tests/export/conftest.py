@@ -39,7 +39,7 @@ def settled(photos: list[bytes]) -> Callable[..., Describer]:
                 module.momentum = None
         describer.train()
         with torch.no_grad():
-            describer(describer.normalise(torch.from_numpy(pixels_of(photos[:8], Preprocess(size)))))
+            describer(describer.normalise(torch.from_numpy(pixels_of(photos, Preprocess(size)))))
         return describer.eval()
 
     return make
