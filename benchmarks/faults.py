@@ -420,7 +420,7 @@ def summaries(faults: Faults) -> None:
 def configs(faults: Faults) -> None:
     """Type keys that there are not, and values that cannot be."""
     keys = [*WORDS_OF_KEYS]
-    for number in faults.many(200):
+    for number in faults.many(150):
         key = keys[number % len(keys)]
         at = faults.random.randrange(len(key))
         word = f"{key[:at]}{key[at + 1 :]}=1" if number % 2 else f"{key}={faults.random.choice(VALUES)}"
@@ -584,7 +584,7 @@ def reference(faults: Faults, train: Callable[..., int]) -> tuple[str, float]:
 def interruptions(faults: Faults) -> None:
     """Kill runs, or send them a signal, at any moment, and go on: the end must be the same."""
     for kind, train in {"places": train_places, "tuples": train_tuples}.items():
-        interrupt(faults, kind, train, 32 if kind == "places" else 16)
+        interrupt(faults, kind, train, 24 if kind == "places" else 10)
 
 
 def interrupt(faults: Faults, kind: str, train: Callable[..., int], count: int) -> None:
@@ -772,7 +772,7 @@ def evaluations(faults: Faults) -> None:
 
 def pairs_of_processes(faults: Faults) -> None:
     """Start two processes at once on one folder: one of them works, the other says so or waits."""
-    for _ in faults.many(10):
+    for _ in faults.many(6):
         folder = faults.folder_for("two")
         once = partial(train_places, faults, folder, "trainer.max_epochs=1")
         children = [forked(once, folder / f"said{name}") for name in "ab"]
@@ -811,7 +811,7 @@ sys.exit(run("train", [*sys.argv, "logger=none"], work))
 def sweeps(faults: Faults) -> None:
     """Kill the process of a sweep: its job ends with it, and the same command never has two of it at work."""
     root = str(Path(__file__).parents[1])
-    for _ in faults.many(4):
+    for _ in faults.many(3):
         folder = faults.folder_for("sweep")
         (folder / "job.py").write_text(JOB.format(root=root))
         work = lambda f=folder: exit_code(lambda: run_once(f / "job.py", (), (), "x", f / "job"))  # noqa: E731
