@@ -27,6 +27,7 @@ BY_NAME = sorted(name for name, node in PRESETS.items() if node.get("ckpt"))  # 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("VPR_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
     return tmp_path / "cache"
 
 

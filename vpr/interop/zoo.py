@@ -53,7 +53,8 @@ SIZES = {
 
 
 def _of_sizes(project: str) -> dict[str, Weights]:
-    page, table = f"{GITHUB}/gmberton/{project}", {}
+    page = f"{GITHUB}/gmberton/{project}"
+    table: dict[str, Weights] = {}
     for backbone, dims in SIZES[project].items():
         for dim in dims:
             file = f"{backbone}_{dim}_{project.lower()}.pth"
