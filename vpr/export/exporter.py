@@ -147,6 +147,7 @@ class Exporter:
         options: EvalOptions = EvalOptions(),  # noqa: B008 - immutable
     ) -> None:
         self.extractor, self.dynamic_size, self.bounds = extractor, dynamic_size, bounds
+        self.preferred = precisions[0] if precisions else "fp32"
         self.precisions = [name for name in FILES if name in ("fp32", *precisions)]
         self.calibration, self.sets, self.options = list(calibration), list(sets), options
         self.network = extractor.network("An export", "Give the checkpoint that it was made from.")
@@ -158,7 +159,7 @@ class Exporter:
         """Write the folder, whole or not at all: fp32 must be good enough, other files are left out where they are not.
 
         Args:
-            bundle: makes it a place bundle.
+            bundle: makes it a place bundle, whose queries the first of `precisions` describes, if it is kept.
 
         Raises:
             ConfigError: the network cannot be exported, fp32 is not good enough, or `out` cannot be written.
@@ -190,7 +191,8 @@ class Exporter:
                 listed[file.name] = {**file.facts, "bytes": (folder / file.name).stat().st_size}
             shipped.write_golden(folder, photos[: shipped.GOLDEN], pixels[: shipped.GOLDEN], golden)
             shipped.write_texts(folder, common, listed)
-            bundled = bundle.write(folder, list(listed)) if bundle else []
+            chosen = sorted(listed, key=lambda name: name != FILES[self.preferred])
+            bundled = bundle.write(folder, chosen) if bundle else []
         sizes = {name: facts["bytes"] for name, facts in listed.items()}
         lines = [line for file in files for line in _lines(file, sizes, times)]
         lines += bundled
@@ -283,7 +285,8 @@ def second_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
 def _lines(file: Written, sizes: Mapping[str, int], times: Mapping[str, float]) -> list[str]:
     """Return what there is to say about a file."""
     size, fp32, ms = sizes[file.name], sizes[FP32], times[file.name]
-    lines = [f"{file.name}: {size / 1e6:.2f} MB{f' ({size / fp32:.0%} of fp32)' if size != fp32 else ''}; {file.parity}"]
+    share = f" ({size / fp32:.0%} of fp32)" if size != fp32 else ""
+    lines = [f"{file.name}: {size / 1e6:.2f} MB{share}; {file.parity}"]
     lines += [f"  R@1 on {id}: {change}" for id, change in file.changes.items()]
     eager = times[speed.EAGER]
     lines.append(
