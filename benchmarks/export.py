@@ -100,10 +100,10 @@ def matrix(photos: list[bytes]) -> None:
             try:
                 network = settled(node("backbone", backbone), node("agg", agg), size, photos)
                 data = to_onnx(deployed(network)).SerializeToString()
-                found = f"{check_same(network, data, pixels_of(photos, network.preprocess), 1e-5, 'the file')}"
+                line = f"{check_same(network, data, pixels_of(photos, network.preprocess), 1e-5, 'the file')}"
             except ConfigError as error:
-                faults, found = faults + 1, f"FAULT: {error}"
-            print(f"{backbone} + {agg}: {found} ({time.perf_counter() - began:.1f} s)", flush=True)
+                faults, line = faults + 1, f"FAULT: {error}"
+            print(f"{backbone} + {agg}: {line} ({time.perf_counter() - began:.1f} s)", flush=True)
             gc.collect()
     print(f"{faults} beyond the bound or not exported")
 

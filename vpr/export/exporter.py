@@ -284,8 +284,9 @@ def second_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
 
 def _lines(file: Written, sizes: Mapping[str, int], times: Mapping[str, float]) -> list[str]:
     """Return what there is to say about a file."""
-    own, fp32, ms = sizes[file.name], sizes[FP32], times[file.name]
-    lines = [f"{file.name}: {own / 1e6:.2f} MB{f' ({own / fp32:.0%} of fp32)' if own != fp32 else ''}; {file.parity}"]
+    size, fp32, ms = sizes[file.name], sizes[FP32], times[file.name]
+    share = f" ({size / fp32:.0%} of fp32)" if size != fp32 else ""
+    lines = [f"{file.name}: {size / 1e6:.2f} MB{share}; {file.parity}"]
     lines += [f"  R@1 on {id}: {change}" for id, change in file.changes.items()]
     eager = times[speed.EAGER]
     lines.append(
@@ -297,14 +298,14 @@ def _lines(file: Written, sizes: Mapping[str, int], times: Mapping[str, float]) 
 
 
 def _check_size(network: Describer, size: tuple[int, int] | None, dynamic: bool) -> None:
-    fixed, own = bool(getattr(network.aggregator, "fixed_grid", False)), network.preprocess.size
+    fixed, made_for = bool(getattr(network.aggregator, "fixed_grid", False)), network.preprocess.size
     aggregator = type(network.aggregator).__name__
     if dynamic and network.fixed_size:
         kind = aggregator if fixed else type(network.backbone).__name__
         raise ConfigError(
-            f"dynamic_size=true: {kind} takes images of one size alone. Leave it out: the files take {list(own)}."
+            f"dynamic_size=true: {kind} takes images of one size alone. Leave it out: the files take {list(made_for)}."
         )
-    if fixed and size not in (None, own):
+    if fixed and size not in (None, made_for):
         raise ConfigError(
-            f"size={list(size or ())}: the weights of {aggregator} belong to images of {list(own)}. Leave it out."
+            f"size={list(size or ())}: the weights of {aggregator} belong to images of {list(made_for)}. Leave it out."
         )
