@@ -372,7 +372,7 @@ def _check_plain(value: object, name: str) -> None:
                     raise CheckpointError(f"{name} has a {type(key).__name__} for a key: a checkpoint takes words.")
                 check(item, f"{name}.{key}", depth - 1)
         elif type(value) in (list, tuple):
-            for i, item in enumerate(value):  # type: ignore[arg-type, var-annotated]
+            for i, item in enumerate(value):  # type: ignore[arg-type]
                 check(item, f"{name}[{i}]", depth - 1)
         elif type(value) not in PLAIN:
             raise CheckpointError(f"{name} is a {type(value).__name__}: a checkpoint takes plain containers only.")

@@ -57,7 +57,7 @@ def test_a_query_of_the_database_does_not_find_itself(images: list[Path], caplog
     assert without_own(without) is without
     smaller = without.without([1], [])
     assert smaller.own_rows is not None and [rows.tolist() for rows in smaller.own_rows] == [[0], []]
-    with pytest.raises(ConfigError, match="re-ranking takes queries that are no part of the database"):
+    with pytest.raises(ConfigError, match="it has queries from its database, and re-ranking"):
         check_rerank(KReciprocal(1, 1, 0.3), without)
 
 

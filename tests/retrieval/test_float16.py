@@ -29,7 +29,7 @@ def test_first_matches_are_those_of_float32(tmp_path: Path) -> None:
     assert changed <= 5 and (plain != exact[:, 0]).sum() >= 3 * changed
     pairs = similarities([queries], [mapped], np.arange(400), exact[:, 0])
     np.testing.assert_allclose(pairs, (queries * database[exact[:, 0]]).sum(1), atol=2e-5)
-    assert agreement((mapped, queries), (database, queries)).first_match >= 0.99
+    assert agreement((mapped, queries), (database, queries)).first_match >= 0.98
 
 
 def test_rows_of_unit_length_again_and_zeros_as_they_are() -> None:

@@ -104,7 +104,7 @@ class _Dtype(_Note):
         name, order = self.arguments[0], self.state[1] if isinstance(self.state, tuple) else "|"
         if not isinstance(name, str) or len(name) > 16 or order not in ("<", ">", "|", "="):
             raise ValueError(f"it holds a dtype {name!r}")
-        dtype = np.dtype(name).newbyteorder(order)
+        dtype = np.dtype(name if order == "|" else order + name)
         if dtype.kind not in KINDS + "O":
             raise ValueError(f"it holds {dtype}")
         return dtype

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataError
 
 THREADS = 16
+AT_ONCE = 2048
 
 
 def own_rows(retrieval_set: RetrievalSet) -> list[np.ndarray] | None:
@@ -22,16 +24,17 @@ def own_rows(retrieval_set: RetrievalSet) -> list[np.ndarray] | None:
 
     Looks at each file once; of one that is not there the path alone counts.
     """
-    queries = _files(retrieval_set.queries)
+    queries = [file for part in _files(retrieval_set.queries) for file in part]
     named = set(queries)
     rows: dict[Hashable, list[int]] = defaultdict(list)
-    for row, file in enumerate(_files(retrieval_set.database)):
-        if file in named:
-            rows[file].append(row)
+    for start, part in zip(count(0, AT_ONCE), _files(retrieval_set.database), strict=False):
+        for row, file in enumerate(part, start):
+            if file in named:
+                rows[file].append(row)
     return [np.array(rows.get(file, []), np.int64) for file in queries] if rows else None
 
 
-def leave_out(retrieval_set: RetrievalSet, own: Sequence[np.ndarray]) -> RetrievalSet:
+def leave_out(retrieval_set: RetrievalSet, themselves: Sequence[np.ndarray]) -> RetrievalSet:
     """Return the set without the own rows of each query among its positives and matches; the id says of how many.
 
     `own-photos@25m` becomes `own-photos@25m[3q-in-db]`.
@@ -39,21 +42,23 @@ def leave_out(retrieval_set: RetrievalSet, own: Sequence[np.ndarray]) -> Retriev
     Raises:
         DataError: all queries are images of the database.
     """
-    found = [query for query, rows in enumerate(own) if len(rows)]
-    if len(found) == len(own):
+    inside = [query for query, rows in enumerate(themselves) if len(rows)]
+    if len(inside) == len(themselves):
         raise DataError(
-            f"All {len(own):,} queries of {retrieval_set.protocol.id} are images of its database (first: "
+            f"All {len(themselves):,} queries of {retrieval_set.protocol.id} are images of its database (first: "
             f"{retrieval_set.queries[0]}), and each would find itself. Give other photos as queries; "
             "dataset=unlabelled_folder compares each image with the others."
         )
-    protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{len(found)}q-in-db]")
-    positives = [np.setdiff1d(rows, mine) for rows, mine in zip(retrieval_set.positives, own, strict=True)]
-    return replace(retrieval_set, protocol=protocol, positives=positives, own_rows=list(own))
+    protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{len(inside)}q-in-db]")
+    positives = [np.setdiff1d(rows, mine) for rows, mine in zip(retrieval_set.positives, themselves, strict=True)]
+    return replace(retrieval_set, protocol=protocol, positives=positives, own_rows=list(themselves))
 
 
-def _files(paths: Sequence[Path]) -> list[Hashable]:
+def _files(paths: Sequence[Path]) -> Iterator[list[Hashable]]:
+    """Yield what tells the files apart, AT_ONCE at a time: there may be millions."""
+    starts = range(0, len(paths), AT_ONCE)
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(_file, paths, chunksize=1024))
+        yield from pool.map(lambda start: [_file(path) for path in paths[start : start + AT_ONCE]], starts)
 
 
 def _file(path: Path) -> Hashable:

@@ -116,7 +116,7 @@ class RetrievalSet:
         new_row = np.full(len(self.database), -1)
         new_row[database] = np.arange(len(database))
         positives = [new_row[self.positives[query]] for query in queries]
-        own = None if self.own_rows is None else [new_row[self.own_rows[query]] for query in queries]
+        themselves = None if self.own_rows is None else [new_row[self.own_rows[query]] for query in queries]
         whole = replace(self.protocol, database=len(self.database), queries=len(self.queries))
         protocol = as_found(whole, len(database), len(queries), "skip")
         return replace(
@@ -126,7 +126,7 @@ class RetrievalSet:
             queries=[self.queries[query] for query in queries],
             positives=[rows[rows >= 0] for rows in positives],
             panoramas=None if self.panoramas is None else self.panoramas[database],
-            own_rows=None if own is None else [rows[rows >= 0] for rows in own],
+            own_rows=None if themselves is None else [rows[rows >= 0] for rows in themselves],
         )
 
     def with_queries_at(self, size: tuple[int, int]) -> RetrievalSet:

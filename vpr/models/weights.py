@@ -214,12 +214,12 @@ def unusable(model: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[
     """
     faults = []
     for name in model.keys() & stored.keys():
-        wanted, value = model[name].dtype, stored[name]
+        dtype, value = model[name].dtype, stored[name]
         if value.layout != torch.strided:
             continue  # `load_state_dict` refuses it
-        if value.dtype != wanted and not (value.dtype.is_floating_point and wanted.is_floating_point):
-            faults.append(f"{name} of type {value.dtype}, where the model has {wanted}")
-        elif wanted.is_floating_point and not value.to(wanted).isfinite().all():
+        if value.dtype != dtype and not (value.dtype.is_floating_point and dtype.is_floating_point):
+            faults.append(f"{name} of type {value.dtype}, where the model has {dtype}")
+        elif dtype.is_floating_point and not value.to(dtype).isfinite().all():
             faults.append(f"{name} with numbers that are NaN or infinite")
     return sorted(faults)
 

@@ -13,5 +13,5 @@ from vpr.terminal import readable
 class Screen(Console):
     """Console of rich on which all text is made readable, that in cells and titles of tables included."""
 
-    def render_str(self, text: str, **options: Any) -> Text:  # type: ignore[override]
+    def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(readable(text), **options)

@@ -191,7 +191,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         return content | {key: str(content[key]) for key in ("model", "dataset", "data", "protocol")}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file (looked in {path.absolute().parent}).") from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 

@@ -174,14 +174,15 @@ def without_own(retrieval_set: RetrievalSet) -> RetrievalSet:
     """
     if retrieval_set.each_against_others or retrieval_set.own_rows is not None:
         return retrieval_set
-    own = distributed.on_rank_zero(lambda: own_rows(retrieval_set))
-    if own is None:
+    themselves = distributed.on_rank_zero(lambda: own_rows(retrieval_set))
+    if themselves is None:
         return retrieval_set
-    without = leave_out(retrieval_set, own)
+    without = leave_out(retrieval_set, themselves)
     if distributed.rank() == 0:
         _log_once(
-            f"{sum(map(bool, map(len, own))):,} of the {len(own):,} queries of {retrieval_set.protocol.id} are images "
-            f"of its database, and are left out of their own matches: what is measured is {without.protocol.id}.",
+            f"{sum(map(bool, map(len, themselves))):,} of the {len(themselves):,} queries of "
+            f"{retrieval_set.protocol.id} are images of its database, and are left out of their own matches: what is "
+            f"measured is {without.protocol.id}.",
             logging.WARNING,
         )
     return without
@@ -206,8 +207,8 @@ def _agreement(
             if used.each_against_others:
                 return agreement(database, rows[:split], seed=options.seed, teacher_name=label)
             sides = (database, queries), (rows[:split], rows[split:])
-            own = used.own_rows
-            return agreement(*sides, panoramas=used.panoramas, own_rows=own, seed=options.seed, teacher_name=label)
+            left_out = used.own_rows
+            return agreement(*sides, panoramas=used.panoramas, own_rows=left_out, seed=options.seed, teacher_name=label)
 
         with distributed.raise_on_all_ranks():
             if distributed.rank() == 0:

@@ -192,9 +192,14 @@ def _measure(
 def check_rerank(rerank: Rerank, retrieval_set: RetrievalSet) -> None:
     """Raise ConfigError where a set cannot be re-ranked."""
     if retrieval_set.each_against_others or retrieval_set.own_rows is not None:
+        how = (
+            "compares each image with all others"
+            if retrieval_set.each_against_others
+            else "has queries from its database"
+        )
         raise ConfigError(
-            f"rerank with {retrieval_set.protocol.id}: images are compared with others of their own set, and "
-            "re-ranking takes queries that are no part of the database. Type rerank=none, or give a folder of queries."
+            f"rerank with {retrieval_set.protocol.id}: it {how}, and re-ranking takes queries that are no part of the "
+            "database. Type rerank=none, or give a folder of queries."
         )
     rerank.check(len(retrieval_set.database) + len(retrieval_set.queries))
 

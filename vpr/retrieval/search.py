@@ -42,19 +42,22 @@ class Neighbours(NamedTuple):
         return Neighbours(self.similarities[queries], self.indices[queries], inliers)
 
 
-def search(database: np.ndarray, queries: np.ndarray, k: int, block: int | None = None) -> Neighbours:
+def search(
+    database: np.ndarray, queries: np.ndarray, k: int, block: int | None = None, unit: bool = False
+) -> Neighbours:
     """Find the `k` rows of `database` (N, D) with the largest inner product to each row of `queries` (Q, D).
 
     For unit vectors this is the order of Euclidean distance. Equal similarities go to the lower row number. Float16 and
-    float32 are taken, float16 as `unit_rows` says; sums are float32. A memmap is read from its file, two blocks of
-    `block` rows in memory at most (default: 256 MiB as float32). Where `k` exceeds N the tail is -1 and -inf.
+    float32 are taken; sums are float32. With `unit`, float16 rows are of unit length again, see `unit_rows`. A memmap
+    is read from its file, two blocks of `block` rows in memory at most (default: 256 MiB as float32). Where `k` exceeds
+    N the tail is -1 with similarity -inf.
     """
     width = database.shape[1]
     rows = block or max(BLOCK_BYTES // (4 * width) // TILE, 1) * TILE
     query_rows = np.empty(queries.shape, np.float32)
-    _reader(queries)(0, torch.from_numpy(query_rows))
+    _reader(queries, unit)(0, torch.from_numpy(query_rows))
     best = Neighbours(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
-    for start, vectors in blocks(database, rows):
+    for start, vectors in blocks(database, rows, unit):
         of_block = _search_block(query_rows, vectors, k)
         best = _merge(best, Neighbours(of_block.similarities, of_block.indices + start))
     return best
@@ -82,9 +85,9 @@ def nearest(
         neighbours of width k; -1 with similarity -inf where there are fewer panoramas.
     """
     more = 0 if own_rows is None else max(map(len, own_rows), default=0)
-    wide = search(database, queries, search_width(k, len(database), panoramas) + more)
+    wide = search(database, queries, search_width(k, len(database), panoramas) + more, unit=True)
     if more:
-        wide = _without(wide, [np.isin(near, own) for near, own in zip(wide.indices, own_rows, strict=True)])  # type: ignore[arg-type]
+        wide = _without(wide, [np.isin(near, rows) for near, rows in zip(wide.indices, own_rows, strict=True)])  # type: ignore[arg-type]
     return wide.first(k) if panoramas is None else suppress_panoramas(wide, panoramas).first(k)
 
 
@@ -100,7 +103,7 @@ def _without(neighbours: Neighbours, left_out: Sequence[np.ndarray]) -> Neighbou
 
 def nearest_others(descriptors: np.ndarray, k: int) -> Neighbours:
     """Find the `k` nearest other rows of each row of `descriptors` (N, D); ties and tails as of `search`."""
-    wide = search(descriptors, descriptors, k + 1)
+    wide = search(descriptors, descriptors, k + 1, unit=True)
     rows = np.arange(len(descriptors))[:, None]
     # The row itself comes last, whatever its place: rounding or a copy of the image may put it behind the first one.
     order = np.argsort(wide.indices == rows, axis=1, kind="stable")[:, :k]
@@ -221,12 +224,15 @@ def similarities(
     return products
 
 
-def blocks(array: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, float32 block); the next block is read by a thread while the caller works on this one."""
+def blocks(array: np.ndarray, rows: int, unit: bool = True) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, float32 block), `unit` as of `search`.
+
+    The next block is read by a thread while the caller works on this one.
+    """
     if array.dtype == np.float32 and array.flags.c_contiguous and not isinstance(array, np.memmap):
         yield from ((start, array[start : start + rows]) for start in range(0, len(array), rows))
         return
-    read = _reader(array)
+    read = _reader(array, unit)
     buffers = [torch.empty(min(rows, len(array)), array.shape[1]) for _ in range(2 if len(array) > rows else 1)]
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(read, 0, buffers[0])
@@ -237,7 +243,7 @@ def blocks(array: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
             yield start, block.numpy()
 
 
-def _reader(array: np.ndarray) -> Callable[[int, Tensor], Tensor]:
+def _reader(array: np.ndarray, unit: bool) -> Callable[[int, Tensor], Tensor]:
     """Make `read(start, out)`, which fills `out` from row `start` on and returns the part that it filled.
 
     A mapped file is read with `readinto`: pages touched through the map would stay in this process' memory.
@@ -259,7 +265,7 @@ def _reader(array: np.ndarray) -> Callable[[int, Tensor], Tensor]:
                         raise OSError(f"{where[0]} ends before row {start + low + len(part)}")
                 piece = out[low : low + len(part)]
                 piece.copy_(torch.from_numpy(part))
-                if part.dtype == np.float16:
+                if unit and part.dtype == np.float16:
                     piece /= torch.linalg.vector_norm(piece, dim=1, keepdim=True).clamp_min(TINY)
         finally:
             if file is not None:

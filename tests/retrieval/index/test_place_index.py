@@ -344,3 +344,9 @@ def test_a_damaged_header_is_a_message(index: PlaceIndex, header: bytes) -> None
     path.write_bytes(b"\x93NUMPY\x01\x00v\x00" + header.ljust(118) + bytes(64))
     with pytest.raises(IndexDamaged, match="header is damaged|is not as it was written"):
         PlaceIndex(index.folder)
+
+
+def test_a_schema_deep_beyond_recursion_is_a_message(index: PlaceIndex) -> None:
+    (index.folder / "schema.json").write_text("[" * 100_000)
+    with pytest.raises(IndexDamaged, match="cannot be read"):
+        PlaceIndex(index.folder)

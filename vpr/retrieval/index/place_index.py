@@ -164,7 +164,7 @@ class PlaceIndex:
                 f"the shape {descriptors.shape}. Describe both with the same model."
             )
         if self.codes is None or exact:
-            return search(self.descriptors, descriptors, k)
+            return search(self.descriptors, descriptors, k, unit=True)
         distances, indices = self.codes.search(np.ascontiguousarray(descriptors, np.float32), k)
         similarities = np.where(indices < 0, -np.inf, self.codec.similarities(distances)).astype(np.float32)
         order = np.lexsort((indices, -similarities), axis=1)

@@ -52,7 +52,7 @@ def read_schema(folder: Path) -> dict[str, Any]:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"There is no place index in {folder.absolute()}: it has no schema.json.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if any(folder.glob("state-*")):
             raise IndexDamaged(f"{path} cannot be read ({error}). Build the index again.") from error
         raise DataError(
@@ -235,7 +235,7 @@ def _described(
     try:
         begun = json.loads((work / "task.json").read_text(encoding="utf-8")) == task
         out = map_npy(work / "descriptors.npy", "r+") if begun else None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         out = None
     if out is None:
         shutil.rmtree(work, ignore_errors=True)

@@ -35,6 +35,7 @@ from vpr.training.students.candidates import (
     fitting,
     measure_candidates,
     own_backbone,
+    read_kept,
     split_words,
 )
 from vpr.training.students.comparison import Comparison, write_list
@@ -112,7 +113,7 @@ def check_folder(out: Path, settings: Mapping[str, Any], teacher: str, images: s
     if not file.is_file():
         write_text(file, json.dumps(now, indent=2) + "\n")
         return
-    before = json.loads(file.read_text())
+    before = read_kept(file)
     for key, value in now.items():
         if before.get(key) != value:
             digest = key in ("teacher", "images")
