@@ -19,8 +19,6 @@ from vpr.retrieval.kreciprocal import KReciprocal
 from vpr.retrieval.local_rerank import LocalFeatures
 from vpr.retrieval.sequence import InSequence
 
-WALK = ("map/10.jpg", "map/2.jpg", "map/1.jpg", "map/3.jpg", "map/4.jpg")
-
 
 class Numbers:
     """Describes a photo by the angle that stands in `angles` for its name."""
@@ -79,8 +77,15 @@ def test_local_features_put_the_same_scene_first(tmp_path: Path) -> None:
 @pytest.fixture
 def walk(tmp_path: Path) -> tuple[PlaceIndex, Numbers, list[Query]]:
     """Six frames, one of which came into the index late, and three queries; the second looks like 6.png."""
-    angles = {f"map/{frame}.png": frame / 4 for frame in (1, 2, 3, 6, 10, 11)}
-    queries = {"new/1.png": 0.25, "new/2.png": 1.5, "new/3.png": 0.75}
+    angles = {
+        "map/1.png": 0.0,
+        "map/2.png": 1.0,
+        "map/3.png": 2.0,
+        "map/6.png": 1.4,
+        "map/10.png": 3.0,
+        "map/11.png": 3.1,
+    }
+    queries = {"new/1.png": 0.0, "new/2.png": 1.3, "new/3.png": 2.0}
     for name in [*angles, *queries]:
         blocks(tmp_path / name, 0)
     (tmp_path / "map/2.png").rename(tmp_path / "late.png")

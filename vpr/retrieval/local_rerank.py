@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +25,8 @@ KEPT = 1024
 """Images whose local features are kept in memory: half a megabyte each."""
 
 
-class Points(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Points:
     """Points of two images that confirm each other: (n, 2) float32 each, x and y as shares 0..1 of width and height."""
 
     left: np.ndarray
