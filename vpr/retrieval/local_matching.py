@@ -59,7 +59,7 @@ class RootSIFT:
 
     def extract(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return points (n, 2) in pixels, and descriptors (n, 128) of unit norm, float32."""
-        sift = cv2.SIFT_create(nfeatures=0, contrastThreshold=self.contrast)
+        sift = cv2.SIFT.create(nfeatures=0, contrastThreshold=self.contrast)
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         upright = {}
         for point in sift.detect(grey, None):
