@@ -54,7 +54,7 @@ class RootSIFT:
 
     parallel = True
 
-    def __init__(self, keypoints: int = 1024, ratio: float = 0.9, contrast: float = 0.02) -> None:
+    def __init__(self, keypoints: int = 512, ratio: float = 0.9, contrast: float = 0.02) -> None:
         self.keypoints, self.ratio, self.contrast = keypoints, ratio, contrast
 
     def extract(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,7 +100,7 @@ class LightGlue:
 
     parallel = False
 
-    def __init__(self, keypoints: int = 1024, device: torch.device | str = "cpu") -> None:
+    def __init__(self, keypoints: int = 512, device: torch.device | str = "cpu") -> None:
         self.keypoints, self.device = keypoints, torch.device(device)
         kornia = _kornia("lightglue")
         self.disk = _pretrained("lightglue", lambda: kornia.DISK.from_pretrained("depth")).eval().to(self.device)
@@ -133,7 +133,7 @@ class LoFTR:
 
     parallel = False
 
-    def __init__(self, keypoints: int = 1024, device: torch.device | str = "cpu") -> None:
+    def __init__(self, keypoints: int = 512, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         kornia = _kornia("loftr")
         self.network = _pretrained("loftr", lambda: kornia.LoFTR("outdoor")).eval().to(self.device)

@@ -57,7 +57,7 @@ class LocalFeatures:
 
     k: int = 20
     matcher: str = "sift"
-    keypoints: int = 1024
+    keypoints: int = 512
     side: int = 640
     enlarge: float = 4.0
     pixels: float = 4.0
