@@ -68,9 +68,9 @@ class RootSIFT:
         points = sorted(upright.values(), key=lambda point: -point.response)[: self.keypoints]
         if not points:
             return np.empty((0, 2), np.float32), np.empty((0, 128), np.float32)
-        points, descriptors = sift.compute(grey, points)
+        described, descriptors = sift.compute(grey, points)
         roots = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9))
-        return np.array([point.pt for point in points], np.float32), roots.astype(np.float32)
+        return np.array([point.pt for point in described], np.float32), roots.astype(np.float32)
 
     def match(self, left: Any, right: Any) -> Pairs:
         (of_left, one), (of_right, other) = left, right
