@@ -72,7 +72,7 @@ LIGHT = [
     ("repvit_m0_9", 3, 192),
     ("efficientvit_b0", 3, 64),
     ("fastvit_t8", 3, 192),
-    ("ghostnet_100", 4, 112),
+    ("ghostnet_100", 4, 80),
 ]
 
 

@@ -160,7 +160,7 @@ def _lines(answer: Answer) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024)  # as `_painted`
 def _drawn(points: Points, query: Path, match: Path) -> str:
-    return jpeg_uri(joined(query, match, *points))
+    return jpeg_uri(joined(query, match, points.left, points.right))
 
 
 def _match(rank: int, match: Match, pictures: Pictures) -> dict[str, Any]:

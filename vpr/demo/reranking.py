@@ -55,18 +55,18 @@ class Reranking:
         """
         files = list(index.photos.files)
         rows = np.array(sorted(range(len(files)), key=lambda row: (os.path.dirname(files[row]), natural(files[row]))))
-        asked = np.array(sorted(range(len(queries)), key=lambda number: os.path.dirname(queries[number])))
+        by_folder = np.array(sorted(range(len(queries)), key=lambda number: os.path.dirname(queries[number])))
         in_order = bool((rows == np.arange(len(rows))).all())
         of_index = RetrievalSet(
             Protocol("demo"),
             [index.photos.root / files[row] for row in rows],
-            [queries[number] for number in asked],
+            [queries[number] for number in by_folder],
             [np.empty(0, np.int64)] * len(queries),
         )
         self.rerank.check(len(files) + len(queries))
         database = index.descriptors if in_order else index.descriptors[rows]
-        reranked = self.rerank.nearest(database, descriptors[asked], k + 1, of_index, self.device)
-        back = np.argsort(asked)
+        reranked = self.rerank.nearest(database, descriptors[by_folder], k + 1, of_index, self.device)
+        back = np.argsort(by_folder)
         similarities, indices = reranked.similarities[back], reranked.indices[back]
         indices = np.where(indices >= 0, rows[indices], -1)
         nothing = (indices < 0) | (indices == excluded[:, None])

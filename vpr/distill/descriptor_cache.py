@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from vpr.data.npy import map_npy
-from vpr.errors import DataError, DiskError
+from vpr.errors import DiskError
 from vpr.files import reserved, write_text
 
 log = logging.getLogger(__name__)

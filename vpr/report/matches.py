@@ -221,7 +221,8 @@ def _example(result: Evaluation, query: int) -> Example:
     lines = ""
     if result.verifier and rows[0] >= 0:
         sides = shots[0].path, shots[1].path
-        lines = jpeg_uri(joined(*sides, *result.verifier.points(*sides)))
+        points = result.verifier.points(*sides)
+        lines = jpeg_uri(joined(*sides, points.left, points.right))
     return Example(tuple(shots), note, lines)
 
 

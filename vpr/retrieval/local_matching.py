@@ -54,12 +54,12 @@ class RootSIFT:
 
     parallel = True
 
-    def __init__(self, keypoints: int = 1024, ratio: float = 0.9, contrast: float = 0.02) -> None:
+    def __init__(self, keypoints: int = 512, ratio: float = 0.9, contrast: float = 0.02) -> None:
         self.keypoints, self.ratio, self.contrast = keypoints, ratio, contrast
 
     def extract(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return points (n, 2) in pixels, and descriptors (n, 128) of unit norm, float32."""
-        sift = cv2.SIFT_create(nfeatures=0, contrastThreshold=self.contrast)
+        sift = cv2.SIFT.create(nfeatures=0, contrastThreshold=self.contrast)
         grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         upright = {}
         for point in sift.detect(grey, None):
@@ -68,9 +68,9 @@ class RootSIFT:
         points = sorted(upright.values(), key=lambda point: -point.response)[: self.keypoints]
         if not points:
             return np.empty((0, 2), np.float32), np.empty((0, 128), np.float32)
-        points, descriptors = sift.compute(grey, points)
+        described, descriptors = sift.compute(grey, points)
         roots = np.sqrt(descriptors / np.maximum(descriptors.sum(1, keepdims=True), 1e-9))
-        return np.array([point.pt for point in points], np.float32), roots.astype(np.float32)
+        return np.array([point.pt for point in described], np.float32), roots.astype(np.float32)
 
     def match(self, left: Any, right: Any) -> Pairs:
         (of_left, one), (of_right, other) = left, right
@@ -100,7 +100,7 @@ class LightGlue:
 
     parallel = False
 
-    def __init__(self, keypoints: int = 1024, device: torch.device | str = "cpu") -> None:
+    def __init__(self, keypoints: int = 512, device: torch.device | str = "cpu") -> None:
         self.keypoints, self.device = keypoints, torch.device(device)
         kornia = _kornia("lightglue")
         self.disk = _pretrained("lightglue", lambda: kornia.DISK.from_pretrained("depth")).eval().to(self.device)
@@ -133,7 +133,7 @@ class LoFTR:
 
     parallel = False
 
-    def __init__(self, keypoints: int = 1024, device: torch.device | str = "cpu") -> None:
+    def __init__(self, keypoints: int = 512, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
         kornia = _kornia("loftr")
         self.network = _pretrained("loftr", lambda: kornia.LoFTR("outdoor")).eval().to(self.device)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +25,8 @@ KEPT = 1024
 """Images whose local features are kept in memory: half a megabyte each."""
 
 
-class Points(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Points:
     """Points of two images that confirm each other: (n, 2) float32 each, x and y as shares 0..1 of width and height."""
 
     left: np.ndarray
@@ -56,7 +57,7 @@ class LocalFeatures:
 
     k: int = 20
     matcher: str = "sift"
-    keypoints: int = 1024
+    keypoints: int = 512
     side: int = 640
     enlarge: float = 4.0
     pixels: float = 4.0
@@ -148,7 +149,7 @@ class Verifier:
     def __init__(self, matcher: Matcher, side: int, enlarge: float, pixels: float) -> None:
         self.matcher, self.side, self.enlarge, self.pixels = matcher, side, enlarge, pixels
         self.threads = (os.cpu_count() or 1) if matcher.parallel else 1
-        self._features: Callable[[Path], tuple[np.ndarray, Any] | None] = lru_cache(maxsize=KEPT)(self._extract)
+        self._kept: Callable[..., tuple[np.ndarray, Any] | None] = lru_cache(maxsize=KEPT)(self._extract)
 
     def points(self, query: Path, image: Path) -> Points:
         """Return the inliers of two images; none where one of them cannot be read."""
@@ -159,8 +160,15 @@ class Verifier:
         inside = of_one_homography(pairs, self.pixels)
         return Points(pairs[0][inside] / left[0], pairs[1][inside] / right[0])
 
-    def _extract(self, path: Path) -> tuple[np.ndarray, Any] | None:
+    def _features(self, path: Path) -> tuple[np.ndarray, Any] | None:
         """Return (width, height) at which an image is compared, and its features; None where it cannot be read."""
+        try:
+            status = os.stat(path)
+        except OSError:
+            return None
+        return self._kept(path, status.st_size, status.st_mtime_ns)  # a photo that was replaced is another one
+
+    def _extract(self, path: Path, size_in_bytes: int, changed: int) -> tuple[np.ndarray, Any] | None:
         try:
             image = decode(path)
         except DataError:

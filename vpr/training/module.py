@@ -83,7 +83,7 @@ def _statistics_held(network: nn.Module) -> Iterator[None]:
     finally:
         for module, (momentum, batches) in zip(norms, before, strict=True):
             module.momentum = momentum
-            if batches is not None:
+            if module.num_batches_tracked is not None and batches is not None:
                 module.num_batches_tracked.copy_(batches)
 
 
