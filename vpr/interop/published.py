@@ -94,8 +94,8 @@ class Published(NamedTuple):
         self, *paths: tuple[str, ...], size: tuple[int, int] = (320, 320), interpolation: str = "bilinear"
     ) -> dict[str, Any]:
         """Return the preprocessing: the image size at the first of `paths` that has one, `size` where none has."""
-        given = next((size for size in (self.at(*path) for path in paths) if _is_size(size)), size)
-        return image_of_size(*given, interpolation)
+        height, width = next((size for size in (self.at(*path) for path in paths) if _is_size(size)), size)
+        return image_of_size(height, width, interpolation)
 
 
 def read_foreign(path: str | Path) -> Any:
