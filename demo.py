@@ -3,6 +3,7 @@
 python demo.py ckpt=runs/demo/best.ckpt database=photos/map query=photos/new
 python demo.py ckpt=x.ckpt database=photos/map query=clip.mp4 positions=map.csv calibrate=toycity --open
 python demo.py ckpt=x.ckpt database=photos/map query=photos/inbox watch=true (until Ctrl-C)
+python demo.py ckpt=x.ckpt database=photos/map query=photos/new rerank=local (the first 20 by local features)
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ def main(cfg: DictConfig) -> None:
     seen = queries.stamps(query) if cfg.watch else {}
     photos = queries.photos(query, seen) if cfg.watch else queries.find(query, out / "frames", cfg.every)
     codec = instantiate(cfg.index.kind)
-    session = begin(OmegaConf.to_container(cfg, resolve=True), codec, say)  # type: ignore[arg-type]
+    rerank = instantiate(cfg.rerank) if cfg.rerank else None
+    session = begin(OmegaConf.to_container(cfg, resolve=True), codec, say, rerank)  # type: ignore[arg-type]
 
     answers = session.ask(photos)
     session.write(answers)

@@ -4,6 +4,7 @@ python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts250k
 python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts30k pca.dim=4096 (descriptors are PCA-whitened)
 python evaluate.py ckpt=runs/student/best.ckpt agree_with=runs/teacher/best.ckpt (compares matches; needs no labels)
 python evaluate.py ckpt=runs/student/best.ckpt gallery_ckpt=runs/teacher/best.ckpt (the teacher describes the database)
+python evaluate.py ckpt=export/model.int8.onnx dataset=pitts30k (an exported model, as it is shipped)
 torchrun --nproc_per_node=2 evaluate.py ckpt=runs/x/best.ckpt dataset=[pitts30k,msls_val]
 """
 
@@ -54,7 +55,7 @@ def main(cfg: DictConfig) -> None:
         extractor = Extractor.load(cfg.ckpt, device, cfg.precision)
         sets = evaluation_sets(cfg.dataset)  # all, before hours go into the first
         extractor, sets = with_pca(cfg, extractor, sets)
-        gallery = load_gallery(cfg.gallery_ckpt, extractor, cfg.ckpt) if cfg.gallery_ckpt else None
+        gallery = load_gallery(cfg.gallery_ckpt, extractor, cfg.ckpt, device) if cfg.gallery_ckpt else None
         teacher = Extractor.load(cfg.agree_with, device, cfg.precision) if cfg.agree_with else None
         results = [
             evaluate(extractor, one, gallery=gallery, rerank=rerank, agree_with=teacher, options=options)
@@ -66,7 +67,7 @@ def main(cfg: DictConfig) -> None:
         keys = ("ckpt", "gallery_ckpt", "agree_with", "batch_size", "precision", "dtype", "seed")
         settings = {key: cfg[key] for key in keys}
         settings |= {"device": str(device), "ranks": RANKS, "pca": plain(cfg.pca), "rerank": plain(cfg.rerank) or None}
-        costs = measure(extractor.describer, device)
+        costs = measure(extractor.describer, extractor.device)
         report.write(results, out, settings, costs)
         for result in results:
             console.print(report.table(result))

@@ -146,7 +146,7 @@ def test_reranked_recall_beside_the_plain_one(folder: Path) -> None:
     assert list(written["sets"]) == names and written["settings"]["rerank"]["k1"] == 6
     assert all((folder / f"reranked/matches_{name}.png").is_file() for name in names)
     refused = evaluate(folder, ckpt, "rerank=kreciprocal", "rerank.k1=26")
-    assert refused.returncode == 2 and "ConfigError: k1=26: there are 26 images in all" in refused.stderr
+    assert refused.returncode == 2 and "ConfigError: rerank.k1=26: there are 26 images in all" in refused.stderr
     refused = evaluate(folder, ckpt, "rerank=kreciprocal", "rerank.k2=0")
     assert refused.returncode == 2 and "ConfigError: k2=0" in refused.stderr and "Traceback" not in refused.stderr
 

@@ -31,6 +31,7 @@ import vpr
 from vpr.errors import CheckpointError, TrainingDiverged
 from vpr.files import atomic_write, check_archive
 from vpr.models.describer import Describer, build_describer
+from vpr.models.onnx_describer import is_exported
 from vpr.models.weights import unusable
 from vpr.types import Preprocess
 
@@ -165,13 +166,10 @@ def write(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write what `pack` returned, completely or not at all.
 
     Raises:
-        CheckpointError: the folder cannot be written, or the disk is full.
+        DiskError: the folder cannot be written, or the disk is full.
     """
-    try:
-        with atomic_write(path) as temporary:
-            torch.save(dict(content), temporary)
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
+    with atomic_write(path) as temporary:
+        torch.save(dict(content), temporary)
 
 
 def load(path: str | Path) -> Describer:
@@ -231,13 +229,19 @@ def read_any(path: str | Path) -> Any:
     """Read a file that torch.save wrote, tensors and plain containers only.
 
     Raises:
-        CheckpointError: the file is missing, empty or damaged, or holds other objects; none of them is made.
+        CheckpointError: the file is missing, empty or damaged, or holds other objects, none of which is made; or it is
+            an exported model.
     """
     source = Path(path)
     if os.path.isdir(source):  # not Path.is_dir, to which a name that is too long is an error
         raise CheckpointError(f"{source} is a folder. Give the path of a file, e.g. {source / 'best.ckpt'}.")
     if not os.path.isfile(source):
         raise CheckpointError(f"{source}: there is no such file (looked in {source.absolute().parent}).")
+    if is_exported(source):
+        raise CheckpointError(
+            f"{source} is an exported model: it describes images, and its weights can be neither trained nor changed. "
+            "Give the checkpoint that it was made from."
+        )
     if source.stat().st_size == 0:
         raise CheckpointError(f"{source} is empty (0 bytes). Copy or download it again.")
     try:
@@ -248,9 +252,13 @@ def read_any(path: str | Path) -> Any:
         raise CheckpointError(f"{source} is damaged: {error}. Copy or download it again.") from error
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(source):
+            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+            kind = f" ({named[1]})" if named else ""
             raise CheckpointError(
-                f"{source} holds Python objects that would have to be executed to be read; nothing was loaded. "
-                "Only tensors and plain containers are read."
+                f"{source} holds Python objects{kind} that would have to be executed to be read; nothing was loaded. "
+                "Only tensors and plain containers are read. If you trust its author, save its tensors alone where the "
+                "packages of that author are installed: torch.save(torch.load(FILE, weights_only=False)['state_dict'], "
+                "'weights.pth'), and give weights.pth."
             ) from error
         raise CheckpointError(f"{source} is damaged or not a checkpoint at all.") from error
     except Exception as error:  # torch's reader meets a damaged file with all sorts, struct.error and IndexError too

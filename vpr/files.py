@@ -1,13 +1,17 @@
-"""Atomic writes: files that are replaced whole or not at all. Checks of what comes from elsewhere."""
+"""Atomic writes: files that are replaced whole or not at all; what is said of disks that refuse; checks of archives."""
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
+import shutil
 import zipfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from vpr.errors import FULL, DiskError, disk_error, existing, readable_bytes
 
 
 @contextmanager
@@ -22,27 +26,60 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     A link stays a link: the file that it names is replaced. What is no file, such as /dev/stdout, is written as it is.
 
     Raises:
-        OSError: the folder cannot be made or written to, or the disk is full.
+        DiskError: the folder cannot be made or written to, or the disk is full, whichever error the block raises then.
     """
     target = Path(os.path.realpath(path))
     if target.exists() and not target.is_file():
         yield Path(path)
         return
-    target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.with_name(f".{target.name[:40]}.{secrets.token_hex(4)}.partial")  # 40: names end at 255 bytes
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         yield temporary
         _flush(temporary, os.O_RDWR)
         os.replace(temporary, target)
         with suppress(OSError):  # not every file system can do that with a folder
             _flush(target.parent, os.O_RDONLY)
+    except (OSError, RuntimeError) as error:
+        reason = disk_error(error, target, temporary)
+        if reason is None:
+            raise
+        raise reason from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def reserved(path: Path, size: int) -> Iterator[None]:
+    """Give the file that the block makes `size` bytes on the disk, for good: mapped, it may not outgrow a full one.
+
+    A process that writes into a mapped file for which there is no room is ended without a word.
+
+    Raises:
+        DiskError: the disk is too small, full or read-only; the file is removed.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield
+        if size and hasattr(os, "posix_fallocate"):
+            with open(path, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, size)
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        if error.errno == errno.EINVAL and size > shutil.disk_usage(existing(path)).free:  # more than any file may have
+            error.errno = errno.ENOSPC
+        reason = disk_error(error, path)
+        if reason is None:
+            raise
+        needed = f"{readable_bytes(size)} are needed: " if error.errno in FULL else ""
+        raise DiskError(f"{needed}{reason}") from error
 
 
 def write_text(path: str | Path, text: str, errors: str = "strict") -> None:
-    """Write `text` as UTF-8 to `path`, whole or not at all; `errors` as of `open`, OSError as of `atomic_write`."""
+    """Write `text` as UTF-8 to `path`, whole or not at all; `errors` as of `open`, DiskError as of `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors, newline="")
 

@@ -65,7 +65,7 @@ def test_files(result: Evaluation, tmp_path: Path) -> None:
     assert content["settings"] == {"ckpt": "best.ckpt"}
     assert content["costs"] == {
         **{"parameters": 2_500_000, "gmacs": 0.3, "descriptor_bytes": 32, "latency_ms": 7.5, "latency_runs": 30},
-        **{"threads": 2, "device": "cpu (x86_64)", "image_size": [48, 64]},
+        **{"threads": 2, "device": "cpu (x86_64)", "image_size": [48, 64], "precision": "float32"},
     }
     assert {"vpr", "torch", "faiss", "numpy"} <= set(content["versions"])
     table = pd.read_csv(tmp_path / "out/predictions.csv")

@@ -96,7 +96,8 @@ def group_by_place(
     if not kept.any():
         raise DataError(
             f"{name}: {len(files):,} images of {len(unique):,} places in {root}, but no place has "
-            f"{min_images_per_place} images or more. Check the root and the filters, or lower min_images_per_place."
+            f"{min_images_per_place} images or more. Check the root and the filters, or type "
+            f"min_images_per_place={counts.max(initial=1)}."
         )
     if not kept.all():
         log.info(
@@ -304,7 +305,12 @@ class PlaceBatchSampler(Sampler[list[Draw]]):
         full, rest = divmod(len(self.groups), places_per_batch)
         self._batches = full + (rest >= smallest and not drop_last)
         if not self._batches:
-            raise ConfigError(f"{len(self.groups)} training places do not fill one batch of {places_per_batch}.")
+            least = places_per_batch if drop_last else smallest
+            raise ConfigError(
+                f"There {'is' if len(self.groups) == 1 else 'are'} {len(self.groups)} training place"
+                f"{'s' * (len(self.groups) != 1)}, and a batch needs {least}: a loss compares places with one another. "
+                f"Add photos of other places{', or type batch.drop_last=false' if drop_last else ''}."
+            )
 
     def __len__(self) -> int:
         """Batches of a whole epoch, whatever `start_batch` is."""

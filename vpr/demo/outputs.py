@@ -30,16 +30,18 @@ def write_matches(answers: Sequence[Answer], folder: Path, about: Mapping[str, A
     """Write both files into `folder`; each replaces an earlier one in one step.
 
     matches.csv: one row a query and rank, lat and lon those of the match, empty where a value is unknown; queries that
-    cannot be read have no row. matches.json: `about` (plain values), `errors` {query: message}, and `answers`, all of
-    them, with the files' paths.
+    cannot be read have no row. The column inliers is there where local features were compared. matches.json: `about`
+    (plain values), `errors` {query: message}, and `answers`, all of them, with the files' paths.
     """
     with (
         atomic_write(folder / "matches.csv") as temporary,
         open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        file.write(csv_line(COLUMNS))
+        verified = any(match.inliers is not None for answer in answers for match in answer.matches)
+        file.write(csv_line((*COLUMNS, "inliers") if verified else COLUMNS))
         for answer in answers:
-            file.writelines(map(csv_line, _rows(answer)))
+            for row, match in zip(_rows(answer), answer.matches, strict=True):
+                file.write(csv_line([*row, match.inliers] if verified else row))
     content = {
         **(about or {}),
         "errors": {answer.query.name: answer.error for answer in answers if answer.error},
@@ -70,6 +72,7 @@ def _plain_match(match: Match) -> dict[str, Any]:
         "similarity": _rounded(match.similarity, 5),
         "distance": _rounded(match.distance, 5),
         "position": _place(match.position),
+        **({} if match.inliers is None else {"inliers": match.inliers}),
     }
 
 

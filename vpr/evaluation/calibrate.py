@@ -108,7 +108,10 @@ def _labelled(name: str, overrides: Sequence[str]) -> RetrievalSet:
         fault = f"it holds {names_held}" if sets else "it has no evaluation set"
         raise ConfigError(f"calibrate={name}: {fault}. Name one labelled set, for example calibrate=toycity.")
     if absent := OmegaConf.missing_keys(sets[0].node):
-        raise ConfigError(f"calibrate={name}: {sorted(absent)[0]} is not given. Name another labelled set.")
+        raise ConfigError(
+            f"calibrate={name}: {sorted(absent)[0]} is not given. Name another labelled set, or a "
+            "folder with database/, queries/ and positions: calibrate=/my/photos."
+        )
     return read_entry(sets[0].node, sets[0].key)
 
 

@@ -75,16 +75,13 @@ def write_clusters(path: str | Path, clusters: ClusterFile) -> None:
     """Write a cluster file, completely or not at all.
 
     Raises:
-        CheckpointError: the folder cannot be written, or the disk is full.
+        DiskError: the folder cannot be written, or the disk is full.
     """
-    try:
-        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-            for name in ("descriptors", "centroids"):
-                values = getattr(clusters, name).astype(np.float32)
-                file.create_dataset(name, data=values, fletcher32=True)  # a checksum
-            file.attrs[SETTINGS] = json.dumps(clusters.settings, sort_keys=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+        for name in ("descriptors", "centroids"):
+            values = getattr(clusters, name).astype(np.float32)
+            file.create_dataset(name, data=values, fletcher32=True)  # a checksum
+        file.attrs[SETTINGS] = json.dumps(clusters.settings, sort_keys=True)
 
 
 def _settings(file: h5py.File) -> dict[str, Any]:

@@ -35,6 +35,8 @@ def table(result: Evaluation) -> Table:
         f"{counts['database']:,} database images, {queries}, {positives}, "
         f"D = {result.dim:,}, {sum(result.seconds.values()):,.1f} s{speed}"
     )
+    if result.neighbours.inliers is not None:
+        caption += f"\n{result.ms_per_query:,.0f} ms a query to search and to compare local features"
     models = result.models
     if models.get("database") != models.get("queries"):
         caption += f"\nqueries described by {models['queries']}, database by {models['database']}"
@@ -109,14 +111,15 @@ def predictions(result: Evaluation, ranked: int = RANKED) -> pd.DataFrame:
     """List the first `ranked` neighbours, one row per query and rank.
 
     Columns: protocol, query and database (paths, with ./ before what a spreadsheet would take for a formula), rank
-    (from 1), distance (Euclidean, of unit vectors: 0..2), correct (empty for queries that the recall leaves out).
+    (from 1), distance (Euclidean, of unit vectors: 0..2), correct (empty for queries that the recall leaves out); after
+    re-ranking by local features inliers, too (empty for images that were not compared).
     """
     indices = result.neighbours.indices[:, :ranked]
     right = correct(indices, result.retrieval_set.positives).astype(object)
     right[~result.counted] = None
     query, rank = np.nonzero(indices >= 0)
-    similarities = result.neighbours.similarities[query, rank]
-    return pd.DataFrame(
+    similarities, inliers = result.neighbours.similarities[query, rank], result.neighbours.inliers
+    table = pd.DataFrame(
         {
             "protocol": result.protocol,
             "query": _strings(result.retrieval_set.queries)[query],
@@ -126,6 +129,10 @@ def predictions(result: Evaluation, ranked: int = RANKED) -> pd.DataFrame:
             "correct": right[query, rank],
         }
     )
+    if inliers is not None:
+        counts = pd.Series(inliers[query, rank], dtype="Int64")
+        table["inliers"] = counts.mask(counts < 0)
+    return table
 
 
 def _strings(paths: Sequence[Path]) -> np.ndarray:

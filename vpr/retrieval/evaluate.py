@@ -35,7 +35,7 @@ class EvalOptions:
     """Settings of an evaluation that do not depend on the model.
 
     Attributes:
-        ks: of recall@k, each 1 or more.
+        ks: of recall@k, each 1 or more, or a share of the database such as "1%".
         batch_size: images that are described at once.
         num_workers: processes that read images; 0: this one.
         dtype: of the descriptors on disk, float16 or float32.
@@ -48,7 +48,7 @@ class EvalOptions:
         ConfigError: a choice is unknown, or a k is below 1.
     """
 
-    ks: Sequence[int] = KS
+    ks: Sequence[int | str] = KS
     batch_size: int = 32
     num_workers: int = 0
     dtype: str = "float16"

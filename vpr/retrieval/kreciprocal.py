@@ -48,7 +48,10 @@ class KReciprocal:
     def check(self, images: int) -> None:
         """Raise ConfigError where there are too few images, queries and database together."""
         if images <= self.k1:
-            raise ConfigError(f"k1={self.k1}: there are {images:,} images in all, and each needs {self.k1} others.")
+            raise ConfigError(
+                f"rerank.k1={self.k1}: there are {images:,} images in all, and each needs {self.k1} others. "
+                + (f"Type rerank.k1={images - 1} or less." if images > 1 else "Type rerank=none.")
+            )
 
     @property
     def id(self) -> str:

@@ -149,17 +149,14 @@ class PCA:
         """Write the file, completely or not at all; `origin` becomes its attributes.
 
         Raises:
-            CheckpointError: the file cannot be written.
+            DiskError: the file cannot be written.
         """
         mean, basis, variances = (part.numpy() for part in (self.mean, self.basis, self.variances))
-        try:
-            with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-                parts = {"U": basis, "lams": variances, "mu": mean[:, None], "Utmu": basis.T @ mean[:, None]}
-                for name, values in parts.items():
-                    file.create_dataset(name, data=values, fletcher32=True)  # a checksum
-                file.attrs.update(origin)
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be written: {error}") from error
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+            parts = {"U": basis, "lams": variances, "mu": mean[:, None], "Utmu": basis.T @ mean[:, None]}
+            for name, values in parts.items():
+                file.create_dataset(name, data=values, fletcher32=True)  # a checksum
+            file.attrs.update(origin)
 
     @classmethod
     def read(cls, path: Path) -> PCA:

@@ -18,18 +18,28 @@ TILE = 1024  # faiss multiplies 1,024 database rows at a time: whole tiles give 
 
 
 class Neighbours(NamedTuple):
-    """Best database rows of every query: `similarities` (Q, k) float32, falling; `indices` (Q, k) int64, -1 = none."""
+    """Best database rows of every query.
+
+    Attributes:
+        similarities: (Q, k) float32, falling; after re-ranking by local features, in the order of that.
+        indices: (Q, k) int64, -1 = none.
+        inliers: (Q, k) int32 points of query and image that confirm each other, -1 where they were not compared; None
+            where no pixels were.
+    """
 
     similarities: np.ndarray
     indices: np.ndarray
+    inliers: np.ndarray | None = None
 
     def first(self, k: int) -> Neighbours:
         """Return the first `k` of every query."""
-        return Neighbours(self.similarities[:, :k], self.indices[:, :k])
+        inliers = None if self.inliers is None else self.inliers[:, :k]
+        return Neighbours(self.similarities[:, :k], self.indices[:, :k], inliers)
 
     def of(self, queries: np.ndarray) -> Neighbours:
         """Return those of some of the queries: a mask (Q,) bool, or numbers (n,) int."""
-        return Neighbours(self.similarities[queries], self.indices[queries])
+        inliers = None if self.inliers is None else self.inliers[queries]
+        return Neighbours(self.similarities[queries], self.indices[queries], inliers)
 
 
 def search(
@@ -110,7 +120,7 @@ def search_width(k: int, rows: int, panoramas: np.ndarray | None) -> int:
 
 def suppress_panoramas(neighbours: Neighbours, panoramas: np.ndarray) -> Neighbours:
     """Keep the first neighbour (Q, K) of each panorama, in order; the places left at the end become -1 and -inf."""
-    similarities, indices = neighbours
+    similarities, indices, _ = neighbours
     of_neighbours = panoramas[indices]
     order = np.argsort(of_neighbours, axis=1, kind="stable")  # equal panoramas side by side, the nearest first
     grouped = np.take_along_axis(of_neighbours, order, axis=1)

@@ -186,10 +186,11 @@ class Resume(NamedTuple):
 
 
 def _comparable(nodes: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out where weights and centres came from, which a run that goes on has, and a kept projection."""
+    """Leave out where weights and centres came from, which a run that goes on has, a kept projection, and chunks."""
     agg = {key: value for key, value in inner_node(nodes["agg"]).items() if key != "centroids"}
     backbone = {key: value for key, value in nodes["backbone"].items() if key != "weights"}
-    return {**nodes, "agg": agg, "backbone": backbone}
+    batch = {key: value for key, value in nodes["batch"].items() if key != "chunk"}
+    return {**nodes, "agg": agg, "backbone": backbone, "batch": batch}
 
 
 def _given(node: Any) -> Any:

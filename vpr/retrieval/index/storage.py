@@ -22,7 +22,7 @@ import faiss
 import numpy as np
 
 from vpr.data.npy import map_npy
-from vpr.errors import DataError, IndexDamaged
+from vpr.errors import DataError, IndexDamaged, disk_error
 from vpr.files import write_text
 from vpr.retrieval import extractor as files
 from vpr.retrieval.extractor import Extractor, extract, image_loader, image_progress
@@ -92,9 +92,14 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         DataError: another one is writing it.
+        DiskError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise disk_error(error, folder) or error from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
