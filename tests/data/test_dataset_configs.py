@@ -70,7 +70,7 @@ def test_shape(name: str) -> None:
     assert (CONF / "dataset" / f"{name}.yaml").read_text().startswith("# ")
     node = dataset(name, Path("somewhere"))
     assert any(node.get(part) for part in PARTS)
-    assert set(node) <= {*PARTS, "image_size", "on_bad_image", "random_weights_ok"}
+    assert set(node) <= {*PARTS, "default_eval", "image_size", "on_bad_image", "random_weights_ok"}
     learned_from = node.get("train") or node.get("images") or {}
     assert list(node.get("image_size", {})) == list(learned_from)  # nothing else needs a size
     assert all(len(size) == 2 and min(size) >= 32 for size in node.get("image_size", {}).values())
