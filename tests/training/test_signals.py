@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import InterruptAt
+from tests.conftest import interrupt_at
 from vpr import checkpoint
 from vpr.cli.sweeps.processes import interrupted_by_signals
 from vpr.training import run as run_module
@@ -29,7 +29,7 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_the_running_step_is_saved(tiny: Callable, with_callback: Callable, tmp_path: Path, number: int) -> None:
-    with interrupted_by_signals(), with_callback(InterruptAt(1, number)), pytest.raises(KeyboardInterrupt):
+    with interrupted_by_signals(), with_callback(interrupt_at(1, number)), pytest.raises(KeyboardInterrupt):
         fit(tiny(["trainer.max_epochs=1"]), tmp_path)
     assert checkpoint.read_any(tmp_path / "last.ckpt")["global_step"] == 2
 
@@ -38,7 +38,7 @@ def test_a_closed_terminal_does_not_end_a_run_under_nohup(
     tiny: Callable, with_callback: Callable, tmp_path: Path
 ) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with with_callback(InterruptAt(1, signal.SIGHUP)):
+    with with_callback(interrupt_at(1, signal.SIGHUP)):
         fit(tiny(["trainer.max_epochs=1"]), tmp_path)
     assert (tmp_path / "summary.json").is_file()
 

@@ -1,4 +1,4 @@
-"""Process groups: run a command in one of its own, and end all its processes with it; signals that end a process."""
+"""Process groups: a command in one of its own, ended as a whole; a process with its parent; signals that end one."""
 
 from __future__ import annotations
 
