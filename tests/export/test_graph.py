@@ -36,8 +36,8 @@ SPECIAL = {
         "head": "lw_mixvpr",
     },
 }
-# Deep networks of the same code as a shallower one that is here.
-LARGE = ("dinov2_vitb14", "resnet101", "resnet152", "efficientnet_b2", "efficientnet_b1")
+# Networks of the same code as a smaller one that is here; `benchmarks/export.py --all` has them, too.
+LARGE = ("dinov2_vitb14", "resnet34", "resnet101", "resnet152", "efficientnet_b2", "efficientnet_b1")
 
 
 def parity(network: Describer, photos: list[bytes], dynamic_size: bool = False) -> Parity:
@@ -50,8 +50,8 @@ def parity(network: Describer, photos: list[bytes], dynamic_size: bool = False) 
 
 @pytest.mark.parametrize("name", [name for name in BACKBONES if name not in LARGE])
 def test_each_backbone(name: str, settled: Callable, node: Callable, photos: list[bytes]) -> None:
-    patch = node("backbone", name).get("patch_size", 16)
-    network = settled(node("backbone", name), GEM, (4 * patch, 5 * patch))
+    size = (56, 70) if "patch_size" in node("backbone", name) else (96, 128)
+    network = settled(node("backbone", name), GEM, size)
     assert parity(network, photos).images == 16
 
 
@@ -63,7 +63,7 @@ def test_each_aggregator(name: str, settled: Callable, node: Callable, photos: l
 
 @pytest.mark.parametrize("name", SPECIAL)
 def test_networks_with_parts_of_their_own(name: str, settled: Callable, photos: list[bytes]) -> None:
-    network = settled(SPECIAL[name], GEM)
+    network = settled(SPECIAL[name], GEM, (96, 128))
     before = len(list(network.modules()))
     assert parity(network, photos).images == 16
     assert len(list(network.modules())) == before  # the network itself keeps its branches
@@ -97,7 +97,7 @@ def test_resizing_by_matrices(mode: str) -> None:
 def test_a_network_that_cannot_be_traced_is_refused_in_a_sentence(settled: Callable, capfd: Any) -> None:
     network = settled(CROPPED, GEM)
     forward = network.aggregator.forward
-    network.aggregator.forward = lambda features: forward(features) + torch.linalg.det(torch.eye(2).cdouble()).real
+    network.aggregator.forward = lambda features: torch.special.bessel_j0(forward(features))
     with pytest.raises(ConfigError, match="cannot be exported") as caught:
         to_onnx(network)
     assert len(str(caught.value).splitlines()) == 1

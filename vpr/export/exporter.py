@@ -150,9 +150,7 @@ class Exporter:
         self.preferred = precisions[0] if precisions else "fp32"
         self.precisions = [name for name in FILES if name in ("fp32", *precisions)]
         self.calibration, self.sets, self.options = list(calibration), list(sets), options
-        self.network = extractor.describer
-        if not isinstance(self.network, Describer):
-            raise ConfigError("An exported model cannot be exported: give the checkpoint that it was made from.")
+        self.network = extractor.network("An export", "Give the checkpoint that it was made from.")
         _check_size(self.network, size, dynamic_size)
         if size is not None:
             self.network.preprocess = self.network.preprocess._replace(size=size)
@@ -177,10 +175,12 @@ class Exporter:
             )
             files = self._files(pixels, photos)
             before = self._measure(files, folder, common)
-            refused = [text for file in files[1:] if (text := file.refusal(self.bounds))]
-            if self.sets and (text := files[0].refusal(self.bounds)):
-                raise ConfigError(text)
-            files = [file for file in files if not file.refusal(self.bounds)]
+            refused = {file.name: text for file in files if (text := file.refusal(self.bounds))}
+            if FP32 in refused:
+                raise ConfigError(refused[FP32])
+            for name in refused:
+                (folder / name).unlink()
+            files = [file for file in files if file.name not in refused]
             times = speed.measure(self.network, {file.name: file.model.SerializeToString() for file in files})
             common |= {"checkpoint": {"protocols": before, "cpu_ms": times[speed.EAGER]}}
             golden, listed = {}, {}
@@ -197,7 +197,7 @@ class Exporter:
         lines = [line for file in files for line in _lines(file, sizes, times)]
         lines += bundled
         lines.append(f"{out} has {', '.join(sizes)}, describe.py, golden values and a README.")
-        return Report(lines, list(sizes), refused)
+        return Report(lines, list(sizes), list(refused.values()))
 
     def _files(self, pixels: np.ndarray, photos: Sequence[bytes]) -> list[Written]:
         """Make the files, fp32 first, and compare each on the drawn photos."""
@@ -284,8 +284,9 @@ def second_sizes(size: tuple[int, int]) -> list[tuple[int, int]]:
 
 def _lines(file: Written, sizes: Mapping[str, int], times: Mapping[str, float]) -> list[str]:
     """Return what there is to say about a file."""
-    own, fp32, ms = sizes[file.name], sizes[FP32], times[file.name]
-    lines = [f"{file.name}: {own / 1e6:.2f} MB{f' ({own / fp32:.0%} of fp32)' if own != fp32 else ''}; {file.parity}"]
+    size, fp32, ms = sizes[file.name], sizes[FP32], times[file.name]
+    share = f" ({size / fp32:.0%} of fp32)" if size != fp32 else ""
+    lines = [f"{file.name}: {size / 1e6:.2f} MB{share}; {file.parity}"]
     lines += [f"  R@1 on {id}: {change}" for id, change in file.changes.items()]
     eager = times[speed.EAGER]
     lines.append(
@@ -297,14 +298,14 @@ def _lines(file: Written, sizes: Mapping[str, int], times: Mapping[str, float]) 
 
 
 def _check_size(network: Describer, size: tuple[int, int] | None, dynamic: bool) -> None:
-    fixed, own = bool(getattr(network.aggregator, "fixed_grid", False)), network.preprocess.size
+    fixed, made_for = bool(getattr(network.aggregator, "fixed_grid", False)), network.preprocess.size
     aggregator = type(network.aggregator).__name__
     if dynamic and network.fixed_size:
         kind = aggregator if fixed else type(network.backbone).__name__
         raise ConfigError(
-            f"dynamic_size=true: {kind} takes images of one size alone. Leave it out: the files take {list(own)}."
+            f"dynamic_size=true: {kind} takes images of one size alone. Leave it out: the files take {list(made_for)}."
         )
-    if fixed and size not in (None, own):
+    if fixed and size not in (None, made_for):
         raise ConfigError(
-            f"size={list(size or ())}: the weights of {aggregator} belong to images of {list(own)}. Leave it out."
+            f"size={list(size or ())}: the weights of {aggregator} belong to images of {list(made_for)}. Leave it out."
         )

@@ -23,6 +23,7 @@ import simplejpeg
 from vpr import checkpoint
 from vpr.data.transforms import EvalTransform, stack_images
 from vpr.errors import ConfigError
+from vpr.models.onnx_describer import FORMAT, TRAINING_IMAGES
 from vpr.toycity.spec import TestSpec
 from vpr.toycity.survey import shots
 from vpr.toycity.writer import photo
@@ -31,8 +32,6 @@ from vpr.types import Preprocess
 TEMPLATES = Path(__file__).with_name("templates")
 MODEL_JSON = "model.json"
 GOLDEN = 4
-FORMAT = "vpr-onnx-1"
-TRAINING_IMAGES = "training_images.npy"
 CONFIG = ("name", "backbone", "agg", "distillation")
 """Nodes of the run's configuration that are shipped: the network, and by what it was taught."""
 PACKAGES = ("onnx", "onnxruntime", "onnxslim")

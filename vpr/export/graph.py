@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from copy import deepcopy
@@ -100,9 +102,9 @@ def _pooling(cells: int | None, size: Any) -> Tensor:
 
 def deployed(describer: Describer) -> Describer:
     """Return a copy of a describer as it is deployed: on the CPU, float32, branches of RepViT and its like merged."""
-    copy = deepcopy(describer).cpu().float().eval()
-    copy.backbone = reparameterize_model(copy.backbone, inplace=True)
-    return copy
+    copy = deepcopy(describer).cpu().double().eval()  # branches are merged in double precision
+    copy.backbone = reparameterize_model(copy.backbone, inplace=True)  # type: ignore[assignment]
+    return copy.float()
 
 
 def to_onnx(describer: Describer, dynamic_size: bool = False) -> ModelProto:
@@ -132,7 +134,7 @@ def to_onnx(describer: Describer, dynamic_size: bool = False) -> ModelProto:
                 torch.onnx.export(
                     network,
                     (images,),
-                    buffer,
+                    buffer,  # type: ignore[arg-type]
                     opset_version=OPSET,
                     input_names=[INPUT],
                     output_names=[OUTPUT],
@@ -159,7 +161,7 @@ def set_metadata(model: ModelProto, metadata: Mapping[str, str]) -> None:
 
 def _name_axes(model: ModelProto, axes: Mapping[int, str], describer: Describer) -> None:
     """Give the axes of input and output their names, and the fixed ones their numbers."""
-    shapes = {
+    shapes: dict[str, list[int | str]] = {
         INPUT: [axes.get(i, side) for i, side in enumerate((0, 3, *describer.preprocess.size))],
         OUTPUT: ["batch", describer.dim],
     }
@@ -185,11 +187,23 @@ def _plain_attention() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter from printing: hundreds of lines where it fails, warnings about constants where it does not."""
-    sink = io.StringIO()
-    with warnings.catch_warnings(), contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
-        warnings.simplefilter("ignore")
-        yield
+    """Keep the exporter from printing, in Python and below it: hundreds of lines where it fails, and warnings."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(stream) for stream in (1, 2)]
+    sink = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for stream in (1, 2):
+            os.dup2(sink, stream)
+        words = io.StringIO()
+        with warnings.catch_warnings(), contextlib.redirect_stdout(words), contextlib.redirect_stderr(words):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for stream, before in zip((1, 2), kept, strict=True):
+            os.dup2(before, stream)
+            os.close(before)
+        os.close(sink)
 
 
 def _first_line(error: BaseException) -> str:

@@ -64,7 +64,7 @@ def to_int8(model: ModelProto, pixels: np.ndarray) -> tuple[ModelProto, list[str
     with tempfile.TemporaryDirectory(prefix="vpr-") as folder, _few_words():
         target = Path(folder) / "int8.onnx"
         quantize_static(
-            model,
+            _copy(model),  # it changes what it is given
             target,
             Photos(pixels),
             quant_format=QuantFormat.QDQ,
@@ -125,6 +125,12 @@ def convolutional_share(model: ModelProto) -> float:
 def spread(count: int, most: int) -> Sequence[int]:
     """Return `most` of the numbers 0..count - 1, evenly spaced; all of them where they are fewer."""
     return sorted(set(np.linspace(0, count - 1, min(most, count)).round().astype(int).tolist()))
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 @contextmanager
