@@ -53,7 +53,7 @@ def main(cfg: DictConfig) -> None:
         sets=labelled_sets(names, cfg.paths.data, "verify"),
         options=EvalOptions(batch_size=cfg.batch_size, num_workers=loader_workers(cfg.num_workers)),
     )
-    bundle = open_bundle(cfg, extractor, say) if cfg.index else None
+    bundle = open_bundle(cfg, extractor, say) if cfg.index.folder else None
     default = Path(cfg.ckpt).parent / "export" / f"{extractor.name}-{extractor.digest[:8]}"
     report = exporter.write(Path(cfg.out) if cfg.out else default, bundle)
     for line in report.lines:
@@ -68,7 +68,7 @@ def open_bundle(cfg: DictConfig, extractor: Extractor, say: Callable[[str], None
     from vpr.export.bundle import PlaceBundle
     from vpr.retrieval.calibration import calibrations_of
 
-    bundle = PlaceBundle.open(cfg.index, extractor.digest, cfg.ckpt)
+    bundle = PlaceBundle.open(cfg.index.folder, extractor.digest, cfg.ckpt)
     folder = Path(cfg.paths.runs) / "calibrations"
     if cfg.calibrate:
         return replace(bundle, calibrated=calibration(cfg.calibrate, folder, extractor, data=cfg.paths.data))
