@@ -116,8 +116,10 @@ class Resume(NamedTuple):
         """
         before, now = _comparable({"supervision": PLACES, **self.config}), _comparable(nodes)
         for key in (*SAME, *(key for key in STEP if key in before)):
-            if before.get(key) != now[key]:
-                name, was, has = _difference(key, before.get(key), now[key])
+            if _given(before.get(key)) != _given(now[key]):
+                name, was, has = key, before.get(key), now[key]
+                if key in STEP:
+                    name, was, has = _difference(key, _given(was), _given(has))
                 raise ConfigError(
                     f"ckpt_path={self.path} is of a run with {name}={was}, and this one has {has}. "
                     "Repeat that run's settings (they stand in .hydra/overrides.yaml beside it), or leave ckpt_path "
@@ -189,6 +191,13 @@ def _comparable(nodes: Mapping[str, Any]) -> dict[str, Any]:
     backbone = {key: value for key, value in nodes["backbone"].items() if key != "weights"}
     batch = {key: value for key, value in nodes["batch"].items() if key != "chunk"}
     return {**nodes, "agg": agg, "backbone": backbone, "batch": batch}
+
+
+def _given(node: Any) -> Any:
+    """Return a node without the keys that are null: earlier versions did not have all of them."""
+    if isinstance(node, Mapping):
+        return {key: _given(value) for key, value in node.items() if value is not None}
+    return [_given(value) for value in node] if isinstance(node, list | tuple) else node
 
 
 def _difference(name: str, before: Any, now: Any) -> tuple[str, Any, Any]:
