@@ -1,10 +1,14 @@
-"""Fixtures that all tests share: the reference files, a tiny training set with runs of a second, drawn layouts."""
+"""Fixtures that all tests share: the reference files, a tiny training set with runs of a second, drawn layouts.
+
+Lightning is imported where it is needed: the process that starts the others, and hands out tests, runs none.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import signal
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -12,21 +16,21 @@ from copy import deepcopy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf, open_dict
-from pytorch_lightning.callbacks import Callback
 
-import vpr.training.run as fit_module
 from vpr.cli.compose import compose
-from vpr.toycity.layouts.album import Album
-from vpr.toycity.layouts.write import write_all
-from vpr.toycity.spec import PanoramaSpec
-from vpr.training.module import TrainingModule
+
+if TYPE_CHECKING:
+    from pytorch_lightning.callbacks import Callback
+
+    from vpr.toycity.layouts.album import Album
 
 PLACES, VIEWS, SIDE = 12, 4, 48
 
@@ -35,6 +39,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files with most slow tests first: with several processes, none waits at the end for one of those."""
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
     items.sort(key=lambda item: -slow[item.path])
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Pause coverage: before Python 3.12 it doubles the time of all code, also of what it does not measure."""
+    trace = sys.gettrace()
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(trace)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hydra_composes_untraced() -> Iterator[None]:
+    load = ConfigLoaderImpl.load_configuration
+
+    def untraced_load(*args: Any, **options: Any) -> DictConfig:
+        with untraced():
+            return load(*args, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ConfigLoaderImpl, "load_configuration", untraced_load)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -155,6 +183,8 @@ def tiny_tuples(tiny: Callable, walk: Path) -> Callable[[Sequence[str]], DictCon
 @pytest.fixture
 def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], float]]:
     """Photos and loss of every step, in order."""
+    from vpr.training.module import TrainingModule
+
     seen: list[tuple[list[int], float]] = []
     step = TrainingModule.training_step
 
@@ -167,20 +197,22 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], float]]:
     return seen
 
 
-class InterruptAt(Callback):
-    """Presses Ctrl-C while a step runs."""
+def interrupt_at(step: int) -> Callback:
+    """Return a callback that presses Ctrl-C while a step runs."""
+    from pytorch_lightning.callbacks import LambdaCallback
 
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_before_optimizer_step(self, trainer, module, optimizer) -> None:
-        if trainer.global_step == self.step:
+    def press(trainer, module, optimizer) -> None:
+        if trainer.global_step == step:
             os.kill(os.getpid(), signal.SIGINT)
+
+    return LambdaCallback(on_before_optimizer_step=press)
 
 
 @pytest.fixture
 def with_callback(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callback], AbstractContextManager[None]]:
     """Runs in `with with_callback(callback):` get one more callback, before all others."""
+
+    import vpr.training.run as fit_module
 
     @contextmanager
     def added(callback: Callback) -> Iterator[None]:
@@ -198,7 +230,7 @@ def interrupted_at(with_callback: Callable) -> Callable[[int], AbstractContextMa
 
     @contextmanager
     def at(step: int) -> Iterator[None]:
-        with with_callback(InterruptAt(step)), pytest.raises(KeyboardInterrupt):
+        with with_callback(interrupt_at(step)), pytest.raises(KeyboardInterrupt):
             yield
 
     return at
@@ -237,5 +269,8 @@ def composed(dataset: str, root: Path) -> DictConfig:
 @pytest.fixture(scope="session")
 def toycity(tmp_path_factory: pytest.TempPathFactory) -> Written:
     """The drawn city in every layout, written once for all tests of formats."""
+    from vpr.toycity.layouts.write import write_all
+    from vpr.toycity.spec import PanoramaSpec
+
     root = tmp_path_factory.mktemp("toycity")
     return Written(root, write_all(root, PanoramaSpec(0, 6, 18), workers=1))

@@ -159,18 +159,19 @@ def test_files_import_one_another_in_no_circle() -> None:
 
 def test_a_short_file_that_one_other_imports_is_a_part_of_it() -> None:
     importers: dict[Path, set[Path]] = {path: set() for path in FILES}
+    modules = {name_of(path).removesuffix(".py").replace("/", "."): path for path in FILES}
     for path, tree in TREES.items():
         for node in ast.walk(tree):  # also imports within functions
-            if isinstance(node, ast.Import | ast.ImportFrom):
-                text = ast.unparse(node)
-                for file in FILES:
-                    module = name_of(file).removesuffix(".py").replace("/", ".")
-                    package, _, stem = module.rpartition(".")
-                    named = isinstance(node, ast.ImportFrom) and (
-                        node.module == module or (node.module == package and stem in [a.name for a in node.names])
-                    )
-                    if named or (isinstance(node, ast.Import) and re.search(rf"\b{re.escape(module)}\b", text)):
-                        importers[file].add(path)
+            if isinstance(node, ast.ImportFrom):
+                names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                words = [alias.name.split(".") for alias in node.names]
+                names = [".".join(parts[:length]) for parts in words for length in range(1, len(parts) + 1)]
+            else:
+                continue
+            for name in names:
+                if name in modules:
+                    importers[modules[name]].add(path)
     configs = "".join(path.read_text() for path in (ROOT / "conf").rglob("*.yaml"))
     parts = []
     for path in FILES:

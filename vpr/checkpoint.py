@@ -17,11 +17,11 @@ import platform
 import re
 import zipfile
 from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import timm
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -308,7 +308,7 @@ def versions() -> dict[str, str]:
     """Return the versions of this package and of those that it computes with, as a checkpoint records them."""
     return {
         **{"vpr": vpr.__version__, "python": platform.python_version(), "torch": str(torch.__version__)},
-        **{"torchvision": str(torchvision.__version__), "timm": timm.__version__},
+        **{"torchvision": str(torchvision.__version__), "timm": metadata.version("timm")},
     }
 
 

@@ -16,7 +16,7 @@ from vpr.cli.compose import compose
 # The parent is killed when the child has begun to watch it. The child would write last, and holds the output open.
 PARENT = """
 import os, signal, sys, time
-from vpr.training.trainer import end_with_parent
+from vpr.cli.sweeps.processes import end_with_parent
 
 reading, writing = os.pipe()
 if os.fork():
@@ -56,7 +56,8 @@ def test_ranks_that_were_started_watch(
 JOB = """
 import os, signal, sys, time
 from pathlib import Path
-from vpr.training.trainer import STARTER, end_with_parent
+from vpr.cli.sweeps.jobs import STARTER
+from vpr.cli.sweeps.processes import end_with_parent
 
 starter = int(os.environ[STARTER])
 os.kill(starter, signal.SIGKILL)

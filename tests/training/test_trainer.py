@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 import torch
 from pytorch_lightning.strategies import DDPStrategy
 
+from tests.processes import run_script
 from vpr.cli.schema import TrainerConfig
 from vpr.distributed import PATIENCE
 from vpr.training.trainer import device_count, keep_freed_memory, resolve_precision, strategy
@@ -71,7 +71,9 @@ print(faults(), keep_freed_memory(), faults() * 0, faults())
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's malloc")
 def test_freed_memory_is_mapped_once():
-    printed = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout.split()
+    done = run_script(["-c", FAULTS])
+    assert done.returncode == 0, done.stderr
+    printed = done.stdout.split()
     assert printed[1] == "True"
     assert int(printed[3]) * 20 < int(printed[0])
 

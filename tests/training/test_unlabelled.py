@@ -11,7 +11,7 @@ import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from tests.conftest import PLACES, VIEWS, InterruptAt
+from tests.conftest import PLACES, VIEWS, interrupt_at
 from vpr import checkpoint
 from vpr.cli.rules import check_rules
 from vpr.data import places, retrieval_set
@@ -93,7 +93,7 @@ def test_an_interrupted_run_is_the_same_run(tiny: Tiny, teacher: str, tmp_path: 
     options = [*UNLABELLED, teacher, "trainer.eval_every=0", "distillation.terms.descriptor.keep=true"]
     run = TrainingRun.from_config(tiny(options), tmp_path / "straight")
     run.fit()
-    with with_callback(InterruptAt(4)), pytest.raises(KeyboardInterrupt):
+    with with_callback(interrupt_at(4)), pytest.raises(KeyboardInterrupt):
         fit(tiny(options), tmp_path / "runs" / "tiny" / "first")
     resumed = TrainingRun.from_config(tiny([*options, "ckpt_path=last"]), tmp_path / "second")
     resumed.fit()

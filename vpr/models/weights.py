@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import timm
 import torch
 import torchvision
 from huggingface_hub import hf_hub_download, hf_hub_url
@@ -66,6 +65,8 @@ def torchvision_origin(name: str, version: str = "IMAGENET1K_V1") -> Origin:
 
 def timm_model(name: str, kind: type[nn.Module], **options: Any) -> Any:
     """Return timm's network `name`, random unless told otherwise; ConfigError if it is not of class `kind`."""
+    import timm  # takes a second, and most runs need none of it
+
     if not timm.is_model(name):
         near = ", ".join(difflib.get_close_matches(name, timm.list_models(), 3))
         raise ConfigError(f"backbone.name={name}: timm has no such model" + (f"; near it are {near}." if near else "."))
@@ -74,6 +75,8 @@ def timm_model(name: str, kind: type[nn.Module], **options: Any) -> Any:
 
 def timm_origin(name: str, package: str = "") -> Origin:
     """Return where timm publishes the weights of `name` (with or without a tag)."""
+    import timm
+
     published = timm.get_pretrained_cfg(name)
     if published is None:
         return Origin(name, package=package)

@@ -6,8 +6,6 @@ import ctypes
 import logging
 import os
 import sys
-import threading
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from vpr.cli.schema import TrainerConfig
 from vpr.cli.sweeps.jobs import STARTER
+from vpr.cli.sweeps.processes import end_with_parent
 from vpr.distributed import PATIENCE
 from vpr.training.callbacks.checkpointing import AtomicCheckpointIO
 
@@ -130,22 +129,3 @@ def keep_freed_memory() -> bool:
     except (AttributeError, OSError, TypeError):  # another C library
         return False
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, 2**31 - 1))
-
-
-def end_with_parent(parent: int | None = None, every: float = 1) -> None:
-    """End this process, with exit code 1, soon after its parent has ended; it looks `every` so many seconds.
-
-    For ranks that another rank has started: one that was killed cannot end them, and with NCCL they would wait for it
-    as long as `vpr.distributed.PATIENCE`. And for jobs of a sweep: resumed, it would start them beside themselves.
-
-    Args:
-        parent: its process, which may have ended already; None: the one that is the parent now.
-    """
-    parent = parent or os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(every)
-        os._exit(1)  # sys.exit would end this thread alone
-
-    threading.Thread(target=watch, name="end_with_parent", daemon=True).start()

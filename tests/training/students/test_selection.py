@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
+from tests.processes import run_script
 from vpr import checkpoint
 from vpr.cli.compose import compose
 from vpr.cli.sweeps.jobs import read_job
@@ -235,7 +236,7 @@ def test_distil_from_the_command_line(typed: list[str], tmp_path: Path) -> None:
         time.sleep(0.1)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
+    done = run_script(command[1:], env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     job = read_job(tmp_path / "out/brief/small")
     assert job is not None and job.attempts == 1

@@ -1,4 +1,4 @@
-"""Process groups: run a command in one of its own, and end all its processes with it."""
+"""Process groups: run a command in one of its own, and end all its processes with it; a process with its parent."""
 
 from __future__ import annotations
 
@@ -89,6 +89,25 @@ def end_group(group: int, grace: float = GRACE) -> None:
             time.sleep(0.05)
         else:
             return
+
+
+def end_with_parent(parent: int | None = None, every: float = 1) -> None:
+    """End this process, with exit code 1, soon after its parent has ended; it looks `every` so many seconds.
+
+    For ranks that another rank has started: one that was killed cannot end them, and with NCCL they would wait for it
+    as long as `vpr.distributed.PATIENCE`. And for jobs of a sweep: resumed, it would start them beside themselves.
+
+    Args:
+        parent: its process, which may have ended already; None: the one that is the parent now.
+    """
+    parent = parent or os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(every)
+        os._exit(1)  # sys.exit would end this thread alone
+
+    threading.Thread(target=watch, name="end_with_parent", daemon=True).start()
 
 
 def _send(group: int, number: int) -> None:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
-from timm.models.efficientnet import EfficientNet as EfficientNetModel
 from torch import Tensor, nn
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.base import Backbone
 from vpr.models.weights import State, load_exactly, pretrained_or_packaged, timm_model, timm_origin
 from vpr.types import Features, FeatureSpec
+
+if TYPE_CHECKING:
+    from timm.models.efficientnet import EfficientNet as EfficientNetModel
 
 
 class EfficientNet(Backbone):
@@ -38,7 +40,9 @@ class EfficientNet(Backbone):
         package: str = "",
     ) -> None:
         super().__init__()
-        self.model = timm_model(name, EfficientNetModel, num_classes=0, global_pool="")
+        from timm.models.efficientnet import EfficientNet as TimmEfficientNet  # takes a second
+
+        self.model = timm_model(name, TimmEfficientNet, num_classes=0, global_pool="")
         stages = len(self.model.blocks) - len(crop)
         if sorted(crop) != list(range(stages, len(self.model.blocks))) or stages < 1:
             raise ConfigError(f"backbone.crop={list(crop)}: only the last stages can go, such as [6] or [5, 6].")
