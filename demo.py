@@ -22,17 +22,16 @@ from vpr.cli.app import app
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
-    from rich.console import Console
 
     from vpr.demo import queries
     from vpr.demo.app import begin, table
     from vpr.errors import DataError
-    from vpr.pages.render import readable
+    from vpr.pages.screen import Screen
 
-    start, console, query, out = time.perf_counter(), Console(), Path(cfg.query), Path(cfg.out)
+    start, console, query, out = time.perf_counter(), Screen(), Path(cfg.query), Path(cfg.out)
 
     def say(text: str) -> None:
-        console.print(readable(text), highlight=False, markup=False, soft_wrap=True)
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     queries.check_query(query, watched=cfg.watch)
     queries.check_outside(out, query=query, database=Path(cfg.database).expanduser())

@@ -12,7 +12,8 @@ from pathlib import Path
 
 CHECKPOINTS = {"ckpt", "gallery_ckpt", "agree_with", "ckpt_path", "weights", "init"}
 PATH_KEYS = CHECKPOINTS | {"root", "out", "file", "save", "dir", "path", "csv", "database", "query", "queries"}
-PATH_KEYS |= {"centroids", "positions", "calibrate", "folder", "teacher", "images", "map", "budget"}
+PATH_KEYS |= {"centroids", "positions", "calibrate", "folder", "teacher", "images", "map", "budget", "calibration"}
+PATH_KEYS |= {"index"}
 PATH_NODES = {"paths", "path"}
 _PLAIN = re.compile(r"[\w/\-+.%*@?|:$\\]*", re.ASCII)
 _GRAMMAR = re.compile(

@@ -5,6 +5,7 @@ The rules of each script stand in order at the end of this file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,14 @@ from vpr.cli.checks import known_choices, known_keys, large_enough
 from vpr.cli.cluster_command import something_to_cluster, training_sets
 from vpr.cli.compose import CONF
 from vpr.cli.datasets import names_with
+from vpr.cli.export_rules import (
+    bundle_is_complete,
+    export_is_installed,
+    export_size_is_a_size,
+    exported_models_compute_as_they_are,
+    int8_can_be_measured,
+    precisions_are_known,
+)
 from vpr.cli.hints import did_you_mean
 from vpr.cli.resolvers import training_sizes
 from vpr.cli.sweeps.prerequisites import generations_need_their_supervision, has_teacher, teacher_advice
@@ -82,6 +91,8 @@ def image_size_is_known(cfg: DictConfig) -> None:
 
 def image_size_fits_patches(cfg: DictConfig) -> None:
     patch = OmegaConf.select(cfg, "backbone.patch_size")
+    if OmegaConf.select(cfg, "backbone.any_size"):  # it resizes them itself
+        return
     if cfg.get("init") is None and patch and any(side % patch for side in cfg.image.size):
         height, width = (max(patch, round(side / patch) * patch) for side in cfg.image.size)
         raise ConfigError(
@@ -334,8 +345,14 @@ def something_to_evaluate(cfg: DictConfig) -> None:
 
 
 def ks_count_from_one(cfg: DictConfig) -> None:
-    if not cfg.ks or min(cfg.ks) < 1:
-        raise ConfigError(f"ks={cfg.ks}: recall@k needs a k, and k counts from 1. Type for example 'ks=[1,5,10,20]'.")
+    shares = [re.fullmatch(r"(\d+(\.\d+)?)%", k) for k in cfg.ks or [] if isinstance(k, str)]
+    numbers = [k for k in cfg.ks or [] if not isinstance(k, str)]
+    shares_hold = all(share and 0 < float(share[1]) <= 100 for share in shares)
+    if not cfg.ks or not shares_hold or not all(_is_number(k) and k >= 1 for k in numbers):
+        raise ConfigError(
+            f"ks={cfg.ks}: recall@k needs a k, and k counts from 1, or is a share of the "
+            "database as 1%. Type for example 'ks=[1,5,10,20]'."
+        )
 
 
 def pca_goes_with_one_model(cfg: DictConfig) -> None:
@@ -433,8 +450,31 @@ TRAIN_RULES: tuple[Rule, ...] = (
     bank_is_of_cached_descriptors,
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
-EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)
-DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart, rerank_goes_with_the_rest)
+EVALUATE_RULES: tuple[Rule, ...] = (
+    something_to_evaluate,
+    ks_count_from_one,
+    pca_goes_with_one_model,
+    exported_models_compute_as_they_are,
+)
+DEMO_RULES: tuple[Rule, ...] = (
+    accept_is_a_share,
+    frames_are_apart,
+    rerank_goes_with_the_rest,
+    exported_models_compute_as_they_are,
+)
 DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen, frames_are_apart)
-OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES, "budget": DISTIL_RULES}
+EXPORT_RULES: tuple[Rule, ...] = (
+    precisions_are_known,
+    int8_can_be_measured,
+    export_size_is_a_size,
+    bundle_is_complete,
+    export_is_installed,
+)
+OF_SCRIPTS = {
+    "trainer": TRAIN_RULES,
+    "clusters": CLUSTER_RULES,
+    "database": DEMO_RULES,
+    "budget": DISTIL_RULES,
+    "bound": EXPORT_RULES,
+}
 """The rules of a script, by a key that it alone has."""

@@ -3,9 +3,9 @@
 Hydra checks names and types while it composes, `vpr.cli.checks` the bounds and choices, which are metadata of the
 fields. A node of which a `_target_` is made is free here (`Any`) and checked by `vpr.cli.checks.check_targets`.
 
-`conf/train.yaml`, `evaluate.yaml`, `cluster.yaml`, `demo.yaml` and `distil.yaml` are tables of contents of the scripts
-of their names. `trainer.monitor` is the name of an evaluation set (null: the first one) and `trainer.monitor_k` the k
-of its recall by which checkpoints are compared; recalls are logged as `<protocol id>/R@1`.
+`conf/train.yaml`, `evaluate.yaml`, `cluster.yaml`, `demo.yaml`, `distil.yaml` and `export.yaml` are tables of contents
+of the scripts of their names. `trainer.monitor` is the name of an evaluation set (null: the first one) and
+`trainer.monitor_k` the k of its recall by which checkpoints are compared; recalls are logged as `<protocol id>/R@1`.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class EvaluateConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     dataset: Any = MISSING
     rerank: Any = MISSING
-    ks: list[int] = MISSING
+    ks: list[Any] = MISSING
     batch_size: int = at_least(1)
     num_workers: int = at_least(-1)
     device: str = MISSING
@@ -193,6 +193,7 @@ class IndexConfig:
 
     folder: str | None = MISSING
     rebuild: bool = MISSING
+    verify: bool = MISSING
     kind: Any = MISSING
 
 
@@ -256,6 +257,35 @@ class DistilConfig:
 
 
 @dataclass
+class BoundConfig:
+    """Limits beyond which an exported file is not kept. conf/export.yaml explains each key."""
+
+    difference: float = at_least(0)
+    cosine: float = at_least(0)
+    recall_drop: float = at_least(0)
+
+
+@dataclass
+class ExportConfig:
+    """Root of `export.py`."""
+
+    ckpt: str = MISSING
+    precision: Any = MISSING
+    calibration: Any = MISSING
+    calibration_images: int = at_least(8)
+    verify: Any = MISSING
+    size: list[int] | None = MISSING
+    dynamic_size: bool = MISSING
+    bound: BoundConfig = field(default_factory=BoundConfig)
+    index: str | None = MISSING
+    calibrate: str | None = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    batch_size: int = at_least(1)
+    num_workers: int = at_least(-1)
+    out: str | None = MISSING
+
+
+@dataclass
 class ClusterConfig:
     """Root of `cluster.py`."""
 
@@ -274,6 +304,17 @@ class ClusterConfig:
     dataset: Any = MISSING
 
 
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "cluster": ClusterConfig,
+    "demo": DemoConfig,
+    "distil": DistilConfig,
+    "export": ExportConfig,
+}
+"""Root of each script."""
+
+
 def typed(name: str, node: Mapping[str, Any]) -> Any:
     """Return the plain node `name` of a training configuration as its class: `trainer` as TrainerConfig."""
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig)[name], node))
@@ -287,8 +328,5 @@ def register() -> None:
     if not os.environ.get("VPR_DATA", "set").strip():
         del os.environ["VPR_DATA"]
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="cluster_schema", node=ClusterConfig)
-    store.store(name="demo_schema", node=DemoConfig)
-    store.store(name="distil_schema", node=DistilConfig)
+    for name, schema in SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=schema)

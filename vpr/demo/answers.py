@@ -21,7 +21,7 @@ from vpr.retrieval.calibration import WIDTH, Calibration
 from vpr.retrieval.extractor import progress
 from vpr.retrieval.index.place_index import ExtractPaths, PlaceIndex
 from vpr.retrieval.local_rerank import Points
-from vpr.retrieval.search import Neighbours
+from vpr.retrieval.search import Neighbours, unit_rows
 
 BLOCK = 4096  # queries searched at once
 REFINED = 10  # of a coded index, so many times as many neighbours are compared by their descriptors
@@ -214,7 +214,7 @@ def _search(
     similarities, rows, _ = index.search(descriptors, k + 1 if exact else REFINED * k, exact)
     if not exact:
         similarities = np.stack(
-            [index.descriptors[near].astype(np.float32) @ query for near, query in zip(rows, descriptors, strict=True)]
+            [unit_rows(index.descriptors[near]) @ query for near, query in zip(rows, descriptors, strict=True)]
         )
     nothing = (rows < 0) | (rows == excluded[:, None])
     similarities, rows = np.where(nothing, -np.inf, similarities), np.where(nothing, -1, rows)

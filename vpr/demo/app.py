@@ -26,7 +26,7 @@ from vpr.demo.reranking import Reranking
 from vpr.errors import DataError
 from vpr.evaluation.calibrate import calibration
 from vpr.files import write_text
-from vpr.pages.render import readable
+from vpr.models.describer import Describer
 from vpr.retrieval.calibration import Calibration
 from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.index.codecs import Codec
@@ -202,6 +202,7 @@ def begin(
         settings["ckpt"],
         codec,
         settings["index"]["rebuild"],
+        settings["index"]["verify"],
     )
     say(index_message(index, change))
     if calibrated:
@@ -210,6 +211,11 @@ def begin(
         say(calibrated.message())
         reliability = draw_reliability(calibrated)
         write_png(calibrated, out / "reliability.png")
+    heat = None
+    if settings["heat"] and isinstance(extractor.describer, Describer):
+        heat = heat_maker(extractor.describer, extractor.device)
+    elif settings["heat"]:
+        say(f"Heat maps need the layers of the network, and {settings['ckpt']} is exported: they are left out.")
     made = time.strftime("%Y-%m-%d %H:%M:%S")
     return Session(
         index,
@@ -233,7 +239,7 @@ def begin(
         },
         calibration=calibrated.calibration if calibrated else None,
         reliability=reliability,
-        heat=heat_maker(extractor.describer, extractor.device) if settings["heat"] else None,
+        heat=heat,
         shown=settings["page_queries"],
         newest_first=settings["watch"],
         compared=0 if settings["watch"] else COMPARED,  # not for each photo that comes
@@ -284,7 +290,7 @@ def table(answers: Sequence[Answer]) -> Table:
     for name in ("similarity", "confidence", "estimate"):
         grid.add_column(name, justify="right", no_wrap=True)
     for one in answers[:ROWS]:
-        grid.add_row(*(escape(readable(cell)) for cell in _cells(one)))
+        grid.add_row(*(escape(cell) for cell in _cells(one)))
     return grid
 
 

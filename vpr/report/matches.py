@@ -99,7 +99,7 @@ def page(result: Evaluation, columns: Columns) -> str:
     ]
     if result.counted.any():
         note = (
-            f"Recall in %, with the 95 % bootstrap interval over {counts['counted_queries']:,} queries; "
+            f"Recall in %, with the 95 % interval over {counts['counted_queries']:,} queries; "
             f"{counts['database']:,} database images, descriptors of {result.dim:,} numbers. Misses and hits go by the "
             "first match, and are drawn at random. Green frame ✓: right, red frame ✗: wrong; the number is the "
             "similarity (cosine, at most 1)."

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vpr.checkpoint import versions
-from vpr.files import atomic_write, write_text
+from vpr.files import atomic_write, csv_line, csv_name, write_text
 from vpr.models.costs import Costs
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.metrics import correct
@@ -80,8 +80,14 @@ def write(results: Sequence[Evaluation], folder: Path, settings: Mapping[str, An
         "versions": versions() | {"faiss": faiss.__version__, "numpy": np.__version__},
     }
     write_text(folder / "metrics.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    with atomic_write(folder / "predictions.csv") as temporary:
-        pd.concat(map(predictions, results)).to_csv(temporary, index=False)
+    rows = pd.concat(map(predictions, results))
+    rows["distance"] = [str(value) for value in rows["distance"].to_numpy()]  # as float32, with no more digits
+    with (
+        atomic_write(folder / "predictions.csv") as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        file.write(csv_line(rows.columns))
+        file.writelines(map(csv_line, rows.itertuples(index=False, name=None)))
 
 
 def summary(result: Evaluation) -> dict[str, Any]:
@@ -104,9 +110,9 @@ def summary(result: Evaluation) -> dict[str, Any]:
 def predictions(result: Evaluation, ranked: int = RANKED) -> pd.DataFrame:
     """List the first `ranked` neighbours, one row per query and rank.
 
-    Columns: protocol, query and database (paths), rank (from 1), distance (Euclidean, of unit vectors: 0..2), correct
-    (empty for queries that the recall leaves out); after re-ranking by local features inliers, too (empty for images
-    that were not compared).
+    Columns: protocol, query and database (paths, with ./ before what a spreadsheet would take for a formula), rank
+    (from 1), distance (Euclidean, of unit vectors: 0..2), correct (empty for queries that the recall leaves out); after
+    re-ranking by local features inliers, too (empty for images that were not compared).
     """
     indices = result.neighbours.indices[:, :ranked]
     right = correct(indices, result.retrieval_set.positives).astype(object)
@@ -130,4 +136,4 @@ def predictions(result: Evaluation, ranked: int = RANKED) -> pd.DataFrame:
 
 
 def _strings(paths: Sequence[Path]) -> np.ndarray:
-    return np.array([str(path) for path in paths], dtype=object)
+    return np.array([csv_name(str(path)) for path in paths], dtype=object)

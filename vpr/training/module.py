@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint as recomputed
 
 from vpr.distill.distiller import Distiller
 from vpr.distributed import world_size
-from vpr.errors import ConfigError
+from vpr.errors import ConfigError, TrainingDiverged
 from vpr.losses.pairs import LossResult
 from vpr.models.describer import Describer
 from vpr.types import Features, PlaceBatch
@@ -132,8 +132,21 @@ class TrainingModule(pl.LightningModule):
         result = self.objective(features, descriptors, batch)
         terms = self.distiller(features, descriptors, batch)
         loss = self.distiller.total(result.value, terms)
+        self._check_finite(loss, terms)
         self._log_step(loss, result, terms, len(batch.labels))
         return loss
+
+    def _check_finite(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Raise TrainingDiverged at the step whose loss is no number, before anything is saved."""
+        if loss.isfinite():  # on a GPU it waits for the forward pass alone
+            return
+        bad = [name for name, value in terms.items() if not value.isfinite()]
+        of = f" of {', '.join(bad)}" if bad else ""
+        raise TrainingDiverged(
+            f"Step {self.global_step + 1:,} (epoch {self.current_epoch + 1}): the loss{of} is {loss.item()}: training "
+            "has diverged. Nothing was saved over the last good checkpoints. Try a smaller optimizer.lr, "
+            "trainer.gradient_clip_val=1, or trainer.precision=32-true."
+        )
 
     def _log_step(self, loss: Tensor, task: LossResult, terms: dict[str, Tensor], size: int) -> None:
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)
