@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 @app(config_name="export")
 def main(cfg: DictConfig) -> None:
-    from rich.console import Console
-
     from vpr.catalog.resolve import calibration_images, labelled_sets
     from vpr.cli.compose import plain
     from vpr.cli.export_rules import words_of
@@ -32,13 +30,14 @@ def main(cfg: DictConfig) -> None:
     from vpr.errors import ConfigError
     from vpr.export.exporter import Bounds, Exporter
     from vpr.export.quantise import spread
+    from vpr.pages.screen import Screen
     from vpr.retrieval.evaluate import EvalOptions
     from vpr.retrieval.extractor import Extractor
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    console = Console()
+    console = Screen()
     extractor, precisions = Extractor.load(cfg.ckpt, "cpu"), words_of(cfg.precision)
     int8 = "int8" in precisions
     photos = calibration_images(cfg, extractor.record) if int8 else []

@@ -140,7 +140,7 @@ class OnnxDescriber(nn.Module):
             images = np.load(beside, allow_pickle=False)
             if images.shape != (count,) or images.dtype != np.int64:
                 raise ValueError(f"it holds {images.shape} of {images.dtype} instead of ({count},) of int64")
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # numpy parses a damaged header as Python, with errors of all sorts
             raise CheckpointError(
                 f"{beside} cannot be used ({error}). It says on which images {self.path.name} was trained, so that an "
                 "evaluation can tell whether it measures on them. Copy it from the folder that export.py wrote."
