@@ -4,6 +4,7 @@ python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts250k
 python evaluate.py ckpt=runs/x/best.ckpt dataset=pitts30k pca.dim=4096 (descriptors are PCA-whitened)
 python evaluate.py ckpt=runs/student/best.ckpt agree_with=runs/teacher/best.ckpt (compares matches; needs no labels)
 python evaluate.py ckpt=runs/student/best.ckpt gallery_ckpt=runs/teacher/best.ckpt (the teacher describes the database)
+python evaluate.py ckpt=export/model.int8.onnx dataset=pitts30k (an exported model, as it is shipped)
 torchrun --nproc_per_node=2 evaluate.py ckpt=runs/x/best.ckpt dataset=[pitts30k,msls_val]
 """
 
@@ -28,7 +29,6 @@ RANKS = int(os.environ.get("WORLD_SIZE", "1"))
 @app(config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
-    from rich.console import Console
 
     from vpr import report
     from vpr.catalog.resolve import evaluation_sets
@@ -37,6 +37,7 @@ def main(cfg: DictConfig) -> None:
     from vpr.evaluation.gallery import load_gallery
     from vpr.evaluation.pca import with_pca
     from vpr.models.costs import measure
+    from vpr.pages.screen import Screen
     from vpr.report import matches
     from vpr.retrieval.evaluate import EvalOptions, evaluate
     from vpr.retrieval.extractor import Extractor
@@ -54,19 +55,19 @@ def main(cfg: DictConfig) -> None:
         extractor = Extractor.load(cfg.ckpt, device, cfg.precision)
         sets = evaluation_sets(cfg.dataset)  # all, before hours go into the first
         extractor, sets = with_pca(cfg, extractor, sets)
-        gallery = load_gallery(cfg.gallery_ckpt, extractor, cfg.ckpt) if cfg.gallery_ckpt else None
+        gallery = load_gallery(cfg.gallery_ckpt, extractor, cfg.ckpt, device) if cfg.gallery_ckpt else None
         teacher = Extractor.load(cfg.agree_with, device, cfg.precision) if cfg.agree_with else None
         results = [
             evaluate(extractor, one, gallery=gallery, rerank=rerank, agree_with=teacher, options=options)
             for one in sets.values()
         ]
     if int(os.environ.get("RANK", "0")) == 0:
-        out, console = Path(cfg.out), Console()
+        out, console = Path(cfg.out), Screen()
         results = [ranking for result in results for ranking in (result, result.reranked) if ranking]
         keys = ("ckpt", "gallery_ckpt", "agree_with", "batch_size", "precision", "dtype", "seed")
         settings = {key: cfg[key] for key in keys}
         settings |= {"device": str(device), "ranks": RANKS, "pca": plain(cfg.pca), "rerank": plain(cfg.rerank) or None}
-        costs = measure(extractor.describer, device)
+        costs = measure(extractor.describer, extractor.device)
         report.write(results, out, settings, costs)
         for result in results:
             console.print(report.table(result))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vpr.api import PhotoDescriber
+    from vpr.api import ExportedPhotoDescriber, PhotoDescriber
 
 # what `load` and `describe` import
 dependencies = [
@@ -25,11 +25,12 @@ dependencies = [
 ]
 
 
-def vpr(ckpt: str, device: str = "cpu") -> PhotoDescriber:
+def vpr(ckpt: str, device: str = "cpu") -> PhotoDescriber | ExportedPhotoDescriber:
     """Return the model of a checkpoint, ready for use: `model.describe(photos) -> (N, D)` float32, rows of unit norm.
 
     Args:
-        ckpt: path of a checkpoint of this suite, or of a file that another project published (MixVPR, CosPlace, ...).
+        ckpt: path of a checkpoint of this suite, or of a file that another project published (MixVPR, CosPlace, ...);
+            or a published model's name, e.g. megaloc, which is downloaded once.
         device: cpu, cuda or auto.
     """
     from vpr import load

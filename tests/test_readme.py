@@ -38,7 +38,7 @@ def announced():
 
 def test_there_are_commands():
     assert len(COMMANDS) > 40
-    assert {script for script, _ in COMMANDS} == {"train", "evaluate", "cluster", "demo", "distil"}
+    assert {script for script, _ in COMMANDS} == {"train", "evaluate", "cluster", "demo", "distil", "export"}
 
 
 @pytest.mark.parametrize(("script", "line"), COMMANDS)

@@ -10,20 +10,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from os import PathLike
 
-    from vpr.api import PhotoDescriber
+    from vpr.api import ExportedPhotoDescriber, PhotoDescriber
 
 __version__ = "0.1.0"
 
 
-def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber:
-    """Return the model stored in a checkpoint, or in a file that another project published, in evaluation mode.
+def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber | ExportedPhotoDescriber:
+    """Return the model of a checkpoint, of a file that another project published, or of an exported .onnx file.
 
-    `model.describe(photos)` returns descriptors (N, D) float32 of unit norm, of paths or pixels. Called as a network on
-    normalised images (B, 3, H, W) it returns the same as a tensor. `device`: cpu, cuda or auto.
+    Instead of a path, the name of a published model: `vpr.load("megaloc")` downloads its weights once.
+
+    The model is in evaluation mode. `model.describe(photos)` returns descriptors (N, D) float32 of unit norm, of paths
+    or pixels. Called as a network on normalised images (B, 3, H, W), an exported model on uint8 ones, it returns the
+    same as a tensor. `device`: cpu, cuda or auto.
 
     Raises:
         CheckpointError: the file is missing, damaged or none that is known. Nothing in it is executed.
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or onnxruntime is needed and not installed.
     """
     from vpr.api import load as load_model
 

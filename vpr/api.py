@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
+from typing import Any
 
 import numpy as np
 from torch.utils.data import DataLoader
 
-from vpr.checkpoint import unpack
 from vpr.data.image_inputs import ImageInput, InputDataset, as_list
 from vpr.data.retrieval_set import collate_images
 from vpr.errors import DataError
+from vpr.interop.opener import open_model
 from vpr.models.describer import Describer
-from vpr.retrieval.extractor import Extractor, extract, image_progress, pick_device, read_content
+from vpr.models.onnx_describer import OnnxDescriber, is_exported
+from vpr.retrieval.extractor import Extractor, extract, image_progress, model_device, pick_device
 
 
-class PhotoDescriber(Describer):
-    """A describer that takes photos as they are: `describe(photos) -> (N, dim)`."""
+class Describes:
+    """The method that both kinds of networks get for photos as they are."""
 
     def describe(
-        self,
+        self: Any,
         photos: ImageInput | Sequence[ImageInput],
         batch_size: int = 32,
         device: str | None = None,
@@ -38,10 +40,10 @@ class PhotoDescriber(Describer):
 
         Raises:
             DataError: photos cannot be read; the message counts them and names the first.
-            ConfigError: there is no such device.
+            ConfigError: there is no such device, or an exported model cannot use it.
         """
         if device is not None:
-            self.to(pick_device(device))
+            self.to(model_device(self.path, device) if isinstance(self, OnnxDescriber) else pick_device(device))
         dataset = InputDataset(as_list(photos), self.preprocess)
         loader = DataLoader(dataset, batch_size, num_workers=num_workers, collate_fn=collate_images)
         descriptors = np.empty((len(dataset), self.dim), np.float32)
@@ -55,17 +57,31 @@ class PhotoDescriber(Describer):
         return descriptors
 
 
-def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber:
-    """Return the model of a checkpoint, or of a file that another project published, in evaluation mode.
+class PhotoDescriber(Describes, Describer):
+    """A describer that takes photos as they are: `describe(photos) -> (N, dim)`."""
+
+
+class ExportedPhotoDescriber(Describes, OnnxDescriber):
+    """An exported model that takes photos as they are: `describe(photos) -> (N, dim)`."""
+
+
+def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber | ExportedPhotoDescriber:
+    """Return the model of a checkpoint, of a file that another project published, or of an exported .onnx file.
+
+    It is in evaluation mode. An exported model is run by onnxruntime, on the CPU.
 
     Args:
-        path: a published file is converted in memory (`python -m vpr.interop` does so once for all).
+        path: a published file is converted in memory (`python -m vpr.interop` does so once for all). A name of
+            `vpr.interop.zoo`, such as megaloc, is downloaded at first use.
         device: `cpu`, `cuda` or `auto`.
 
     Raises:
         CheckpointError: the file is missing, damaged or from elsewhere. Nothing in it is executed.
-        ConfigError: there is no such device.
+        ConfigError: there is no such device, or an exported model cannot use it; onnxruntime is not installed.
     """
-    place = pick_device(device)
-    made = unpack(read_content(path), str(path))
+    place = model_device(path, device)
+    if is_exported(path):
+        return ExportedPhotoDescriber(path)
+    made = open_model(path).describer
+    assert isinstance(made, Describer)
     return PhotoDescriber(made.backbone, made.aggregator, made.preprocess).eval().to(place)

@@ -6,10 +6,11 @@ import errno
 import functools
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from vpr.terminal import say
 
 MISUSED, INTERRUPTED = 2, 130
 """Exit codes after an error that the user can mend, and after Ctrl-C."""
@@ -61,6 +62,10 @@ class DataAbsent(DataError):
 
 class IndexDamaged(DataError):
     """The files of a place index cannot be read, or do not belong together: it must be built again."""
+
+
+class TrainingDiverged(VPRError):
+    """The loss, or the weights, have become NaN or infinite."""
 
 
 class CheckpointError(VPRError):
@@ -131,13 +136,13 @@ def ends_with_a_message(main: Main) -> Main:
         try:
             return main(arguments)
         except KeyboardInterrupt:
-            print("Interrupted.", file=sys.stderr)
+            say("Interrupted.")
             return INTERRUPTED
         except (VPRError, OSError) as error:
             mended = error if isinstance(error, VPRError) else disk_error(error, None)
             if mended is None:
                 raise
-            print(f"{type(mended).__name__}: {mended}", file=sys.stderr)
+            say(f"{type(mended).__name__}: {mended}")
             return MISUSED
 
     return script

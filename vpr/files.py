@@ -1,4 +1,4 @@
-"""Atomic writes: files that are replaced whole or not at all; and what is said where a disk does not take them."""
+"""Atomic writes: files that are replaced whole or not at all; what is said of disks that refuse; checks of archives."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -81,6 +82,41 @@ def write_text(path: str | Path, text: str, errors: str = "strict") -> None:
     """Write `text` as UTF-8 to `path`, whole or not at all; `errors` as of `open`, DiskError as of `atomic_write`."""
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=errors, newline="")
+
+
+def csv_line(cells: Iterable[object]) -> str:
+    """Return a line of a csv (RFC 4180), with its end; None is an empty cell.
+
+    Unlike Python's own writer it quotes a cell that has a carriage return, by which readers would split the row.
+    """
+    texts = ("" if cell is None else str(cell) for cell in cells)
+    quoted = ('"' + text.replace('"', '""') + '"' if any(sign in text for sign in ',"\r\n') else text for text in texts)
+    return ",".join(quoted) + "\n"
+
+
+def csv_name(name: str) -> str:
+    """Return the name of a file for a csv; one that a spreadsheet would take for a formula begins with `./`."""
+    return f"./{name}" if name.startswith(("=", "+", "-", "@", "\t", "\r")) else name
+
+
+def check_archive(path: str | Path, most: int | None = None) -> None:
+    """Check sizes and checksums of a zip archive, as torch and numpy write them, before anything in it is unpacked.
+
+    Args:
+        most: bytes that it may unpack to; None: as many as it has, for archives without compression.
+
+    Raises:
+        ValueError: it unpacks to more, or the CRC32 of a member is wrong.
+        zipfile.BadZipFile, OSError: it cannot be read.
+    """
+    most = os.path.getsize(path) if most is None else most
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+        if size > most:
+            raise ValueError(f"it would unpack to {size:,} bytes, and {most:,} are expected at most")
+        bad = archive.testzip()
+    if bad is not None:
+        raise ValueError(f"the checksum of {bad} in it is wrong")
 
 
 def _flush(path: Path, flags: int) -> None:

@@ -65,7 +65,7 @@ def test_files(result: Evaluation, tmp_path: Path) -> None:
     assert content["settings"] == {"ckpt": "best.ckpt"}
     assert content["costs"] == {
         **{"parameters": 2_500_000, "gmacs": 0.3, "descriptor_bytes": 32, "latency_ms": 7.5, "latency_runs": 30},
-        **{"threads": 2, "device": "cpu (x86_64)", "image_size": [48, 64]},
+        **{"threads": 2, "device": "cpu (x86_64)", "image_size": [48, 64], "precision": "float32"},
     }
     assert {"vpr", "torch", "faiss", "numpy"} <= set(content["versions"])
     table = pd.read_csv(tmp_path / "out/predictions.csv")
@@ -111,7 +111,7 @@ AGREEMENT = Agreement(SAME, CORRELATIONS, np.array([0, 0, 1]), 2, 2, teacher_nam
 
 def test_agreement_stands_beside_recalls_and_without_them(result: Evaluation) -> None:
     agreeing = replace(result, agreement=AGREEMENT)
-    line = "agreement with big 01234567: the same first match in 66.7 % (0.0–100.0) of 3 queries, rank correlation"
+    line = "agreement with big 01234567: the same first match in 66.7 % (20.8–93.9) of 3 queries, rank correlation"
     assert line in printed(agreeing) and "of its first 2 0.200 (" in printed(agreeing)
     numbers = report.summary(agreeing)["agreement"]
     assert numbers["first_match"] == pytest.approx(2 / 3) and numbers["rank_correlation"] == pytest.approx(0.2)

@@ -20,6 +20,8 @@ from rich.progress import Progress
 from vpr.cli.app import FAILED
 from vpr.cli.datasets import data_sets, dataset_names
 from vpr.errors import MISUSED, ends_with_a_message
+from vpr.pages.screen import Screen
+from vpr.terminal import say
 
 T = TypeVar("T", bound=Any)  # names of data sets, and entries, which begin with one
 
@@ -37,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     bare = [arg for arg in argv if "=" not in arg and arg != "--json"]
     if bare:
-        print(f"ConfigError: {bare[0]} is no override. For a data set, type dataset={bare[0]}.", file=sys.stderr)
+        say(f"ConfigError: {bare[0]} is no override. For a data set, type dataset={bare[0]}.")
         return MISUSED
     chosen = " ".join(arg.partition("=")[2] for arg in argv if arg.startswith("dataset="))
     named = [name for name in re.split(r"[][,\s\"']+", chosen) if name]
@@ -50,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         header = {"paths.data": os.path.abspath(sets.folder), "collections": sets.collections}
         print(json.dumps(header | {"sets": [asdict(finding) for finding in findings]}, indent=1))
     else:
-        show(findings, sets, named, Console())
+        show(findings, sets, named, Screen())
     return FAILED if named and any(finding.state != COMPLETE for finding in findings) else 0
 
 

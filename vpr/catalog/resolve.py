@@ -26,9 +26,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from vpr.cli.app import first_of_ours
 from vpr.cli.datasets import data_sets, dataset_names
+from vpr.cli.export_rules import words_of
 from vpr.cli.hints import did_you_mean
 from vpr.data.file_lists import FileNames
 from vpr.data.formats.unlabelled import each_for_itself, of_paths
+from vpr.data.formats.unlabelled import read as list_unlabelled
 from vpr.data.image_paths import ImagePaths
 from vpr.data.places import Places
 from vpr.data.retrieval_set import RetrievalSet
@@ -69,6 +71,59 @@ def training_images(names: Sequence[str], cfg: DictConfig, key: str) -> ImagePat
         DataError: it cannot be read; DataAbsent: it is not there.
     """
     return ImagePaths([source for name in names for source in _sources(name, cfg, key)])
+
+
+def labelled_sets(names: Sequence[str], data: str, key: str) -> list[RetrievalSet]:
+    """Return the evaluation sets of conf/dataset by name, below the folder `data`.
+
+    Raises:
+        ConfigError: there is no such set, or it has none to evaluate; `key` is that of the setting, for messages.
+        DataError: it cannot be read; DataAbsent: it is not there.
+    """
+    sets = []
+    for name in names:
+        if name not in dataset_names():
+            raise ConfigError(
+                f"{key}: there is no data set {name} in conf/dataset.{did_you_mean(name, dataset_names())} Name a "
+                f"labelled one, for example {key}=gardens_point."
+            )
+        composed = data_sets([name], [f"paths.data={data}"]).entries
+        broken = [entry.error for entry in composed if entry.error]
+        entries = [entry for entry in composed if entry.part == "eval"]
+        if broken or not entries:
+            reason = broken[0] if broken else "it has no evaluation set."
+            raise ConfigError(f"{key}={name}: {reason} Name a labelled one, for example {key}=gardens_point.")
+        sets += [read_entry(entry.node, entry.key) for entry in entries]
+    return sets
+
+
+def calibration_images(cfg: DictConfig, record: Mapping[str, Any] | None) -> ImagePaths:
+    """Return the images that `calibration` of export.py names: training images of sets, or those of folders.
+
+    Args:
+        record: of the model's checkpoint, by which null is what it was trained on.
+
+    Raises:
+        ConfigError: there is no such set or folder, or nothing is known of the training.
+        DataError: it cannot be read; DataAbsent: it is not there.
+    """
+    names, sets = words_of(cfg.calibration), dataset_names()
+    if not names:
+        names = [name for name in trained_on(record or {"config": {}}) if name in sets]
+    if not names:
+        raise ConfigError(
+            "calibration: int8 takes the range of the values from photos, and the checkpoint does not say on what it "
+            "was trained. Type calibration=SET, for example calibration=camvid, or calibration=/my/photos."
+        )
+    for name in names:
+        if name not in sets and not Path(name).expanduser().exists():
+            raise ConfigError(
+                f"calibration={name}: it is neither a data set of conf/dataset nor a folder.{did_you_mean(name, sets)} "
+                "Type for example calibration=camvid, or calibration=/my/photos."
+            )
+    folders = [list_unlabelled(name, Path(cfg.paths.data) / "frames") for name in names if name not in sets]
+    of_sets = training_images([name for name in names if name in sets], cfg, "calibration")
+    return ImagePaths([*of_sets.sources, *folders])
 
 
 def unlabelled_images(
@@ -238,7 +293,8 @@ def _sources(name: str, cfg: DictConfig, key: str) -> Iterator[Places]:
 
 
 def _entries_of_the_run(name: str, cfg: DictConfig) -> dict[tuple[str, str], DictConfig]:
-    parts = {part: cfg.dataset.get(part) or {} for part in ("weak", "train", "images")}
+    dataset = cfg.get("dataset") or {}
+    parts = {part: dataset.get(part) or {} for part in ("weak", "train", "images")}
     return {(part, name): entries[name] for part, entries in parts.items() if name in entries}
 
 

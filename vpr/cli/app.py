@@ -38,6 +38,7 @@ from vpr.cli.sweeps.multirun import Sweep, failures, list_failures, resume_hint,
 from vpr.cli.sweeps.processes import end_with_parent, interrupted_by_signals
 from vpr.cli.words import check_words, settle
 from vpr.errors import INTERRUPTED, MISUSED, DataAbsent, VPRError, disk_error
+from vpr.terminal import say
 
 log = logging.getLogger(__name__)
 
@@ -114,18 +115,18 @@ def _run(config_name: str, argv: Sequence[str], function: Script, conf: Path, si
             main()
     except VPRError as error:
         if not errors:
-            print(user_error(error), file=sys.stderr)
+            say(user_error(error))
             return MISUSED
     except KeyboardInterrupt:
         by = f" by {signal.Signals(signals[0]).name}" if signals else ""
-        print(f"Interrupted{by}. {resume_hint() if Sweep.folder else ''}".rstrip(), file=sys.stderr)
+        say(f"Interrupted{by}. {resume_hint() if Sweep.folder else ''}".rstrip())
         return INTERRUPTED
     except SystemExit as error:
         # Lightning turns Ctrl-C into sys.exit(1) once it has saved what it can.
         return INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _exit_code(error)
     except (HydraException, OmegaConfBaseException) as error:
         if not errors:
-            print(messages(error), file=sys.stderr)
+            say(messages(error))
             return MISUSED
     except JobFailed as error:
         errors.append(error)  # the first one; all are listed below
@@ -134,7 +135,7 @@ def _run(config_name: str, argv: Sequence[str], function: Script, conf: Path, si
             message = missing_launcher(error) or user_error(error)
             if not message:
                 raise
-            print(message, file=sys.stderr)
+            say(message)
             return MISUSED
     failed = failures()
     if failed:

@@ -16,6 +16,14 @@ from vpr.cli.checks import known_choices, known_keys, large_enough
 from vpr.cli.cluster_command import something_to_cluster, training_sets
 from vpr.cli.compose import CONF
 from vpr.cli.datasets import names_with
+from vpr.cli.export_rules import (
+    bundle_is_complete,
+    export_is_installed,
+    export_size_is_a_size,
+    exported_models_compute_as_they_are,
+    int8_can_be_measured,
+    precisions_are_known,
+)
 from vpr.cli.hints import did_you_mean
 from vpr.cli.resolvers import training_sizes
 from vpr.cli.sweeps.prerequisites import generations_need_their_supervision, has_teacher, teacher_advice
@@ -83,6 +91,8 @@ def image_size_is_known(cfg: DictConfig) -> None:
 
 def image_size_fits_patches(cfg: DictConfig) -> None:
     patch = OmegaConf.select(cfg, "backbone.patch_size")
+    if OmegaConf.select(cfg, "backbone.any_size"):  # it resizes them itself
+        return
     if cfg.get("init") is None and patch and any(side % patch for side in cfg.image.size):
         height, width = (max(patch, round(side / patch) * patch) for side in cfg.image.size)
         raise ConfigError(
@@ -376,6 +386,20 @@ def accept_is_a_share(cfg: DictConfig) -> None:
         )
 
 
+def rerank_goes_with_the_rest(cfg: DictConfig) -> None:
+    kind = str((cfg.rerank or {}).get("_target_", "")).rpartition(".")[2]
+    if kind and cfg.calibrate is not None:
+        raise ConfigError(
+            f"calibrate={cfg.calibrate} with rerank: the confidence is that of the plain search, and re-ranking puts "
+            "another match first. Type rerank=none, or leave calibrate out."
+        )
+    if kind == "InSequence" and cfg.watch:
+        raise ConfigError(
+            "watch=true with rerank=sequence: photos that come are answered one at a time, and have no frames around "
+            "them. Type rerank=none, or ask the whole folder with watch=false."
+        )
+
+
 def students_can_be_chosen(cfg: DictConfig) -> None:
     Budget.parse(list(cfg.budget) if OmegaConf.is_list(cfg.budget) else str(cfg.budget))
     if not 0 < cfg.held_out.share <= 0.5:
@@ -426,8 +450,31 @@ TRAIN_RULES: tuple[Rule, ...] = (
     bank_is_of_cached_descriptors,
 )
 CLUSTER_RULES: tuple[Rule, ...] = (something_to_cluster, image_size_is_known, image_size_fits_patches)
-EVALUATE_RULES: tuple[Rule, ...] = (something_to_evaluate, ks_count_from_one, pca_goes_with_one_model)
-DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart)
+EVALUATE_RULES: tuple[Rule, ...] = (
+    something_to_evaluate,
+    ks_count_from_one,
+    pca_goes_with_one_model,
+    exported_models_compute_as_they_are,
+)
+DEMO_RULES: tuple[Rule, ...] = (
+    accept_is_a_share,
+    frames_are_apart,
+    rerank_goes_with_the_rest,
+    exported_models_compute_as_they_are,
+)
 DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen, frames_are_apart)
-OF_SCRIPTS = {"trainer": TRAIN_RULES, "clusters": CLUSTER_RULES, "database": DEMO_RULES, "budget": DISTIL_RULES}
+EXPORT_RULES: tuple[Rule, ...] = (
+    precisions_are_known,
+    int8_can_be_measured,
+    export_size_is_a_size,
+    bundle_is_complete,
+    export_is_installed,
+)
+OF_SCRIPTS = {
+    "trainer": TRAIN_RULES,
+    "clusters": CLUSTER_RULES,
+    "database": DEMO_RULES,
+    "budget": DISTIL_RULES,
+    "bound": EXPORT_RULES,
+}
 """The rules of a script, by a key that it alone has."""

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from vpr.errors import ConfigError, VPRError, disk_error
+from vpr.terminal import say
 
 LOCK = ".run.lock"
 TRIES, PAUSE = 5, 0.1  # whoever looks at a lock has it for a moment
@@ -43,7 +44,7 @@ class RunFolder(Callback):
             try:
                 hold(_folder(config), "hydra.run.dir")
             except VPRError as error:  # Hydra makes a warning of any error of a callback
-                print(f"{type(error).__name__}: {error}", file=sys.stderr)
+                say(f"{type(error).__name__}: {error}")
                 raise SystemExit(2) from None
 
 
@@ -150,4 +151,4 @@ class LogFile(logging.FileHandler):
             super().handleError(record)
         elif not self.said:
             self.said = True
-            print(f"{reason} Until then messages stand here alone.", file=sys.stderr)
+            say(f"{reason} Until then messages stand here alone.")

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 LIBRARIES = {"timm"}  # files of conf/backbone that stand for any network of a library, chosen by backbone.name
 LONGEST = 120  # characters of a name, so that a folder's name stays below 255
-_SAYS_NOTHING = re.compile(r"best|last|\d+|\d{4}-\d\d-\d\d(_\d\d-\d\d-\d\d)?")
+_SAYS_NOTHING = re.compile(r"best|last|model(\.int8|\.fp16)?|export|\d+|\d{4}-\d\d-\d\d(_\d\d-\d\d-\d\d)?")
 
 
 def teacher_label(cfg: Any) -> str | None:
@@ -102,6 +102,8 @@ def checkpoint_label(path: str) -> str:
 
     >>> checkpoint_label("models/vgg16.ckpt"), checkpoint_label("runs/resnet50-mixvpr/2026-01-31_12-00-00/best.ckpt")
     ('vgg16', 'resnet50-mixvpr')
+    >>> checkpoint_label("runs/x/export/resnet18-gem-0123abcd/model.int8.onnx")
+    'resnet18-gem-0123abcd'
     """
     names = [PurePath(path).stem, *reversed(PurePath(path).parent.parts)]
     return safe(next((name for name in names if not _SAYS_NOTHING.fullmatch(name)), names[0]))

@@ -3,9 +3,9 @@
 Hydra checks names and types while it composes, `vpr.cli.checks` the bounds and choices, which are metadata of the
 fields. A node of which a `_target_` is made is free here (`Any`) and checked by `vpr.cli.checks.check_targets`.
 
-`conf/train.yaml`, `evaluate.yaml`, `cluster.yaml`, `demo.yaml` and `distil.yaml` are tables of contents of the scripts
-of their names. `trainer.monitor` is the name of an evaluation set (null: the first one) and `trainer.monitor_k` the k
-of its recall by which checkpoints are compared; recalls are logged as `<protocol id>/R@1`.
+`conf/train.yaml`, `evaluate.yaml`, `cluster.yaml`, `demo.yaml`, `distil.yaml` and `export.yaml` are tables of contents
+of the scripts of their names. `trainer.monitor` is the name of an evaluation set (null: the first one) and
+`trainer.monitor_k` the k of its recall by which checkpoints are compared; recalls are logged as `<protocol id>/R@1`.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class BatchConfig:
     shuffle: str = one_of("within_group", "all")
     choice: str = one_of("random", "recent")
     drop_last: bool = MISSING
+    chunk: int | None = at_least(2, because="BatchNorm needs two images to normalise by.")
 
 
 @dataclass
@@ -192,6 +193,7 @@ class IndexConfig:
 
     folder: str | None = MISSING
     rebuild: bool = MISSING
+    verify: bool = MISSING
     kind: Any = MISSING
 
 
@@ -211,6 +213,7 @@ class DemoConfig:
     watch: bool = MISSING
     open: bool = MISSING
     page_queries: int = at_least(1)
+    rerank: Any = MISSING
     index: IndexConfig = field(default_factory=IndexConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     batch_size: int = at_least(1)
@@ -254,6 +257,42 @@ class DistilConfig:
 
 
 @dataclass
+class BoundConfig:
+    """Limits beyond which an exported file is not kept. conf/export.yaml explains each key."""
+
+    difference: float = at_least(0)
+    cosine: float = at_least(0)
+    recall_drop: float = at_least(0)
+
+
+@dataclass
+class BundledIndexConfig:
+    """Place index whose photos become a place bundle."""
+
+    folder: str | None = MISSING
+
+
+@dataclass
+class ExportConfig:
+    """Root of `export.py`."""
+
+    ckpt: str = MISSING
+    precision: Any = MISSING
+    calibration: Any = MISSING
+    calibration_images: int = at_least(8)
+    verify: Any = MISSING
+    size: list[int] | None = MISSING
+    dynamic_size: bool = MISSING
+    bound: BoundConfig = field(default_factory=BoundConfig)
+    index: BundledIndexConfig = field(default_factory=BundledIndexConfig)
+    calibrate: str | None = MISSING
+    paths: PathsConfig = field(default_factory=PathsConfig)
+    batch_size: int = at_least(1)
+    num_workers: int = at_least(-1)
+    out: str | None = MISSING
+
+
+@dataclass
 class ClusterConfig:
     """Root of `cluster.py`."""
 
@@ -278,6 +317,7 @@ SCHEMAS: dict[str, type] = {
     "cluster": ClusterConfig,
     "demo": DemoConfig,
     "distil": DistilConfig,
+    "export": ExportConfig,
 }
 """Root of each script."""
 

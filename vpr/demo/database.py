@@ -65,7 +65,7 @@ def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | No
 def _csv_path(root: Path, csv: Path) -> Path:
     places = dict.fromkeys([csv.absolute(), root / csv])
     for path in places:
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     raise DataError(f"There is no file positions={csv} (looked for {' and '.join(map(str, places))}).")
 
@@ -86,6 +86,7 @@ def open_index(
     ckpt: str,
     codec: Codec | None = None,
     rebuild: bool = False,
+    verify: bool = False,
 ) -> tuple[PlaceIndex, Change]:
     """Make the index in `folder` hold the photos of `database` as they are now; new and changed ones are described.
 
@@ -94,6 +95,7 @@ def open_index(
         extract_paths, dim, model, codec: as for `PlaceIndex.build`.
         ckpt: the model's file, which the index remembers for whoever comes with another one.
         rebuild: describe all anew, in place of what is there.
+        verify: compare all of it with its digests first.
 
     Raises:
         CheckpointError: the index was made with another model.
@@ -101,7 +103,7 @@ def open_index(
         ConfigError: the codec does not go with these photos.
     """
     codec = codec or Exact()
-    index = _open(Path(folder), model, ckpt) if PlaceIndex.exists(folder) and not rebuild else None
+    index = _open(Path(folder), model, ckpt, verify) if PlaceIndex.exists(folder) and not rebuild else None
     facts = {"positions": "exif" if csv is None else str(csv), "ckpt": os.path.abspath(ckpt)}
     reread = index is None or index.schema.get("positions") != "exif"
     current = photos(database, csv, None if reread else index.photos)  # type: ignore[union-attr]
@@ -120,9 +122,11 @@ def open_index(
     return index, change
 
 
-def _open(folder: Path, model: str, ckpt: str) -> PlaceIndex:
+def _open(folder: Path, model: str, ckpt: str, verify: bool) -> PlaceIndex:
     try:
         index = PlaceIndex(folder)
+        if verify:
+            index.verify()
     except IndexDamaged as error:
         raise IndexDamaged(f"{error} index.rebuild=true does so.") from error
     if index.model != model:

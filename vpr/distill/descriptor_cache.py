@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from vpr.data.npy import map_npy
 from vpr.errors import DiskError
 from vpr.files import reserved, write_text
 
@@ -60,14 +61,14 @@ class DescriptorCache:
             try:
                 label = self._checked_label()
                 return label["complete"]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 log.warning("%s is not used but made again: %s.", self.values, error)
         self._create()
         return False
 
     def attach(self, mode: str = "r+") -> np.memmap:
         """Map the file of `begin`: `r+` to write rows, `r` to read them."""
-        return np.lib.format.open_memmap(self.values, mode)
+        return map_npy(self.values, mode)
 
     def missing(self) -> np.ndarray:
         """Return the rows (int64, rising) that are still to be described."""

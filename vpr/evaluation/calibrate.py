@@ -63,7 +63,7 @@ def calibration(
     model = extractor.digest
     if name.endswith(".json"):
         return read_calibration(Path(name), model).with_precision(precision)
-    if name not in dataset_names() and Path(name).is_dir():
+    if name not in dataset_names() and os.path.isdir(name):
         name, overrides = OWN_IMAGES, [*overrides, *_of_folder(Path(name))]
     path = folder / f"calibration_{name}_{model[:8]}.json"
     try:

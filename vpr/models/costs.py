@@ -13,30 +13,33 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from vpr.models.describer import Describer
+from vpr.models.onnx_describer import OnnxDescriber
 
 
 class Costs(NamedTuple):
     """Costs of describing one image of `image_size` = (height, width).
 
     Attributes:
-        parameters: of the describer, frozen ones included.
+        parameters: of the describer, frozen ones included; of an exported model the numbers in its graph.
         gmacs: multiply-accumulates of one forward pass in 10^9 (half of torch's count of FLOPs); convolutions,
-            matrix products and attention, without activations and normalisation.
+            matrix products and attention, without activations and normalisation. None of an exported model.
         descriptor_bytes: of one descriptor in float32.
-        latency_ms: median wall time of one image, uint8 on the device to descriptor, float32, synchronised.
+        latency_ms: median wall time of one image, uint8 on the device to descriptor, synchronised.
         latency_runs: number of runs that the median is of, after a warm-up.
-        threads: of torch on the CPU.
+        threads: of torch, or onnxruntime, on the CPU.
         device: name of the hardware that it ran on.
+        precision: float32, or that of an exported model: fp32, fp16, int8.
     """
 
     parameters: int
-    gmacs: float
+    gmacs: float | None
     descriptor_bytes: int
     latency_ms: float
     latency_runs: int
     threads: int
     device: str
     image_size: tuple[int, int]
+    precision: str = "float32"
 
     def plain(self) -> dict[str, Any]:
         """Return the costs as plain values, for JSON."""
@@ -45,18 +48,21 @@ class Costs(NamedTuple):
     def message(self) -> str:
         """Return the costs as a line for the screen."""
         height, width = self.image_size
+        gmacs = "" if self.gmacs is None else f" {self.gmacs:,.3g} GMACs,"
         return (
-            f"{self.parameters / 1e6:,.2f} M parameters, {self.gmacs:,.3g} GMACs, {self.latency_ms:,.3g} ms an image "
-            f"of {height}x{width} (median of {self.latency_runs} on {self.device}, {self.threads} threads, float32), "
+            f"{self.parameters / 1e6:,.2f} M parameters,{gmacs} {self.latency_ms:,.3g} ms an image of {height}x{width} "
+            f"(median of {self.latency_runs} on {self.device}, {self.threads} threads, {self.precision}), "
             f"{self.descriptor_bytes:,} bytes a descriptor"
         )
 
 
-def measure(describer: Describer, device: torch.device | str, runs: int = 30, seconds: float = 10.0) -> Costs:
+def measure(
+    describer: Describer | OnnxDescriber, device: torch.device | str, runs: int = 30, seconds: float = 10.0
+) -> Costs:
     """Measure a describer at the image size of its preprocessing, on a device, in evaluation mode.
 
     Args:
-        describer: ends on `device`, and in evaluation mode.
+        describer: ends on `device`, and in evaluation mode; an exported model is run by onnxruntime, on the CPU.
         runs: how many times the latency is taken; its median counts.
         seconds: on a slow device the runs end after this time, as many as there are.
     """
@@ -65,17 +71,19 @@ def measure(describer: Describer, device: torch.device | str, runs: int = 30, se
     size = describer.preprocess.size
     images = torch.randint(0, 256, (1, 3, *size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     images = images.to(device)
-    gmacs = _gmacs(describer, images)  # in passing the first warm-up
+    exported = describer if isinstance(describer, OnnxDescriber) else None
+    gmacs = None if exported else round(_gmacs(describer, images), 6)  # in passing the first warm-up
     times = _times(lambda: describer(describer.normalise(images)), device, runs, seconds)
     return Costs(
-        parameters=sum(p.numel() for p in describer.parameters()),
-        gmacs=round(gmacs, 6),
+        parameters=exported.parameters_count if exported else sum(p.numel() for p in describer.parameters()),
+        gmacs=gmacs,
         descriptor_bytes=4 * describer.dim,
         latency_ms=round(1000 * statistics.median(times), 4),
         latency_runs=len(times),
         threads=torch.get_num_threads(),
         device=device_name(device),
         image_size=(size[0], size[1]),
+        precision=exported.info.precision if exported else "float32",
     )
 
 
@@ -86,7 +94,7 @@ def device_name(device: torch.device) -> str:
     return f"{device.type} ({platform.machine()})"
 
 
-def _gmacs(describer: Describer, images: torch.Tensor) -> float:
+def _gmacs(describer: Any, images: torch.Tensor) -> float:
     """Count with attention as the matrix products that it is: not every fused kernel has a formula."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), counter:

@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 
 from vpr import checkpoint
@@ -22,13 +21,15 @@ from vpr.errors import ends_with_a_message
 from vpr.evaluation.remeasure import remeasure
 from vpr.files import write_text
 from vpr.models.costs import measure
+from vpr.pages.screen import Screen
 from vpr.report import matches
 from vpr.report.gains import Gain, SeedGain
 from vpr.report.runs import Run
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.extractor import pick_device
+from vpr.terminal import readable
 
-steps = partial(track, console=Console(stderr=True), transient=True)
+steps = partial(track, console=Screen(stderr=True), transient=True)
 
 
 def measure_costs(runs: Sequence[Run], device: str) -> None:
@@ -92,7 +93,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     path = args.out or args.folders[0] / "report.html"
     write_page(args.folders, path, args.title, args.pictures, args.latency, args.device)
-    print(f"{path}")
+    print(readable(str(path)))
     return 0
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -190,7 +191,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         return content | {key: str(content[key]) for key in ("model", "dataset", "data", "protocol")}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file (looked in {path.absolute().parent}).") from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 
@@ -214,6 +215,19 @@ def read_calibration(path: Path, model: str) -> Calibrated:
         return Calibrated(Calibration.of(content["calibration"]), content["protocol"], confidence, right)
     except (KeyError, TypeError, ValueError, CheckpointError) as error:
         raise _damaged(path, error) from error
+
+
+def calibrations_of(folder: Path, model: str) -> dict[Path, Calibrated]:
+    """Return the calibrations in a folder that were written for the model of this digest; damaged ones are passed over.
+
+    They are those of float32: another precision has similarities of its own.
+    """
+    kept = {}
+    for path in sorted(folder.glob(f"calibration_*_{model[:8]}.json")):
+        with suppress(CheckpointError):
+            if read_facts(path).get("numbers", "32-true") in ("32", "32-true"):
+                kept[path] = read_calibration(path, model)
+    return kept
 
 
 def _damaged(path: Path, error: Exception) -> CheckpointError:

@@ -18,12 +18,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vpr import checkpoint, distributed
+from vpr.data.npy import map_npy
 from vpr.data.retrieval_set import ImageDataset, collate_images
 from vpr.errors import ConfigError, DataError, DiskError
 from vpr.files import reserved, write_text
-from vpr.interop.published import read_foreign
-from vpr.interop.recognise import convert_content
+from vpr.interop.opener import OpenedModel, of_content, open_model
 from vpr.models.describer import Describer
+from vpr.models.onnx_describer import OnnxDescriber, is_exported
+from vpr.terminal import readable
 from vpr.types import Preprocess
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ DTYPES = ("float16", "float32")  # of descriptors on disk
 
 
 class Model(Protocol):
-    """Network that an extractor runs: a `Describer`, or what acts as one.
+    """Network that an extractor runs: a `Describer`, an exported model, or what acts as one.
 
     Attributes:
         dim: dimensions of a descriptor.
@@ -70,11 +72,11 @@ class Extractor:
         precision: 32-true, 16-mixed or bf16-mixed, as Lightning names them.
         channels_last: memory layout of the images.
         name: short, for protocol ids and results: letters, digits and `._+-`.
-        digest: of the model (`vpr.checkpoint.digest`), for caches and indices; empty where it is not known.
+        digest: of the model (`vpr.interop.opener.OpenedModel`), for caches and indices; empty where it is not known.
         record: entries of the model's checkpoint but the weights; None for a model that comes from no checkpoint.
 
     Raises:
-        ConfigError: an unknown precision.
+        ConfigError: an unknown precision, or another one than the model was exported with.
     """
 
     def __init__(
@@ -91,6 +93,11 @@ class Extractor:
         if self.precision not in AUTOCAST:
             choices = ", ".join(AUTOCAST)
             raise ConfigError(f"precision={precision} cannot be used to describe images; choose {choices}.")
+        if isinstance(model, OnnxDescriber) and AUTOCAST[self.precision] is not None:
+            raise ConfigError(
+                f"precision={precision} with {model.path}: an exported model computes as it was exported "
+                f"({model.info.precision}). Leave precision out."
+            )
         self.model, self.device, self.channels_last = model, torch.device(device), channels_last
         self.name, self.digest, self.record = name, digest, record
 
@@ -98,47 +105,80 @@ class Extractor:
     def load(
         cls, path: str | PathLike[str], device: str | torch.device = "auto", precision: str = "32-true"
     ) -> Extractor:
-        """Open a checkpoint, or a file that another project published.
+        """Open a checkpoint, a file that another project published, or an exported model, by its path.
+
+        A published model may be named instead, as in `vpr.interop.zoo`.
+
+        Args:
+            device: of an exported model `auto` or `cpu`; one that has been picked already gives way to the CPU.
 
         Raises:
             CheckpointError: the file is missing, damaged or from elsewhere. Nothing in it is executed.
-            ConfigError: there is no such device, or an unknown precision.
+            ConfigError: there is no such device, an unknown precision, or one that an exported model has not.
         """
-        place = pick_device(str(device))
-        return cls.of_checkpoint(read_content(path), str(path), place, precision)
+        place = model_device(path, device)
+        return cls.of(open_model(path), place, precision)
+
+    @classmethod
+    def of(cls, opened: OpenedModel, device: torch.device, precision: str = "32-true") -> Extractor:
+        """Make an extractor of an opened model."""
+        model = opened.describer.to(device)
+        return cls(model, device, precision, name=opened.name, digest=opened.digest, record=opened.record)
 
     @classmethod
     def of_checkpoint(
         cls, content: Mapping[str, Any], path: str, device: torch.device, precision: str = "32-true"
     ) -> Extractor:
         """Make an extractor of what `vpr.checkpoint.read` returned; `path` is for its name and for messages."""
-        model = checkpoint.unpack(content, path).to(device)
-        name, digest = checkpoint.model_name(content, path), checkpoint.digest(content)
-        record = {key: value for key, value in content.items() if key != "weights"}
-        return cls(model, device, precision, name=name, digest=digest, record=record)
+        return cls.of(of_content(content, path), device, precision)
 
     def with_pca(self, pca: PCA, dim: int | None = None, whiten: bool = True) -> Extractor:
-        """Return the extractor of its model with PCA at the end: `dim` dimensions, or all of `pca`'s."""
+        """Return the extractor of its model, no exported one, with PCA at the end: `dim` dimensions, or all."""
         content = pca.projection(dim, whiten).behind(self.content())
         return self.of_checkpoint(content, f"{self.name}.ckpt", self.device, self.precision)
 
     def content(self) -> dict[str, Any]:
         """Return the content of a checkpoint of its model, weights on the CPU, as `vpr.checkpoint.read` does."""
         assert self.record is not None
-        weights = {name: value.detach().cpu() for name, value in self.describer.state_dict().items()}
+        network = self.network("A checkpoint", "Give the checkpoint that it was made from.")
+        weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
         return {**self.record, "weights": weights}
 
     @property
+    def origin(self) -> str:
+        """Digest of the checkpoint that it was exported from; of any other model its own."""
+        return str((self.record or {}).get("origin") or self.digest)
+
+    @property
     def training_images(self) -> np.ndarray:
-        """Digests of the images that it was trained on, (n,) int64; empty where its checkpoint does not say."""
+        """Digests of the images that it was trained on, (n,) int64; empty where its checkpoint does not say.
+
+        CheckpointError where those of an exported model are not beside it.
+        """
+        if isinstance(self.model, OnnxDescriber):
+            return self.model.training_images()
         return checkpoint.training_images(self.record)
 
     @property
-    def describer(self) -> Describer:
-        """The network, for what needs its parameters or gradients; TypeError where the model is none of ours."""
-        if not isinstance(self.model, Describer):
-            raise TypeError(f"{type(self.model).__name__} is no Describer")
+    def describer(self) -> Describer | OnnxDescriber:
+        """The network; TypeError where the model is none of ours."""
+        if not isinstance(self.model, Describer | OnnxDescriber):
+            raise TypeError(f"{type(self.model).__name__} is no describer")
         return self.model
+
+    def network(self, purpose: str, advice: str) -> Describer:
+        """Return the network for what needs its layers.
+
+        Args:
+            purpose, advice: for the message: what needs them, and what to do instead.
+
+        Raises:
+            ConfigError: an exported model, which has none.
+        """
+        if isinstance(self.describer, OnnxDescriber):
+            raise ConfigError(f"{purpose} needs the layers of the network, and {self.describer.path} is exported. "
+                              f"{advice}")  # fmt: skip
+        return self.describer
 
     @property
     def dim(self) -> int:
@@ -166,16 +206,20 @@ class Extractor:
             return self.model(batch).float()
 
 
-def read_content(path: str | PathLike[str]) -> dict[str, Any]:
-    """Return what `vpr.checkpoint.read` returns, also of a file that another project published.
+def model_device(path: str | PathLike[str], device: str | torch.device) -> torch.device:
+    """Return the device for the model of a file: an exported one is run on the CPU.
+
+    Args:
+        path: of the file, or a name of `vpr.interop.zoo`, whose file is downloaded at first use.
 
     Raises:
-        CheckpointError: the file is missing, damaged or from elsewhere. Nothing in it is executed.
+        ConfigError: there is no such device, or another one is named for an exported model.
     """
-    content = read_foreign(str(path))
-    if checkpoint.is_ours(content):
-        return checkpoint.checked(content, str(path))
-    return convert_content(content, str(path))
+    if not is_exported(path):
+        return pick_device(device) if isinstance(device, str) else device
+    if isinstance(device, str) and device not in ("auto", "cpu"):
+        raise ConfigError(f"device={device} with {path}: an exported model is run on the CPU. Type device=auto.")
+    return torch.device("cpu")
 
 
 def pick_device(name: str) -> torch.device:
@@ -254,10 +298,14 @@ def extract(
     return dict(sorted(item for errors, _ in of_ranks for item in errors.items()))
 
 
+def _path(loader: object, row: int) -> str:
+    paths = getattr(getattr(loader, "dataset", None), "paths", None)
+    return f"row {row}" if paths is None else str(paths[row])
+
+
 def _check_finite(not_finite: Sequence[int], total: int, loader: object) -> None:
     if not_finite:
-        paths = getattr(getattr(loader, "dataset", None), "paths", None)
-        first = f"row {not_finite[0]}" if paths is None else str(paths[not_finite[0]])
+        first = _path(loader, not_finite[0])
         raise DataError(
             f"{len(not_finite):,} of {total:,} descriptors are NaN or infinite (first: {first}). The weights have "
             "diverged, or 16-bit arithmetic overflows: try precision=32-true, and look at the loss of their training."
@@ -283,7 +331,7 @@ def progress(title: str, total: int, show: bool = True) -> Iterator[Callable[[in
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title.replace("[", r"\["), total=total)
+        task = bar.add_task(readable(title).replace("[", r"\["), total=total)
         yield lambda steps: bar.advance(task, steps)
 
 
@@ -330,8 +378,8 @@ def create(folder: Path, rows: int, dim: int, dtype: str = "float16") -> np.memm
 def attach(folder: Path) -> np.memmap:
     """Map the file that another rank has made, for writing."""
     try:
-        return np.lib.format.open_memmap(folder / "descriptors.npy", "r+")
-    except OSError as error:
+        return map_npy(folder / "descriptors.npy", "r+")
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{folder / 'descriptors.npy'} cannot be opened by this rank ({error}). "
             "With several machines set TMPDIR, or the working folder, to a disk that all of them share."

@@ -83,7 +83,7 @@ def nearest_reranked(
     far, such as those that share no neighbour with the query where lambda is 0, the `k` nearest by descriptor come
     first, in their order, and then the others by row number.
     """
-    wide = search(database, queries, search_width(k, len(database), panoramas))
+    wide = search(database, queries, search_width(k, len(database), panoramas), unit=True)
     reranked = rerank(wide, jaccard(queries, database, settings, device))
     if panoramas is not None:
         reranked = suppress_panoramas(reranked, panoramas)

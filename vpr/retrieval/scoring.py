@@ -17,6 +17,7 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval import metrics
 from vpr.retrieval.agreement import Agreement
+from vpr.retrieval.local_rerank import LocalFeatures, Verifier
 from vpr.retrieval.search import Neighbours, nearest, nearest_others
 
 SHARE = re.compile(r"\d+(\.\d+)?%")  # of the database
@@ -24,7 +25,7 @@ KS = (1, 5, 10, 20)
 
 
 class Rerank(Protocol):
-    """Re-ranked search, measured beside the plain one: k-reciprocal distances, frames in sequence."""
+    """Re-ranked search, measured beside the plain one: k-reciprocal distances, frames in sequence, local features."""
 
     @property
     def id(self) -> str:
@@ -55,7 +56,7 @@ class Evaluation:
         retrieval_set: the set as measured, without the bad images that were skipped.
         recalls: {k: share of the counted queries with a positive among their first k neighbours}, 0..1; k may be "1%"
             of the database.
-        intervals: {k: (low, high)}, 95 % bootstrap interval over the counted queries.
+        intervals: {k: (low, high)}, 95 % interval over the counted queries, as of `metrics.interval`.
         hits: (Q, len(ks)) bool, one row per query; `counted` (Q,) bool are those that the recalls count.
         neighbours: those that the recalls count: of each panorama the nearest cut-out alone, where the set says so.
         bad: message per unreadable image, by its row in the database followed by the queries.
@@ -64,6 +65,7 @@ class Evaluation:
         reranked: evaluation of the re-ranked search, if there was one; its id says how.
         seen: images of the set that the models were trained on; None where it is not known on what they were trained.
         agreement: agreement with a teacher, where one was named.
+        verifier: compares two images by their pixels, as the re-ranked search did; None where it did not.
     """
 
     retrieval_set: RetrievalSet
@@ -79,6 +81,7 @@ class Evaluation:
     reranked: Evaluation | None = None
     seen: SeenImages | None = None
     agreement: Agreement | None = None
+    verifier: Verifier | None = None
 
     @property
     def protocol(self) -> str:
@@ -108,6 +111,11 @@ class Evaluation:
         described = self.counts["database"]
         described += 0 if self.retrieval_set.each_against_others else self.counts["queries"]
         return described / max(self.seconds["extract"], 1e-9) if "extract" in self.seconds else 0.0
+
+    @property
+    def ms_per_query(self) -> float:
+        """Milliseconds of the search, re-ranking included, for one query."""
+        return 1000 * self.seconds["search"] / max(self.counts["queries"], 1)
 
     def metrics(self) -> dict[str, float]:
         """Return {"R@1": 0..1, ...}."""
@@ -149,7 +157,7 @@ def score(
     def searching() -> Neighbours:
         if retrieval_set.each_against_others:
             return nearest_others(database, width)
-        return nearest(database, queries, width, retrieval_set.panoramas)
+        return nearest(database, queries, width, retrieval_set.panoramas, retrieval_set.own_rows)
 
     plain = _measure(retrieval_set, ks, seed, database.shape[1], searching)
     if rerank is None:
@@ -157,6 +165,8 @@ def score(
     protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{rerank.id}]")
     renamed = replace(retrieval_set, protocol=protocol)
     reranked = _measure(renamed, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, width, renamed, device))
+    if isinstance(rerank, LocalFeatures) and distributed.rank() == 0:
+        reranked = replace(reranked, verifier=rerank.verifier(device))
     return replace(plain, reranked=reranked)
 
 
@@ -181,10 +191,15 @@ def _measure(
 
 def check_rerank(rerank: Rerank, retrieval_set: RetrievalSet) -> None:
     """Raise ConfigError where a set cannot be re-ranked."""
-    if retrieval_set.each_against_others:
+    if retrieval_set.each_against_others or retrieval_set.own_rows is not None:
+        how = (
+            "compares each image with all others"
+            if retrieval_set.each_against_others
+            else "has queries from its database"
+        )
         raise ConfigError(
-            f"rerank with {retrieval_set.protocol.id}: it compares each image with all others, and re-ranking takes "
-            "queries that are no part of the database. Type rerank=none, or give a folder of queries."
+            f"rerank with {retrieval_set.protocol.id}: it {how}, and re-ranking takes queries that are no part of the "
+            "database. Type rerank=none, or give a folder of queries."
         )
     rerank.check(len(retrieval_set.database) + len(retrieval_set.queries))
 

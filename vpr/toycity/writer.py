@@ -56,11 +56,15 @@ def draw_city(folder: Path, spec: Spec, workers: int | None = None) -> None:
     _tables(folder, spec, planned)
 
 
-def _image(folder: Path, spec: Spec, shot: Shot) -> None:
+def photo(spec: Spec, shot: Shot) -> bytes:
+    """Draw an image of a spec: a JPEG file."""
     view = shot.view
     image = develop(draw(city_of(spec, shot.town), view), view.condition, np.random.default_rng((*view.seed, 8)))
-    data = simplejpeg.encode_jpeg(image, quality=view.condition.quality, colorsubsampling="420")
-    (folder / path_of(shot)).write_bytes(data)
+    return simplejpeg.encode_jpeg(image, quality=view.condition.quality, colorsubsampling="420")
+
+
+def _image(folder: Path, spec: Spec, shot: Shot) -> None:
+    (folder / path_of(shot)).write_bytes(photo(spec, shot))
 
 
 def _share(folder: Path, spec: Spec, count: int, workers: int, progress: Progress, task: TaskID) -> None:

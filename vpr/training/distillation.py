@@ -19,8 +19,10 @@ from vpr.distill.hub import load_hub
 from vpr.distill.teacher import Shape, Teacher
 from vpr.distill.terms.base import Term
 from vpr.errors import ConfigError
+from vpr.interop.opener import OpenedModel, open_model
 from vpr.models.aggregators.projected import Projected, projected_node
 from vpr.models.describer import Describer, build_describer
+from vpr.models.onnx_describer import OnnxDescriber
 from vpr.retrieval.extractor import AUTOCAST
 from vpr.training.teacher_whitening import Whitener
 from vpr.training.trainer import resolve_precision
@@ -162,26 +164,50 @@ def make_teachers(node: Mapping[str, Any], image: Mapping[str, Any], accelerator
     size = tuple(node["size"]) if node["size"] else None
     dtype = AUTOCAST[resolve_precision(node["precision"], accelerator)]
 
-    def teacher(network: nn.Module, name: str, content: Mapping[str, Any], share: float) -> Teacher:
-        images = checkpoint.training_images(content) if "images" in content else None
-        return Teacher(network, name, share, size, dtype, checkpoint.digest(content), content["config"], images)
+    def teacher(path: str, opened: OpenedModel, share: float) -> Teacher:
+        images = checkpoint.training_images(opened.record) if "images" in opened.record else None
+        network: nn.Module = opened.describer
+        computes_in = None if isinstance(network, OnnxDescriber) else dtype
+        return Teacher(network, path, share, size, computes_in, opened.digest, opened.config, images)
 
+    for path, opened in networks:
+        _check_exported(path, opened.describer, node["precision"], size)
     return [teacher(*network, share / sum(shares)) for network, share in zip(networks, shares, strict=True)]
 
 
-def _networks(node: Mapping[str, Any], image: Mapping[str, Any]) -> Iterator[tuple[nn.Module, str, dict[str, Any]]]:
-    """Yield (network, name, content of its checkpoint) of each teacher."""
+def _check_exported(path: str, network: nn.Module, precision: str, size: tuple[int, int] | None) -> None:
+    """Raise ConfigError where an exported model is to compute otherwise than it was exported."""
+    if not isinstance(network, OnnxDescriber):
+        return
+    if AUTOCAST.get(precision) is not None:
+        raise ConfigError(
+            f"distillation.teacher.precision={precision}: {path} is exported, and computes as it was "
+            f"({network.info.precision}). Type distillation.teacher.precision=auto."
+        )
+    if size and size != network.preprocess.size and network.fixed_size:
+        raise ConfigError(
+            f"distillation.teacher.size={list(size)}: {path} was exported for images of "
+            f"{list(network.preprocess.size)}. Type distillation.teacher.size=null."
+        )
+
+
+def _networks(node: Mapping[str, Any], image: Mapping[str, Any]) -> Iterator[tuple[str, OpenedModel]]:
+    """Yield the name or path and the model of each teacher."""
     paths = [node["ckpt"]] if isinstance(node["ckpt"], str) else node["ckpt"]
     for path in paths or ():
-        content = checkpoint.read(path)
-        yield checkpoint.unpack(content, path), str(path), content
+        yield str(path), open_model(path)
     if node["backbone"]:
         # Its own mean and deviation; of the student's images only the size and the interpolation hold.
         describer = build_describer(node["backbone"], node["agg"], {**image, "mean": None, "std": None})
         content = checkpoint.pack(describer, {"backbone": node["backbone"], "agg": node["agg"]})
-        yield describer, str(node["backbone"].get("name", node["backbone"]["_target_"])), content
+        yield _of_network(describer, str(node["backbone"].get("name", node["backbone"]["_target_"])), content)
     if node["hub"]:
         network = load_hub(node["hub"])
         source = network.source
         content = checkpoint.pack(network, {"backbone": {"hub": source.name, "args": source.args}, "agg": {}})
-        yield network, source.name, content
+        yield _of_network(network, source.name, content)
+
+
+def _of_network(network: Any, name: str, content: Mapping[str, Any]) -> tuple[str, OpenedModel]:
+    """Return a network that comes from no file as `_networks` yields it."""
+    return name, OpenedModel(network, name, checkpoint.digest(content), {"config": content["config"]})

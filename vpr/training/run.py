@@ -48,7 +48,7 @@ from vpr.training.distillation import Distillation
 from vpr.training.generations import supervision_record
 from vpr.training.loggers import finish, make_loggers
 from vpr.training.module import TrainingModule
-from vpr.training.resume import Resume
+from vpr.training.resume import Resume, data_digest
 from vpr.training.start import NODES, Start, own_checkpoint
 from vpr.training.summary import finish_run
 from vpr.training.supervision import DataOptions, NoSupervision, Supervision
@@ -144,7 +144,9 @@ class TrainingRun:
         parts |= distillation.attach(describer, parts["agg"], sources.sources)
         supervision.connect(objective, describer)
         parts["supervision"] = supervision_record(nodes["supervision"])
+        parts["training_data"] = data_digest(sources.sources)
         if resume:
+            resume.check_data(parts["training_data"])
             resume.check_init(parts.get("init"))
             resume.check_distillation(parts["distillation"])
         prepare(describer, settings["finetune"], trainer, pretrained=parts["backbone"]["weights"] != "none")
@@ -152,7 +154,7 @@ class TrainingRun:
         resumed = resume and resume.path.parent
         options = DataOptions(settings["batch"], cfg.seed, workers, trainer.eval_batch_size, directory, resumed)
         data = supervision.data(sources, TrainTransform(describer.preprocess, augment), options)
-        optimization = optimizer, schedule, cfg.finetune.backbone_lr, cfg.seed, trainer.channels_last
+        optimization = optimizer, schedule, cfg.finetune.backbone_lr, cfg.seed, trainer.channels_last, cfg.batch.chunk
         module = TrainingModule(describer, objective, distillation.distiller, *optimization)
         # Where this machine keeps its files is no part of a checkpoint.
         record = {key: value for key, value in nodes.items() if key not in ("paths", "ckpt_path", "pca")} | parts

@@ -11,17 +11,20 @@ from typing import Any, NamedTuple
 from vpr import checkpoint
 from vpr.catalog.resolve import trained_on
 from vpr.errors import CheckpointError, ConfigError
+from vpr.interop.opener import read_content
 from vpr.models.aggregators.projected import inner_node
 from vpr.models.backbones.base import Backbone
 from vpr.models.describer import Describer
 from vpr.models.weights import NO_FILES
-from vpr.retrieval.extractor import read_content
 
 log = logging.getLogger(__name__)
 
 NODES = ("backbone", "agg", "image")
 # Settings of a backbone that are none of its network: they may differ from those that it was trained with.
-OF_TRAINING = ("weights", "freeze", "train_blocks", "package", "crop", "_convert_", "_recursive_", "_partial_")
+OF_TRAINING = (
+    *("weights", "freeze", "unfreeze", "train_blocks", "any_size", "package", "crop"),
+    *("_convert_", "_recursive_", "_partial_"),
+)
 
 
 class Start(NamedTuple):

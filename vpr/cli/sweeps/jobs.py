@@ -61,7 +61,7 @@ def read_job(directory: Path) -> Job | None:
     """Return the job of a folder, None if there is no readable record of one."""
     try:
         return Job(**json.loads((directory / RECORD).read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -9,14 +9,13 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from vpr.data.file_lists import FileNames, FilePaths
 from vpr.data.formats.exif import read_fixes
 from vpr.data.formats.folders import absolute, natural, require_folder, require_sides, walk_images
-from vpr.data.formats.place_lists import columns_of, read_rows
+from vpr.data.formats.place_lists import columns_of, numbers, read_rows
 from vpr.data.geo import check_degrees, to_earth
-from vpr.data.geotagged import GeotaggedImages, near
+from vpr.data.geotagged import GeotaggedImages, degrees_zero_unknown, near
 from vpr.data.retrieval_set import RetrievalSet, as_found, check_distance
 from vpr.errors import ConfigError, DataError
 from vpr.types import Protocol
@@ -188,9 +187,8 @@ def from_csv(
     """
     path, lat, lon, heading = names
     rows = read_rows(csv, [path, lat, lon, *([heading] if heading else [])], text=[path])
-    columns = [lat, lon, heading or "heading"]
-    # A heading may be missing; reindex makes a column of NaN where there is none.
-    table = rows.reindex(columns=columns).apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    # A heading may be missing.
+    table = np.stack([numbers(rows, column) for column in (lat, lon, heading or "heading")], axis=1)
     wrong = np.isnan(table[:, :2]).any(axis=1)
     if wrong.any():
         line = int(np.flatnonzero(wrong)[0])
@@ -200,6 +198,7 @@ def from_csv(
         )
     if not metres:
         check_degrees(table[:, 0], table[:, 1], str(csv))
+        table[:, :2] = degrees_zero_unknown(table[:, :2], csv)
     row_of = {_place(root, file): row for row, file in enumerate(rows[path])}
     if len(row_of) < len(rows):
         twice = rows[path][rows[path].map(lambda file: _place(root, file)).duplicated()].iloc[0]

@@ -17,6 +17,7 @@ from vpr.data.formats.place_lists import read_rows
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError, ends_with_a_message
 from vpr.files import write_text
+from vpr.terminal import readable
 from vpr.types import Protocol
 
 TEST = ("miami", "athens", "buenosaires", "stockholm", "bengaluru", "kampala")
@@ -97,7 +98,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--protocol", help="id of the set, where predictions.csv holds several")
     chosen = parser.parse_args(arguments)
     queries = write(chosen.predictions, chosen.out, chosen.protocol)
-    print(f"{chosen.out}: predictions for {queries:,} queries")
+    print(f"{readable(chosen.out)}: predictions for {queries:,} queries")
     return 0
 
 

@@ -133,6 +133,13 @@ def read_rows(
     return frame.reset_index(drop=True)
 
 
+def numbers(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as (N,) float64, NaN where there is no number: True and False are none, nor a missing column."""
+    values = rows.get(column, pd.Series(np.nan, index=rows.index))
+    boolean = values.map(lambda value: isinstance(value, bool | np.bool_))
+    return pd.to_numeric(values.mask(boolean.astype(bool)), errors="coerce").to_numpy(float)
+
+
 _GIVE = " Give a comma separated file with a header, saved as UTF-8."
 
 

@@ -146,7 +146,7 @@ class Comparison:
 
     def _describe(self, ckpt: str | Path) -> _Described:
         paths = [Path(path) for path in (*self.images.database, *self.images.held_out)]
-        extractor = Extractor.load(str(ckpt), str(self.device))
+        extractor = Extractor.load(str(ckpt), self.device)
         extractor.describer.eval()
         out = np.zeros((len(paths), extractor.dim), np.float32)
         loader = image_loader(paths, extractor.preprocess, self.batch_size, self.num_workers)
