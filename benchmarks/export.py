@@ -132,6 +132,9 @@ def settled(backbone: dict[str, Any], agg: dict[str, Any], size: tuple[int, int]
     network.train()
     with torch.no_grad():
         network(network.normalise(torch.from_numpy(pixels_of(photos, Preprocess(size)))))
+    for name, statistics in network.named_buffers():
+        if name.endswith("running_var"):  # channels that are all but constant would amplify rounding errors
+            statistics.clamp_(min=1e-2)
     return network.eval()
 
 

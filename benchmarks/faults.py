@@ -559,10 +559,10 @@ def train_tuples(faults: Faults, folder: Path, *words: str) -> int:
     """Run a training on positions alone, which mines its negatives between steps."""
     read = "_target_:vpr.data.formats.utm_folder.photos"
     sides = ",".join(f"{side}:{{{read},root:{faults.photos}/walk,folder:{side}}}" for side in ("queries", "gallery"))
-    own = ("dataset=image_folder", "supervision=tuples", "supervision.refresh_every=8", "supervision.tuples=4")
-    own += ("supervision.mining.negatives=2", "supervision.mining.pool=10", f"paths.runs={folder}/runs")
+    settings = ("dataset=image_folder", "supervision=tuples", "supervision.refresh_every=8", "supervision.tuples=4")
+    settings += ("supervision.mining.negatives=2", "supervision.mining.pool=10", f"paths.runs={folder}/runs")
     weak = f"+dataset.weak.walk={{_target_:vpr.data.tuples.read,{sides},capture:.+}}"
-    argv = ["train.py", *WORDS[1:], *own, f"dataset.eval.image_folder.root={faults.photos}", weak]
+    argv = ["train.py", *WORDS[1:], *settings, f"dataset.eval.image_folder.root={faults.photos}", weak]
     argv += [f"hydra.run.dir={folder}", *words]
     return run("train", argv, lambda cfg: fit(cfg, Path(HydraConfig.get().runtime.output_dir)))
 

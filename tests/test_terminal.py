@@ -53,9 +53,11 @@ def test_errors_on_the_command_line_are_cleaned(capsys: pytest.CaptureFixture[st
 
 
 def test_nobody_prints_past_the_cleaner() -> None:
-    """Bare consoles show progress bars alone, whose titles are ours."""
+    """Bare consoles show progress bars alone, whose titles are ours; the scripts of a bundle print JSON, escaped."""
     for path in [*ROOT.glob("*.py"), *(ROOT / "vpr").rglob("*.py")]:
         text = path.read_text()
+        if "templates" in path.parts:
+            continue
         assert "file=sys.stderr" not in text or path.name == "terminal.py", path
         if path.relative_to(ROOT).as_posix() not in ("vpr/pages/screen.py", "vpr/retrieval/extractor.py"):
             assert not re.search(r"(?<!\w)Console\(\)", text), path

@@ -40,6 +40,9 @@ def settled(photos: list[bytes]) -> Callable[..., Describer]:
         describer.train()
         with torch.no_grad():
             describer(describer.normalise(torch.from_numpy(pixels_of(photos, Preprocess(size)))))
+        for name, statistics in describer.named_buffers():
+            if name.endswith("running_var"):  # channels that are all but constant would amplify rounding errors
+                statistics.clamp_(min=1e-2)
         return describer.eval()
 
     return make

@@ -266,6 +266,13 @@ class BoundConfig:
 
 
 @dataclass
+class BundledIndexConfig:
+    """Place index whose photos become a place bundle."""
+
+    folder: str | None = MISSING
+
+
+@dataclass
 class ExportConfig:
     """Root of `export.py`."""
 
@@ -277,7 +284,7 @@ class ExportConfig:
     size: list[int] | None = MISSING
     dynamic_size: bool = MISSING
     bound: BoundConfig = field(default_factory=BoundConfig)
-    index: str | None = MISSING
+    index: BundledIndexConfig = field(default_factory=BundledIndexConfig)
     calibrate: str | None = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     batch_size: int = at_least(1)

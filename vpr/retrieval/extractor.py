@@ -288,7 +288,6 @@ def extract(
                 rows = indices[good].numpy()
                 described = extractor(images if good.all() else images[good])
                 not_finite += rows[~torch.isfinite(described).all(dim=1).cpu().numpy()].tolist()
-                bad |= {row: _zero(loader, row) for row in rows[~described.any(dim=1).cpu().numpy()].tolist()}
                 out[rows] = described.float().cpu().numpy()
             if progress:
                 progress(len(errors))
@@ -297,11 +296,6 @@ def extract(
     of_ranks = distributed.gather_objects((bad, not_finite))
     _check_finite(sorted(row for _, rows in of_ranks for row in rows), len(out), loader)
     return dict(sorted(item for errors, _ in of_ranks for item in errors.items()))
-
-
-def _zero(loader: object, row: int) -> str:
-    """Return the message about an image that no query would ever find."""
-    return f"{_path(loader, row)}: the model describes it by zeros alone."
 
 
 def _path(loader: object, row: int) -> str:

@@ -138,7 +138,9 @@ def path_extractor(extractor: Extractor, batch_size: int = 32, num_workers: int 
     def extract_paths(paths: Sequence[Path], rows: np.ndarray, out: np.ndarray) -> dict[int, str]:
         loader = image_loader(paths, extractor.preprocess, batch_size, num_workers, rows=rows)
         with image_progress("describing", len(rows), show) as advance:
-            return extract(extractor, loader, out, advance)
+            bad = extract(extractor, loader, out, advance)
+        zeros = [row for row in rows.tolist() if row not in bad and not out[row].any()]  # no query would find them
+        return bad | {row: f"{paths[row]}: the model describes it by zeros alone." for row in zeros}
 
     return extract_paths
 
