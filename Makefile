@@ -25,7 +25,7 @@ $(READY): pyproject.toml
 	@rm -f $(VENV)/.ready-*
 	@# The two faiss wheels fill the same folder: the other one must go first.
 	$(BIN)/python -m pip uninstall -qq -y faiss-cpu faiss-gpu-cu12
-	$(BIN)/python -m pip install -q -e ".[$(FAISS),weights,heic,export,dev]"
+	$(BIN)/python -m pip install -q -e ".[$(FAISS),weights,heic,export,local,dev]"
 	@touch $@
 
 SEED ?= 0

@@ -3,6 +3,7 @@
 python demo.py ckpt=runs/demo/best.ckpt database=photos/map query=photos/new
 python demo.py ckpt=x.ckpt database=photos/map query=clip.mp4 positions=map.csv calibrate=toycity --open
 python demo.py ckpt=x.ckpt database=photos/map query=photos/inbox watch=true (until Ctrl-C)
+python demo.py ckpt=x.ckpt database=photos/map query=photos/new rerank=local (the first 20 by local features)
 """
 
 from __future__ import annotations
@@ -21,24 +22,24 @@ from vpr.cli.app import app
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
     from omegaconf import OmegaConf
-    from rich.console import Console
 
     from vpr.demo import queries
     from vpr.demo.app import begin, table
     from vpr.errors import DataError
-    from vpr.pages.render import readable
+    from vpr.pages.screen import Screen
 
-    start, console, query, out = time.perf_counter(), Console(), Path(cfg.query), Path(cfg.out)
+    start, console, query, out = time.perf_counter(), Screen(), Path(cfg.query), Path(cfg.out)
 
     def say(text: str) -> None:
-        console.print(readable(text), highlight=False, markup=False, soft_wrap=True)
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     queries.check_query(query, watched=cfg.watch)
     queries.check_outside(out, query=query, database=Path(cfg.database).expanduser())
     seen = queries.stamps(query) if cfg.watch else {}
     photos = queries.photos(query, seen) if cfg.watch else queries.find(query, out / "frames", cfg.every)
     codec = instantiate(cfg.index.kind)
-    session = begin(OmegaConf.to_container(cfg, resolve=True), codec, say)  # type: ignore[arg-type]
+    rerank = instantiate(cfg.rerank) if cfg.rerank else None
+    session = begin(OmegaConf.to_container(cfg, resolve=True), codec, say, rerank)  # type: ignore[arg-type]
 
     answers = session.ask(photos)
     session.write(answers)

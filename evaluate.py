@@ -29,7 +29,6 @@ RANKS = int(os.environ.get("WORLD_SIZE", "1"))
 @app(config_name="evaluate")
 def main(cfg: DictConfig) -> None:
     from hydra.utils import instantiate
-    from rich.console import Console
 
     from vpr import report
     from vpr.catalog.resolve import evaluation_sets
@@ -38,6 +37,7 @@ def main(cfg: DictConfig) -> None:
     from vpr.evaluation.gallery import load_gallery
     from vpr.evaluation.pca import with_pca
     from vpr.models.costs import measure
+    from vpr.pages.screen import Screen
     from vpr.report import matches
     from vpr.retrieval.evaluate import EvalOptions, evaluate
     from vpr.retrieval.extractor import Extractor
@@ -62,7 +62,7 @@ def main(cfg: DictConfig) -> None:
             for one in sets.values()
         ]
     if int(os.environ.get("RANK", "0")) == 0:
-        out, console = Path(cfg.out), Console()
+        out, console = Path(cfg.out), Screen()
         results = [ranking for result in results for ranking in (result, result.reranked) if ranking]
         keys = ("ckpt", "gallery_ckpt", "agree_with", "batch_size", "precision", "dtype", "seed")
         settings = {key: cfg[key] for key in keys}

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 @app(config_name="export")
 def main(cfg: DictConfig) -> None:
-    from rich.console import Console
-
     from vpr.catalog.resolve import calibration_images, labelled_sets
     from vpr.cli.compose import plain
     from vpr.cli.export_rules import words_of
@@ -32,13 +30,14 @@ def main(cfg: DictConfig) -> None:
     from vpr.errors import ConfigError
     from vpr.export.exporter import Bounds, Exporter
     from vpr.export.quantise import spread
+    from vpr.pages.screen import Screen
     from vpr.retrieval.evaluate import EvalOptions
     from vpr.retrieval.extractor import Extractor
 
     def say(text: str) -> None:
         console.print(text, highlight=False, markup=False, soft_wrap=True)
 
-    console = Console()
+    console = Screen()
     extractor, precisions = Extractor.load(cfg.ckpt, "cpu"), words_of(cfg.precision)
     int8 = "int8" in precisions
     photos = calibration_images(cfg, extractor.record) if int8 else []
@@ -53,7 +52,7 @@ def main(cfg: DictConfig) -> None:
         sets=labelled_sets(names, cfg.paths.data, "verify"),
         options=EvalOptions(batch_size=cfg.batch_size, num_workers=loader_workers(cfg.num_workers)),
     )
-    bundle = open_bundle(cfg, extractor, say) if cfg.index else None
+    bundle = open_bundle(cfg, extractor, say) if cfg.index.folder else None
     default = Path(cfg.ckpt).parent / "export" / f"{extractor.name}-{extractor.digest[:8]}"
     report = exporter.write(Path(cfg.out) if cfg.out else default, bundle)
     for line in report.lines:
@@ -68,7 +67,7 @@ def open_bundle(cfg: DictConfig, extractor: Extractor, say: Callable[[str], None
     from vpr.export.bundle import PlaceBundle
     from vpr.retrieval.calibration import calibrations_of
 
-    bundle = PlaceBundle.open(cfg.index, extractor.digest, cfg.ckpt)
+    bundle = PlaceBundle.open(cfg.index.folder, extractor.digest, cfg.ckpt)
     folder = Path(cfg.paths.runs) / "calibrations"
     if cfg.calibrate:
         return replace(bundle, calibrated=calibration(cfg.calibrate, folder, extractor, data=cfg.paths.data))

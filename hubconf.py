@@ -29,7 +29,8 @@ def vpr(ckpt: str, device: str = "cpu") -> PhotoDescriber | ExportedPhotoDescrib
     """Return the model of a checkpoint, ready for use: `model.describe(photos) -> (N, D)` float32, rows of unit norm.
 
     Args:
-        ckpt: path of a checkpoint of this suite, or of a file that another project published (MixVPR, CosPlace, ...).
+        ckpt: path of a checkpoint of this suite, or of a file that another project published (MixVPR, CosPlace, ...);
+            or a published model's name, e.g. megaloc, which is downloaded once.
         device: cpu, cuda or auto.
     """
     from vpr import load

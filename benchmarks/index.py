@@ -147,7 +147,7 @@ def measure(index: PlaceIndex, retrieval_set: RetrievalSet, queries: np.ndarray,
 
     def recalls(exact: bool) -> dict[int, float]:
         width = search_width(max(ks), len(index), retrieval_set.panoramas)
-        similarities, indices = index.search(queries, width, exact)
+        similarities, indices = index.search(queries, width, exact)[:2]
         neighbours = Neighbours(similarities, np.where(indices < 0, -1, rows[indices]))
         if retrieval_set.panoramas is not None:
             neighbours = suppress_panoramas(neighbours, retrieval_set.panoramas)

@@ -197,13 +197,13 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], float]]:
     return seen
 
 
-def interrupt_at(step: int) -> Callback:
-    """Return a callback that presses Ctrl-C while a step runs."""
+def interrupt_at(step: int, number: int = signal.SIGINT) -> Callback:
+    """Return a callback that presses Ctrl-C, or sends another signal, while a step runs."""
     from pytorch_lightning.callbacks import LambdaCallback
 
     def press(trainer, module, optimizer) -> None:
         if trainer.global_step == step:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
     return LambdaCallback(on_before_optimizer_step=press)
 

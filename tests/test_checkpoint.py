@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import pickle
 import random
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import nn
 
 import vpr
 from vpr import checkpoint
-from vpr.errors import CheckpointError
+from vpr.errors import CheckpointError, DiskError
 from vpr.evaluation.remeasure import remeasure
 from vpr.interop.mixvpr import convert
 from vpr.models import weights
@@ -119,10 +120,10 @@ def test_saving_replaces_a_file_completely_or_not_at_all(path, describer, monkey
 
     def fill_disk(_content, file):
         Path(file).write_bytes(b"half")
-        raise OSError("No space left on device")
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(checkpoint.torch, "save", fill_disk)
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(DiskError, match="the disk is full"):
         checkpoint.save(path, describer, CONFIG)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import faiss
+import h5py
+import numpy as np
 import pytest
+import torch
 
-from vpr.files import atomic_write, write_text
+from vpr.errors import DiskError, disk_error
+from vpr.files import atomic_write, reserved, write_text
 
 
 def test_the_new_file_takes_the_old_one_s_place(tmp_path: Path) -> None:
@@ -79,3 +87,50 @@ def test_long_names_leave_room_for_the_temporary_one(tmp_path: Path) -> None:
     name = "ä" * 127  # 254 bytes, and a name may have 255
     write_text(tmp_path / name, "x")
     assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def write_checkpoint(path: Path) -> None:
+    with atomic_write(path) as temporary:
+        torch.save({"weights": torch.zeros(100_000)}, temporary)
+
+
+def write_hdf5(path: Path) -> None:
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+        file["descriptors"] = np.zeros(100_000)
+
+
+def write_index(path: Path) -> None:
+    index = faiss.IndexFlatL2(100)
+    index.add(np.zeros((1000, 100), np.float32))
+    with atomic_write(path) as temporary:
+        faiss.write_index(index, str(temporary))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [write_checkpoint, write_hdf5, write_index, lambda path: write_text(path, "x" * 10**6), lambda path: mapped(path)],
+)
+def test_a_disk_that_takes_no_more_is_one_message(tmp_path: Path, write: Callable[[Path], None]) -> None:
+    """Whatever the libraries make of it; the old file stays."""
+    (tmp_path / "old").write_text("old")
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, hard))
+    try:
+        with pytest.raises(DiskError, match=r"old cannot be written: .*\. Write to another folder\."):
+            write(tmp_path / "old")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert [path.name for path in tmp_path.iterdir() if path.read_text() == "old"] in (["old"], [])
+
+
+def mapped(path: Path) -> None:
+    with reserved(path, 10**6), open(path, "wb") as file:
+        file.truncate(10**4)
+
+
+@pytest.mark.parametrize(("number", "says"), [(errno.ENOSPC, "disk is full"), (errno.EROFS, "read-only")])
+def test_full_and_read_only_disks_are_named(number: int, says: str) -> None:
+    message = str(disk_error(OSError(number, "?"), Path("runs/x/last.ckpt")))
+    assert message.startswith("runs/x/last.ckpt cannot be written: the") and says in message
+    assert disk_error(OSError(errno.ECONNREFUSED, "?"), None) is None
+    assert disk_error(RuntimeError("a bug"), Path("x")) is None

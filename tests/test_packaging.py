@@ -64,7 +64,8 @@ def test_what_is_imported_is_declared(project: dict) -> None:
         found |= set(re.findall(r"^\s*(?:from (?=\S+ import )|import )(\w+)", path.read_text(), re.MULTILINE))
     together = {path.stem for path in (ROOT / "vpr/export/templates").glob("*.py")}  # they lie in one folder then
     third_party = {name for name in found if name not in sys.stdlib_module_names} - {"vpr"} - together
-    optional = {"faiss", "pillow_heif"} | set(map(_name, project["optional-dependencies"]["export"]))
+    extras = project["optional-dependencies"]
+    optional = {"faiss", "pillow_heif", *map(_name, extras["export"]), *map(_name, extras["local"])}
     assert third_party - declared - optional == set()
 
 
@@ -97,7 +98,7 @@ def test_another_faiss_takes_the_place_of_the_one_that_is_installed(tmp_path: Pa
     assert "pip" not in setup("cpu")  # it is there
     switch = setup("gpu")
     assert switch.index("pip uninstall -qq -y faiss-cpu faiss-gpu-cu12") < switch.index(
-        '-e ".[gpu,weights,heic,export,dev]"'
+        '-e ".[gpu,weights,heic,export,local,dev]"'
     )
     assert f"rm -f {tmp_path}/.ready-*" in switch  # going back to the other one installs again
 

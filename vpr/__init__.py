@@ -18,9 +18,11 @@ __version__ = "0.1.0"
 def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber | ExportedPhotoDescriber:
     """Return the model of a checkpoint, of a file that another project published, or of an exported .onnx file.
 
-    It is in evaluation mode. `model.describe(photos)` returns descriptors (N, D) float32 of unit norm, of paths or
-    pixels. Called as a network on normalised images (B, 3, H, W), an exported model on uint8 ones, it returns the same
-    as a tensor. `device`: cpu, cuda or auto.
+    Instead of a path, the name of a published model: `vpr.load("megaloc")` downloads its weights once.
+
+    The model is in evaluation mode. `model.describe(photos)` returns descriptors (N, D) float32 of unit norm, of paths
+    or pixels. Called as a network on normalised images (B, 3, H, W), an exported model on uint8 ones, it returns the
+    same as a tensor. `device`: cpu, cuda or auto.
 
     Raises:
         CheckpointError: the file is missing, damaged or none that is known. Nothing in it is executed.

@@ -71,7 +71,8 @@ def load(path: str | PathLike[str], device: str = "cpu") -> PhotoDescriber | Exp
     It is in evaluation mode. An exported model is run by onnxruntime, on the CPU.
 
     Args:
-        path: a published file is converted in memory (`python -m vpr.interop` does so once for all).
+        path: a published file is converted in memory (`python -m vpr.interop` does so once for all). A name of
+            `vpr.interop.zoo`, such as megaloc, is downloaded at first use.
         device: `cpu`, `cuda` or `auto`.
 
     Raises:

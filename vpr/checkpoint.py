@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import pickle
 import platform
 import re
@@ -27,13 +28,16 @@ import torchvision
 from torch import Tensor, nn
 
 import vpr
-from vpr.errors import CheckpointError
-from vpr.files import atomic_write
+from vpr.errors import CheckpointError, TrainingDiverged
+from vpr.files import atomic_write, check_archive
 from vpr.models.describer import Describer, build_describer
 from vpr.models.onnx_describer import is_exported
+from vpr.models.weights import unusable
 from vpr.types import Preprocess
 
 FORMAT = 1
+PLAIN = (str, int, float, bool, type(None))
+DEEP, MOST_VALUES = 50, 1_000_000  # levels and values of a config
 KEYS = ("format", "config", "weights", "preprocess", "metrics", "versions")
 IMPORT_HINT = "Files that other projects published are converted by `python -m vpr.interop PATH out.ckpt`."
 
@@ -131,6 +135,7 @@ def pack(
 
     Raises:
         CheckpointError: something in config or metrics is not plain.
+        TrainingDiverged: weights are NaN or infinite.
     """
     content: dict[str, Any] = {
         "format": FORMAT,
@@ -142,6 +147,12 @@ def pack(
     }
     for key in ("config", "metrics"):
         _check_plain(content[key], key)
+    bad = [name for name, value in content["weights"].items() if not value.isfinite().all()]
+    if bad:
+        raise TrainingDiverged(
+            f"{len(bad)} tensors of the model are NaN or infinite (first: {bad[0]}): training has diverged, and they "
+            "are not saved. Go on from an earlier checkpoint with a smaller optimizer.lr."
+        )
     return content if images is None else content | {"images": torch.from_numpy(np.array(images, np.int64))}
 
 
@@ -155,13 +166,10 @@ def write(path: str | Path, content: Mapping[str, Any]) -> None:
     """Write what `pack` returned, completely or not at all.
 
     Raises:
-        CheckpointError: the folder cannot be written, or the disk is full.
+        DiskError: the folder cannot be written, or the disk is full.
     """
-    try:
-        with atomic_write(path) as temporary:
-            torch.save(dict(content), temporary)
-    except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
+    with atomic_write(path) as temporary:
+        torch.save(dict(content), temporary)
 
 
 def load(path: str | Path) -> Describer:
@@ -203,7 +211,7 @@ def checked(stored: Any, path: str | Path) -> dict[str, Any]:
         damaged.append("images")
     if damaged:
         raise CheckpointError(f"{path} is damaged: its entry {damaged[0]} is not what it should be.")
-    for key in ("config", "preprocess", "metrics"):
+    for key in ("config", "preprocess", "metrics", "versions"):
         try:
             _check_plain(content[key], key)
         except CheckpointError as error:
@@ -225,9 +233,9 @@ def read_any(path: str | Path) -> Any:
             an exported model.
     """
     source = Path(path)
-    if source.is_dir():
+    if os.path.isdir(source):  # not Path.is_dir, to which a name that is too long is an error
         raise CheckpointError(f"{source} is a folder. Give the path of a file, e.g. {source / 'best.ckpt'}.")
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise CheckpointError(f"{source}: there is no such file (looked in {source.absolute().parent}).")
     if is_exported(source):
         raise CheckpointError(
@@ -237,12 +245,20 @@ def read_any(path: str | Path) -> Any:
     if source.stat().st_size == 0:
         raise CheckpointError(f"{source} is empty (0 bytes). Copy or download it again.")
     try:
+        if zipfile.is_zipfile(source):
+            check_archive(source)
         return torch.load(source, map_location="cpu", weights_only=True)
+    except (ValueError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{source} is damaged: {error}. Copy or download it again.") from error
     except pickle.UnpicklingError as error:
         if zipfile.is_zipfile(source):
+            named = re.search(r"GLOBAL ([\w.]+)", str(error))
+            kind = f" ({named[1]})" if named else ""
             raise CheckpointError(
-                f"{source} holds Python objects that would have to be executed to be read; nothing was loaded. "
-                "Only tensors and plain containers are read."
+                f"{source} holds Python objects{kind} that would have to be executed to be read; nothing was loaded. "
+                "Only tensors and plain containers are read. If you trust its author, save its tensors alone where the "
+                "packages of that author are installed: torch.save(torch.load(FILE, weights_only=False)['state_dict'], "
+                "'weights.pth'), and give weights.pth."
             ) from error
         raise CheckpointError(f"{source} is damaged or not a checkpoint at all.") from error
     except Exception as error:  # torch's reader meets a damaged file with all sorts, struct.error and IndexError too
@@ -327,6 +343,7 @@ def _check_weights(model: Mapping[str, Tensor], stored: Mapping[str, Tensor], wr
         for k in model
         if k in stored and model[k].shape != stored[k].shape
     ]
+    faults = faults or [f"has {fault}" for fault in unusable(model, stored)]
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         raise CheckpointError(
@@ -341,14 +358,26 @@ def _is_list_of_digests(value: object) -> bool:
 
 
 def _check_plain(value: object, name: str) -> None:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _check_plain(item, f"{name}.{key}")
-    elif isinstance(value, list | tuple) and type(value) in (list, tuple):
-        for i, item in enumerate(value):
-            _check_plain(item, f"{name}[{i}]")
-    elif type(value) not in (str, int, float, bool, type(None)):
-        raise CheckpointError(f"{name} is a {type(value).__name__}: a checkpoint takes plain containers only.")
+    """Raise CheckpointError where something is not plain, or nested without end: it may hold itself."""
+    left = MOST_VALUES
+
+    def check(value: object, name: str, depth: int) -> None:
+        nonlocal left
+        left -= 1
+        if not depth or not left:
+            raise CheckpointError(f"{name[:80]} is nested too deep, or holds itself.")
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if type(key) not in PLAIN:
+                    raise CheckpointError(f"{name} has a {type(key).__name__} for a key: a checkpoint takes words.")
+                check(item, f"{name}.{key}", depth - 1)
+        elif type(value) in (list, tuple):
+            for i, item in enumerate(value):  # type: ignore[arg-type]
+                check(item, f"{name}[{i}]", depth - 1)
+        elif type(value) not in PLAIN:
+            raise CheckpointError(f"{name} is a {type(value).__name__}: a checkpoint takes plain containers only.")
+
+    check(value, name, DEEP)
 
 
 def _plain_preprocess(preprocess: Preprocess) -> dict[str, Any]:

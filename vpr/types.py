@@ -43,12 +43,15 @@ class Protocol:
         database, queries: the counts that the set must have; None where the set has no published count.
         no_positives: rule for a query without positives: `skip` leaves it out, `miss` counts it as wrong; `unknown`:
             nobody knows the positives, and predictions are written but nothing is measured.
+        all_near: take a set also where nearly every database image is a positive of nearly every query, which is
+            mostly a fault of its positions.
     """
 
     id: str
     database: int | None = None
     queries: int | None = None
     no_positives: str = "skip"
+    all_near: bool = False
 
 
 class Draw(NamedTuple):

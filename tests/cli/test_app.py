@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
@@ -82,6 +85,47 @@ def test_ctrl_c_is_130(launch: Launch) -> None:
         raise KeyboardInterrupt
 
     assert launch(interrupt) == 130
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_signals_are_130_and_said(launch: Launch, number: int, monkeypatch, tmp_path: Path) -> None:
+    said: list[str] = []
+    monkeypatch.setattr("vpr.cli.sweeps.processes.leave_terminal", lambda: None)
+    monkeypatch.setattr("builtins.print", lambda *words, **_: said.extend(words))
+    assert launch(lambda cfg: os.kill(os.getpid(), number)) == 130
+    assert said == [f"Interrupted by {signal.Signals(number).name}."]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS])
+def test_a_disk_that_takes_nothing_is_one_message_and_2(
+    launch: Launch, capfd: pytest.CaptureFixture[str], number: int
+) -> None:
+    def fail(cfg: DictConfig) -> None:
+        try:
+            raise OSError(number, os.strerror(number), "runs/x/metrics.csv")
+        except OSError as error:
+            raise InstantiationException("Error in call to target 'x'") from error
+
+    assert launch(fail) == 2
+    err = capfd.readouterr().err
+    assert "DiskError: runs/x/metrics.csv cannot be written: the disk is " in err
+    assert "Traceback" not in err and "Error executing job" not in err
+
+
+def test_a_log_that_cannot_be_written_is_said_once(
+    launch: Launch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    def work(cfg: DictConfig) -> None:
+        hydra = HydraConfig.get()
+        Path(hydra.runtime.output_dir, f"{hydra.job.name}.log").symlink_to("/dev/full")
+        logging.getLogger("x").info("one")
+        logging.getLogger("x").info("two")
+
+    assert launch(work) == 0
+    err = capfd.readouterr().err
+    assert "one\n" in err and "two\n" in err
+    assert err.count("cannot be written: the disk is full") == 1
+    assert "Logging error" not in err and "Traceback" not in err
 
 
 def test_ctrl_c_behind_a_sys_exit_is_130(launch: Launch) -> None:

@@ -46,9 +46,13 @@ def light(script: str, *arguments: str, runs: Path) -> Answer:
 @pytest.mark.parametrize(
     ("script", "arguments", "says"),
     [
-        ("train.py", ["backbon=resnet18"], ["Key 'backbon'", "Did you mean 'backbone'?"]),
+        ("train.py", ["backbon=resnet18"], ["backbon: there is no such key.", "Did you mean 'backbone'?"]),
         ("train.py", ["agg=mixvrp"], ["Could not find 'agg/mixvrp'", "Did you mean 'mixvpr'?"]),
-        ("train.py", ["trainer.max_epoch=3"], ["Key 'max_epoch'", "Did you mean 'max_epochs'?"]),
+        (
+            "train.py",
+            ["trainer.max_epoch=3"],
+            ["trainer.max_epoch: there is no", "Did you mean 'max_epochs'?"],
+        ),
         ("train.py", ["seed=abc"], ["Value 'abc'", "Integer"]),
         ("train.py", ["agg.otu_channels=3"], ["Did you mean 'out_channels'?"]),
         ("train.py", ["trainer.monitor=toycty"], ["ConfigError: trainer.monitor=toycty", "Did you mean 'toycity'?"]),

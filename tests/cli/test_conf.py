@@ -36,7 +36,9 @@ PUBLISHED = sorted(p.stem for p in (CONF / "experiment").glob("*mixvpr*.yaml"))
 def test_each_choice_goes_with_the_defaults(group: str, choice: str) -> None:
     overrides = [f"{group}={choice}"]
     if (group == "distillation" and choice != "none") or choice.startswith(("kd_", "dev/kd_", "wakd_")):
-        overrides += ["distillation.teacher.ckpt=teacher.ckpt"]
+        overrides += ["distillation.teacher.ckpt=teacher.ckpt", "distillation.teacher.hub=null"]
+    if group == "pair" and choice.startswith(("megaloc", "salad", "boq")):  # their teachers need no training first
+        overrides += ["distillation=similarity"]
     if choice == "unlabelled":
         overrides += ["distillation=rank", "distillation.task_weight=0", "distillation.teacher.ckpt=teacher.ckpt"]
     patch = compose("train", overrides).backbone.get("patch_size", 1)
@@ -72,6 +74,43 @@ def test_name_follows_the_choices() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "salad_dinov2_vitb14",
+            {
+                **{"backbone.unfreeze": 4, "backbone.norm": True, "agg.clusters": 64, "agg.cluster_dim": 128},
+                **{"image.size": [224, 224], "image.interpolation": "bilinear", "batch.places": 60},
+                **{"optimizer.lr": 6e-5, "optimizer.weight_decay": 9.5e-9, "schedule.steps": 4000},
+                **{"trainer.max_epochs": 4, "augment.magnitude": 9},
+            },
+        ),
+        (
+            "boq_resnet50",
+            {
+                **{"backbone.crop": [4], "agg.channels": 512, "agg.rows": 32, "agg.queries": 64},
+                **{"image.size": [320, 320], "image.interpolation": "bicubic", "batch.places": 128},
+                **{"optimizer.lr": 1e-4, "optimizer.weight_decay": 1e-4, "schedule.warmup_epochs": 10},
+                **{"schedule.milestones": [10, 20], "schedule.gamma": 0.1, "augment.magnitude": 15, "seed": 2024},
+            },
+        ),
+        (
+            "boq_dinov2_vitb14",
+            {
+                **{"backbone.unfreeze": 2, "backbone.norm": False, "agg.channels": 384, "agg.rows": 32},
+                **{"image.size": [280, 280], "image.interpolation": "bicubic", "batch.places": 160},
+                **{"optimizer.lr": 2e-4, "optimizer.weight_decay": 1e-3, "schedule.warmup_steps": 3900},
+            },
+        ),
+    ],
+)
+def test_salad_and_boq_are_trained_as_published(name: str, expected: dict) -> None:
+    cfg = compose("train", [f"experiment={name}"])
+    assert cfg.backbone.get("position", "torch_hub") == "torch_hub"
+    assert {key: OmegaConf.select(cfg, key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
     ("name", "dim", "places", "warmup", "precision"),
     [
         ("mixvpr_resnet50", 4096, 120, 650, "16-mixed"),
@@ -93,6 +132,7 @@ def test_published_run(name: str, dim: int, places: int, warmup: int, precision:
         "shuffle": "within_group",
         "choice": "random",
         "drop_last": False,
+        "chunk": None,
     }
     assert cfg["optimizer"] == {
         "_target_": "torch.optim.SGD",

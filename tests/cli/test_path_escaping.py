@@ -77,3 +77,7 @@ def test_commas_separate_only_in_a_sweep() -> None:
 
 def test_split_keeps_quotes_and_brackets_whole() -> None:
     assert split_outside_brackets("a,'b,c',[d,e],(f,g") == ["a", "'b,c'", "[d,e]", "(f,g"]
+
+
+def test_the_index_of_a_bundle_may_be_typed_short() -> None:
+    assert escape_paths(["index=runs/my index", "index/kind=pq"]) == ["index.folder='runs/my index'", "index/kind=pq"]

@@ -19,6 +19,24 @@ def test_each_choice(choice: str) -> None:
     check_targets(cfg)
 
 
+@pytest.mark.parametrize("choice", sorted(path.stem for path in (CONF / "rerank").glob("*.yaml")))
+def test_each_choice_in_the_demo(choice: str) -> None:
+    words = ["ckpt=x.ckpt", "database=a", "query=b", f"rerank={choice}"]
+    cfg = compose("demo", words)
+    check_rules(cfg)
+    check_targets(cfg)
+    if choice == "none":
+        return
+    with pytest.raises(ConfigError, match="calibrate=toycity with rerank: the confidence is that of the plain search"):
+        check_rules(compose("demo", [*words, "calibrate=toycity"]))
+    watched = compose("demo", [*words, "watch=true"])
+    if choice != "sequence":
+        check_rules(watched)
+        return
+    with pytest.raises(ConfigError, match="watch=true with rerank=sequence: photos that come are answered one at a ti"):
+        check_rules(watched)
+
+
 def test_the_values_are_those_of_wakd_and_can_be_changed() -> None:
     assert not compose("evaluate", ["ckpt=x.ckpt"]).rerank
     chosen = ["ckpt=x.ckpt", "rerank=kreciprocal"]

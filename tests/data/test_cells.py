@@ -67,8 +67,6 @@ def test_photos_that_fit_in_no_cell_are_counted(caplog: pytest.LogCaptureFixture
         assert cut(found) == [[0, 3]]
     assert "toy: 1 images without position and 1 without heading are left out of 4." in caplog.text
     assert cut(found, angle=360) == [[0, 2, 3]]
-    with pytest.raises(DataError, match="of 2 images in root, 1 have a position and 0 of these a heading"):
-        cells.read(photos([[0, 0], [NAN, 0]], [NAN, 3]))
     with pytest.raises(DataError, match="of 1 images in root, 0 have a position. Places"):
         cells.read(photos([[NAN, 0]], 3), angle=None)
 
@@ -173,3 +171,9 @@ def test_places_from_a_configuration(tmp_path: Path) -> None:
     config.photos.rooot = "x"
     with pytest.raises(ConfigError, match=r"train.my_city.photos.rooot.*Did you mean 'root'"):
         check_targets(OmegaConf.create({"train": {"my_city": config}}))
+
+
+def test_without_any_heading_headings_are_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        assert cut(photos([[0, 0], [1, 0], [500, 0]], NAN), angle=60) == [[0, 1], [2]]
+    assert caplog.text.count("no image has a heading") == 1

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from vpr.data.formats.exif import read_fix
+from vpr.data.image_digests import image_digests
 from vpr.data.images import MAX_PIXELS, decode
 from vpr.errors import DataError
 
@@ -239,3 +241,32 @@ def test_huge_jpeg_is_refused_and_a_large_one_is_not(photo: Path, monkeypatch: p
     Image.fromarray(scene()).save(buffer, "PNG")
     photo.write_bytes(buffer.getvalue())
     assert (decode(photo) == scene()).all()
+
+
+def test_a_pipe_is_one_more_bad_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.jpg")
+    with pytest.raises(DataError, match=r"x.jpg: is no file, but a pipe or device"):
+        decode(tmp_path / "x.jpg")
+    assert np.isnan(read_fix(tmp_path / "x.jpg").lat) and image_digests([tmp_path / "x.jpg"]).size == 0
+
+
+def test_a_path_that_is_too_long_is_a_bad_image() -> None:
+    with pytest.raises(DataError, match="cannot be opened"):
+        decode(Path("x" * 5000))
+
+
+@pytest.mark.parametrize("colours", [1, 3])
+def test_sixteen_bits_of_which_twelve_are_used_are_named_once_a_folder(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, colours: int
+) -> None:
+    low = (scene()[..., :colours].astype(np.uint16) << 4).squeeze()
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(tmp_path / name), low)
+        assert decode(tmp_path / name).max() < 17
+    assert caplog.text.count("of which it uses the lowest 12 alone") == 1 and f"{tmp_path}/a.png" in caplog.text
+
+
+def test_numbers_beyond_sixteen_bits_are_refused(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 1 << 20, np.int32)).save(tmp_path / "deep.tiff")
+    with pytest.raises(DataError, match="numbers beyond 16 bits"):
+        decode(tmp_path / "deep.tiff")

@@ -189,3 +189,22 @@ def test_photos_left_out_are_passed_over_in_silence(tmp_path: Path) -> None:
     assert all(item.images is not None and set(greys(item.images)) == {106, 108, 109} for item in items)
     assert not any(item.bad for item in items)
     assert data[Draw(5, 0)].images is None
+
+
+def test_a_file_that_a_place_has_twice_counts_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Else it would be its own positive."""
+    files = ["a/1.jpg", "a/2.jpg", "a/1.jpg", "a/./2.jpg", "b/1.jpg", "b/2.jpg"]
+    found = group_by_place("twice", tmp_path, files, [7, 7, 7, 7, 9, 9], min_images_per_place=2)
+    assert found.files.tolist() == [b"a/1.jpg", b"a/2.jpg", b"b/1.jpg", b"b/2.jpg"] and found.starts.tolist() == [
+        0,
+        2,
+        4,
+    ]
+    assert "twice: 2 of 6 rows name a file that its place has already, and are left out (first: a/1.jpg)" in caplog.text
+    with pytest.raises(DataError, match="no place has 2 images or more"):
+        group_by_place("twice", tmp_path, ["1.jpg", "1.jpg"], [0, 0], min_images_per_place=2)
+
+
+def test_a_file_of_two_places_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="x: 1.jpg belongs to two places, and so would be a negative of itself"):
+        group_by_place("x", tmp_path, ["1.jpg", "2.jpg", "1.jpg"], ["a", "a", "b"])

@@ -174,3 +174,26 @@ def test_each_path_has_an_index_of_its_own(tmp_path: Path, monkeypatch) -> None:
     assert index_folder("a/map", "runs") != index_folder("b/map", "runs")
     assert index_folder("a/map", "runs").parent == Path("runs/indexes")
     assert index_folder("a/map", "runs").name.startswith("map-")
+
+
+def test_links_that_lead_nowhere_are_unreadable_photos(city: Path, colours) -> None:
+    (city / "gone.jpg").symlink_to("nowhere.jpg")
+    (city / "circle.jpg").symlink_to("circle.jpg")
+    (city / "circle").symlink_to("circle")
+    index, change = opened(city, colours)
+    assert sorted(change.bad) == ["circle.jpg", "gone.jpg"] and len(index) == 7
+
+
+def test_an_index_that_cannot_be_written_is_asked_as_it_is(city: Path, colours, take, monkeypatch, caplog) -> None:
+    opened(city, colours)
+    csv = "path,lat,lon\n0.jpg,1,2\n"
+    moved = Path(shutil.move(city, city.parent / "share"))
+    take("share/new.jpg", 30)
+    (moved / "map.csv").write_text(csv)
+    before = {path: path.read_bytes() for path in (city.parent / "index").rglob("*") if path.is_file()}
+    monkeypatch.setattr(database.os, "access", lambda path, mode: False)
+    index, change = opened(moved, colours, "map.csv", codec=Binary(bits=16))
+    assert len(index) == 7 == change.kept and index.photos.root == moved
+    assert index.photos.positions[index.photos.files.index("0.jpg")].tolist() == [1, 2]
+    assert "1 photos of the database are new" in caplog.text and "stays exact" in caplog.text
+    assert before == {path: path.read_bytes() for path in (city.parent / "index").rglob("*") if path.is_file()}

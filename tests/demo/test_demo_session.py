@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from vpr.demo.answers import Answer, Query
 from vpr.demo.app import Session, table
 from vpr.demo.database import photos
 from vpr.errors import DataError
+from vpr.pages.screen import Screen
 from vpr.retrieval.index.place_index import PlaceIndex
 
 
@@ -47,5 +47,5 @@ def test_a_folder_that_cannot_be_written(session: Session, asked: list[Query]) -
 def test_names_that_are_no_text_are_printed(tmp_path: Path) -> None:
     name = b"a\xff.jpg".decode("utf-8", "surrogateescape")
     with open(tmp_path / "screen", "w", encoding="utf-8") as file:
-        Console(file=file, width=80).print(table([Answer(Query(name, tmp_path), error=f"{name} is no photo.")]))
+        Screen(file=file, width=80).print(table([Answer(Query(name, tmp_path), error=f"{name} is no photo.")]))
     assert "a?.jpg is no photo." in (tmp_path / "screen").read_text()

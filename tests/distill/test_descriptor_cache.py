@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vpr.distill import descriptor_cache
 from vpr.distill.descriptor_cache import DescriptorCache
-from vpr.errors import DataError
+from vpr.errors import DiskError
 
 ROWS, DIM = 10, 4
 
@@ -115,7 +116,10 @@ def test_another_identity_is_another_file(tmp_path: Path, change: dict):
 
 
 def test_a_disk_that_is_too_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(descriptor_cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=2 * ROWS * DIM - 1))
-    with pytest.raises(DataError, match="teacher.pca"):
+    def full(*_) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(DiskError, match=r"\d bytes are needed: .* the disk is full .*teacher.pca"):
         make(tmp_path).begin()
     assert not list(tmp_path.iterdir())

@@ -205,7 +205,7 @@ def test_a_given_file_of_another_model_is_refused(typed: Evaluate, tmp_path: Pat
     with pytest.raises(ConfigError, match="is of another model than ckpt="):
         run(typed([f"pca.file={tmp_path}/pca_params_best.h5"]))
     pca = PCA.read(tmp_path / "pca_params_best.h5")
-    PCA(pca.mean[:8], pca.basis[:8], pca.variances).write(tmp_path / "theirs.h5", {})
+    PCA(pca.mean[:8], torch.eye(8), pca.variances).write(tmp_path / "theirs.h5", {})
     with pytest.raises(ConfigError, match="of an unknown one with descriptors of 8 numbers"):
         run(typed([f"pca.file={tmp_path}/theirs.h5"]))
 

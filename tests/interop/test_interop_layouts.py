@@ -85,19 +85,25 @@ def test_cosplace_and_eigenplaces(tmp_path, capsys):
 def heads() -> dict[str, Any]:
     torch.manual_seed(2)
     weight, centroids, p = 5 * torch.randn(4, 256, 1, 1), unit(torch.randn(4, 256)), torch.tensor([2.0])
-    wide, narrow = nn.Linear(1024, 16), nn.Linear(256, 16)
+    narrow = nn.Linear(256, 16)
     return {
         "netvlad": ({"centroids": centroids, "conv.weight": weight}, lambda x: netvlad(x, weight, centroids)),
-        "netvlad and linear": (
-            {"0.centroids": centroids, "0.conv.weight": weight, "1.weight": wide.weight, "1.bias": wide.bias},
-            lambda x: wide(netvlad(x, weight, centroids)),
-        ),
         "gem, L2 before": ({"1.p": p}, lambda x: gem(unit(x), p)),
         "gem": ({"0.p": p}, lambda x: gem(x, p)),
         "gem and linear": (
             {"0.1.p": p, "1.weight": narrow.weight, "1.bias": narrow.bias},
             lambda x: narrow(gem(unit(x), p)),
         ),
+        "gem, L2, linear: after_pool": (
+            {"0.0.p": p, "1.weight": narrow.weight, "1.bias": narrow.bias},
+            lambda x: narrow(unit(gem(x, p))),
+        ),
+        "gem, linear: l2_none": (
+            {"0.0.p": p, "1.weight": narrow.weight, "1.bias": narrow.bias},
+            lambda x: narrow(gem(x, p)),
+        ),
+        "r18_spoc": ({}, lambda x: unit(x).mean(dim=(2, 3))),
+        "r18_mac": ({}, lambda x: unit(x).amax(dim=(2, 3))),
     }
 
 
@@ -116,7 +122,7 @@ def test_deep_vg_benchmark(name, tmp_path):
         },
         **{"optimizer_state_dict": {"state": {0: {"step": 3}}, "param_groups": [{"lr": 1e-5}]}, "not_improved_num": 0},
     }
-    model = check(saved(tmp_path / "best_model.pth", content), forward(trunk(IMAGES)))
+    model = check(saved(tmp_path / f"{name}.pth", content), forward(trunk(IMAGES)))
     assert model.preprocess.size == (480, 640)
 
 
@@ -178,18 +184,20 @@ def lab_heads() -> dict[str, Any]:
             # 6x8 cells in 3x2 groups of 2x4
             lambda x: conv(x).unflatten(3, (2, 4)).unflatten(2, (3, 2)).mean(dim=(3, 5)).flatten(1),
         ),
+        "AVGPool": ({}, {}, lambda x: x.mean(dim=(2, 3))),
     }
 
 
-@pytest.mark.parametrize(("name", "frozen"), [("GeMPool", 3), ("CosPlace", 0), ("ConvAP", 4)])
+@pytest.mark.parametrize(("name", "frozen"), [("GeMPool", 3), ("CosPlace", 0), ("ConvAP", 4), ("AVGPool", 2)])
 @torch.no_grad()
 def test_openvprlab(name, frozen, tmp_path):
     head, params, forward = lab_heads()[name]
     trunk, content = lab_file(head, params, frozen)
+    content["hyper_parameters"]["aggregator"]["class"] = name
     if not frozen:  # the frozen part is an Identity where nothing is pretrained
         assert not any(key.startswith("backbone.frozen") for key in content["state_dict"])
     model = check(saved(tmp_path / "epoch(04).ckpt", content), forward(trunk(IMAGES)))
-    assert model.preprocess.size == (320, 320)
+    assert (model.preprocess.size, model.preprocess.interpolation) == ((320, 320), "bicubic")
 
 
 @torch.no_grad()

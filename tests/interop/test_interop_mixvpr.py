@@ -91,6 +91,6 @@ def test_unknown_files_are_refused(change, says, shared, tmp_path, capsys):
     torch.save(state, tmp_path / "theirs.ckpt")
     with pytest.raises(CheckpointError, match=f"({says}).*Known are.*resnet50"):
         convert(tmp_path / "theirs.ckpt")
-    assert main([str(tmp_path / "theirs.ckpt"), str(tmp_path / "out.ckpt")]) == 1
+    assert main([str(tmp_path / "theirs.ckpt"), str(tmp_path / "out.ckpt")]) == 2
     assert capsys.readouterr().err.startswith("CheckpointError: ")
     assert not (tmp_path / "out.ckpt").exists()

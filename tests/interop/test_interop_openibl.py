@@ -142,7 +142,7 @@ def test_unknown_files_are_refused(change, says, shared, tmp_path):
 
 def test_a_file_of_nobody_is_told_what_is_known(tmp_path, capsys):
     torch.save({"weight": torch.zeros(1)}, tmp_path / "theirs.pth")
-    assert main([str(tmp_path / "theirs.pth"), str(tmp_path / "out.ckpt")]) == 1
+    assert main([str(tmp_path / "theirs.pth"), str(tmp_path / "out.ckpt")]) == 2
     said = capsys.readouterr().err
     assert said.startswith("CheckpointError: ")
     for part in ("1 tensors (first: weight (1,))", "Lightweight-MixVPR", "OpenIBL and WAKD"):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -19,9 +21,10 @@ from vpr.models.backbones.mobilenet_v3 import MobileNetV3
 from vpr.models.backbones.resnet import ResNet
 from vpr.models.backbones.timm_features import TimmFeatures
 from vpr.models.backbones.vgg import VGG
-from vpr.models.describer import make_network
+from vpr.models.describer import build_describer, make_network
 
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "conf" / "backbone").glob("*.yaml"))
+TINY = {"embed_dim": 24, "num_heads": 3, "depth": 1}
 BIG = {"resnet101", "resnet152", "dinov2_vitb14"}
 CASES = [pytest.param(name, marks=pytest.mark.slow if name in BIG else ()) for name in NAMES]
 
@@ -62,6 +65,66 @@ def test_any_timm_network_gives_a_channels_first_map(name, channels):
 def test_timm_options_reach_the_network():
     backbone = TimmFeatures("vit_tiny_patch16_224", weights="none", options={"img_size": [96, 64]})
     assert backbone(torch.zeros(1, 3, 96, 64)).map.shape == (1, 192, 6, 4)
+
+
+LIGHT = [
+    ("mobilenetv4_conv_small", 4, 96),
+    ("repvit_m0_9", 3, 192),
+    ("efficientvit_b0", 3, 64),
+    ("fastvit_t8", 3, 192),
+    ("ghostnet_100", 4, 80),
+]
+
+
+@pytest.mark.parametrize(("name", "last", "channels"), LIGHT)
+def test_students_of_timm_are_cropped_and_frozen(name: str, last: int, channels: int) -> None:
+    full = TimmFeatures(name, weights="checkpoint")
+    backbone = TimmFeatures(name, weights="checkpoint", crop=[last], freeze=2)
+    assert backbone.spec == (channels, 16, None)
+    assert set(backbone.state_dict()) < set(full.state_dict())
+    images = torch.randn(2, 3, 64, 96)
+    before = {key: value.clone() for key, value in backbone.state_dict().items() if "running" in key}
+    features = backbone.train()(images).map
+    assert features.shape == (2, channels, 4, 6)
+    (features * torch.randn_like(features)).sum().backward()
+    frozen = {key for key, p in backbone.named_parameters() if not p.requires_grad}
+    assert any(".stem" in key or "conv_stem" in key for key in frozen)
+    assert any(key.startswith(("model.blocks.0", "model.stages.0")) for key in frozen)
+    assert not any(key.startswith(("model.blocks.1", "model.stages.1")) for key in frozen)
+    assert [key for key, p in backbone.named_parameters() if p.requires_grad and p.grad is None] == []
+    moved = {
+        key.rpartition(".")[0] for key, value in before.items() if not torch.equal(value, backbone.state_dict()[key])
+    }
+    held = {key.rpartition(".")[0] for key in before} - moved
+    assert moved and held == {key.rpartition(".")[0] for key in before if f"{key.rpartition('.')[0]}.weight" in frozen}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_tiny_patch16_224", {}),
+        ("swin_tiny_patch4_window7_224", {}),
+        ("vit_tiny_patch16_224", {"dynamic_img_size": True}),
+        ("regnety_002", {}),
+    ],
+)
+def test_timm_networks_are_made_for_the_image_size(name, options, node):
+    backbone = {**node("backbone", "timm", weights="none"), "name": name, "options": options}
+    describer = build_describer(backbone, node("agg", "avg"), {"size": [128, 96]})
+    assert describer(torch.zeros(1, 3, 128, 96)).shape == (1, describer.dim)
+
+
+@pytest.mark.parametrize("name", ["efficientformer_l1", "nest_tiny_jx"])
+def test_a_network_of_one_size_names_both_ways_out(name, node):
+    backbone = {**node("backbone", "timm", weights="none"), "name": name}
+    advice = r"image.size=\[128,96\].*cannot take.*'image.size=\[224,224\]'.*'backbone.options=\{img_size:\[128,96\]\}'"
+    with pytest.raises(ConfigError, match=advice):
+        build_describer(backbone, node("agg", "avg"), {"size": [128, 96]})
+
+
+def test_an_image_that_is_too_small_is_a_sentence(node):
+    with pytest.raises(ConfigError, match=r"image.size=\[8,8\]: backbone vgg16 cannot take such images .*larger"):
+        build_describer(node("backbone", "vgg16", weights="none"), node("agg", "avg"), {"size": [8, 8]})
 
 
 @pytest.mark.parametrize(
@@ -126,12 +189,57 @@ def test_frozen_layers_keep_weights_and_statistics(family, options, parts):
     assert not any(m.training for m in backbone.eval().modules())
 
 
-def test_dinov2_trains_its_last_blocks_only():
-    backbone = DINOv2(weights="checkpoint", train_blocks=2)
+@pytest.mark.parametrize("norm", [True, False], ids=["after the norm", "before it"])
+@torch.no_grad()
+def test_tokens_of_dinov2_are_those_of_torch_hub(norm, shared):
+    folder = shared / "golden2"
+    spec = importlib.util.spec_from_file_location("build_checkpoints", folder / "build_checkpoints.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    golden = np.load(folder / "dinov2_tiny.npz")
+    options = {"embed_dim": 24, "num_heads": int(golden["heads"]), "depth": 2}
+    backbone = DINOv2(weights="none", position="torch_hub", norm=norm, options=options).eval()
+    state = {key.removeprefix("w."): torch.from_numpy(golden[key]) for key in golden if key.startswith("w.")}
+    unused = ("mask_token",) if norm else ("mask_token", "norm.weight", "norm.bias")
+    backbone.model.load_state_dict({key: value for key, value in state.items() if key not in unused})
+    for size in ("322x322", "224x224", "140x196"):
+        height, width = map(int, size.split("x"))
+        images = script.images(height, width, 2)
+        embedding, tokens = backbone.position_embedding(height // 14, width // 14), backbone.tokens(images)
+        np.testing.assert_allclose(embedding, golden[f"pos_embed_{size}"], rtol=1e-4, atol=1e-5)
+        expected = golden[f"{'tokens' if norm else 'prenorm'}_{size}"]
+        largest = float(np.abs(expected).max())
+        np.testing.assert_allclose(tokens[:, :: 1 if norm else 4], expected, rtol=1e-4, atol=1e-4 * largest)
+        features = backbone(images)
+        torch.testing.assert_close(features.cls, tokens[:, 0])
+        torch.testing.assert_close(features.map.flatten(2).transpose(1, 2), tokens[:, 1:])
+
+
+@torch.no_grad()
+def test_dinov2_of_earlier_checkpoints_is_as_it_was():
+    torch.manual_seed(0)
+    ours, hub = (DINOv2(weights="none", options=TINY, **more).eval() for more in ({}, {"position": "torch_hub"}))
+    hub.load_state_dict(ours.state_dict())
+    images = torch.randn(1, 3, 28, 42)
+    torch.testing.assert_close(ours.tokens(images), ours.model.forward_features(images))
+    assert (ours.tokens(images) - hub.tokens(images)).abs().max() > 1e-4
+    own = torch.randn(1, 3, 518, 518)  # at its own size there is nothing to resample
+    torch.testing.assert_close(ours.tokens(own), hub.tokens(own))
+
+
+@pytest.mark.parametrize("key", ["unfreeze", "train_blocks"])
+def test_dinov2_trains_its_last_blocks_only(key):
+    def of(**options):
+        return DINOv2(weights="checkpoint", options={**TINY, "depth": 12}, **options)
+
+    backbone = of(**{key: 2})
+    backbone(torch.randn(1, 3, 28, 28)).map.sum().backward()
+    assert all((p.grad is not None) == p.requires_grad for p in backbone.parameters())
     names = {n for n, p in backbone.named_parameters() if p.requires_grad}
     assert {n.split(".")[2] for n in names if "blocks" in n} == {"10", "11"}
     assert {n for n in names if "blocks" not in n} == {"model.norm.weight", "model.norm.bias"}
-    assert not any(p.requires_grad for p in DINOv2(weights="checkpoint", train_blocks=0).parameters())
+    assert not any(p.requires_grad for p in of(**{key: 0}).parameters())
+    assert not any(n.startswith("model.norm") for n, _ in of(norm=False, **{key: 2}).named_parameters())
 
 
 def test_random_layers_are_never_frozen(caplog):
@@ -174,8 +282,18 @@ def test_published_parameter_counts(name, shared):
         (lambda: MobileNetV3(weights="none", freeze=-1), "17 layers"),
         (lambda: VGG(weights="none", freeze=6), "stages 1 to 5"),
         (lambda: DINOv2(weights="none", patch_size=16), "has 14"),
-        (lambda: DINOv2(weights="none", train_blocks=13), "12 blocks"),
+        (lambda: DINOv2(weights="none", unfreeze=13), "backbone.unfreeze=13.*12 blocks"),
+        (lambda: DINOv2(weights="none", position="hub"), "torch_hub, timm"),
+        (lambda: DINOv2(weights="none", options={"pretrained": True}), "backbone.weights alone"),
         (lambda: TimmFeatures("regnety_002", "none", {"pretrained": True}), "backbone.weights alone"),
+        (
+            lambda: TimmFeatures("regnety_002", "none", {"img_size": 9}),
+            "regnety_002 of timm cannot be made with img_size",
+        ),
+        (lambda: TimmFeatures("vit_tiny_patch16_224", "none", image_size=(230, 96)), r"image.size=\[224,96\]"),
+        (lambda: TimmFeatures("repvit_m0_9", "none", crop=[2]), r"crop=\[2\]: repvit_m0_9 has 4 levels.*\[3\]"),
+        (lambda: TimmFeatures("repvit_m0_9", "none", crop=[0, 1, 2, 3]), "4 levels"),
+        (lambda: TimmFeatures("repvit_m0_9", "checkpoint", freeze=9), "freeze=9: repvit_m0_9 has 5 parts"),
     ],
 )
 def test_wrong_options_are_sentences(make, says):

@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from vpr.errors import CheckpointError
+from vpr.errors import CheckpointError, DiskError
 from vpr.models.cluster_file import ClusterFile, cluster_path, read_clusters, write_clusters
 
 CLUSTERS = ClusterFile(np.eye(5, 3, dtype=np.float32), np.ones((2, 3), np.float32), {"seed": 3, "size": [48, 48]})
@@ -94,5 +94,5 @@ def test_no_file_and_no_hdf5(tmp_path: Path):
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path):
     (tmp_path / "file").touch()
-    with pytest.raises(CheckpointError, match="cannot be written"):
+    with pytest.raises(DiskError, match="cannot be written"):
         write_clusters(tmp_path / "file" / "c.hdf5", CLUSTERS)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from vpr.errors import ConfigError
+from vpr.models.backbones.dinov2 import DINOv2
 from vpr.models.backbones.timm_features import TimmFeatures
 from vpr.models.describer import build_describer, make_network
 from vpr.types import Features, FeatureSpec
@@ -15,6 +16,7 @@ from vpr.types import Features, FeatureSpec
 CONF = Path(__file__).parents[2] / "conf"
 BACKBONES = sorted(path.stem for path in (CONF / "backbone").glob("*.yaml"))
 BIG = {"resnet101", "resnet152", "dinov2_vitb14"}
+TINY = {"embed_dim": 24, "num_heads": 3, "depth": 1}
 ODD = (75, 101)  # no multiple of any stride or patch
 
 
@@ -46,13 +48,28 @@ def test_networks_of_timm(name, fixed):
 @pytest.mark.parametrize("name", sorted(path.stem for path in (CONF / "agg").glob("*.yaml")))
 @torch.no_grad()
 def test_aggregators(name, node):
-    aggregator = make_network(node("agg", name), "agg", FeatureSpec(32, 16, (7, 9))).eval()
-    other = Features(torch.randn(1, 32, 5, 11))
+    aggregator = make_network(node("agg", name), "agg", FeatureSpec(32, 16, (9, 10))).eval()
+    other = Features(torch.randn(1, 32, 7, 13))
     if getattr(aggregator, "fixed_grid", False):
         with pytest.raises(ConfigError):
             aggregator(other)
     else:
         assert aggregator(other).shape == (1, aggregator.dim)
+
+
+@pytest.mark.parametrize(("any_size", "fixed"), [(False, True), (True, False)])
+@torch.no_grad()
+def test_dinov2_resizes_where_it_is_told_to(any_size, fixed):
+    backbone = DINOv2(weights="none", any_size=any_size, options=TINY).eval()
+    assert backbone.fixed_size is fixed
+    images = torch.rand(1, 3, 30, 49)  # 49 / 14 = 3.5 patches: to the even number, 4
+    if fixed:
+        with pytest.raises(ConfigError, match=r"30x49 pixels.*image.size=\[28,56\]"):
+            backbone(images)
+    else:
+        assert backbone(images).map.shape == (1, 24, 2, 4)
+        resized = torch.nn.functional.interpolate(images, (28, 56), mode="bilinear", antialias=True)
+        torch.testing.assert_close(backbone(images).map, backbone(resized).map)
 
 
 @pytest.mark.parametrize(

@@ -40,6 +40,25 @@ def test_none_reads_nothing():
     assert pretrained_state("checkpoint", LITE0) is None
 
 
+def test_an_installed_package_stands_in_for_a_download(monkeypatch, caplog):
+    def offline(origin: Origin) -> None:
+        raise WeightsUnavailable(
+            f"The pretrained weights of {origin.name} cannot be downloaded (no route). Ways out: x"
+        )
+
+    monkeypatch.setattr(weights, "_fetch", offline)
+    with caplog.at_level("WARNING"):
+        taken = EfficientNet("tf_efficientnet_lite0", "default", crop=[4, 5, 6], package=PACKAGE)
+    said = "tf_efficientnet_lite0 cannot be downloaded (no route). The weights of the pip package " + PACKAGE
+    assert said in caplog.text and "Ways out" not in caplog.text
+    packaged = EfficientNet("tf_efficientnet_lite0", "package", crop=[4, 5, 6], package=PACKAGE)
+    for key, value in packaged.state_dict().items():
+        torch.testing.assert_close(taken.state_dict()[key], value)
+    for package in ("", "a-package-that-is-not-there"):
+        with pytest.raises(WeightsUnavailable, match="no route.*Ways out"):
+            EfficientNet("tf_efficientnet_lite0", "default", package=package)
+
+
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 def test_a_file_fills_what_the_backbone_uses(tmp_path, suffix):
     state = full_resnet18()

@@ -18,12 +18,12 @@ from vpr.demo.answers import Answer, Heat, Match, Position, Query
 from vpr.demo.page import page as places_page
 from vpr.demo.reliability_plot import Reliability
 from vpr.pages.figures import Plot
-from vpr.pages.render import UNREADABLE, readable
 from vpr.report import comparison_page, matches
 from vpr.report.runs import Run, Unfinished
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.index.photo_table import Photos
 from vpr.retrieval.search import Neighbours
+from vpr.terminal import UNREADABLE, readable
 from vpr.types import Protocol
 
 PLAIN = "name"

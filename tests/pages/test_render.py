@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from jinja2 import UndefinedError
 
-from vpr.pages.render import readable, render
+from vpr.pages.render import render
+from vpr.terminal import readable
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "vpr" / "pages"

@@ -111,7 +111,7 @@ AGREEMENT = Agreement(SAME, CORRELATIONS, np.array([0, 0, 1]), 2, 2, teacher_nam
 
 def test_agreement_stands_beside_recalls_and_without_them(result: Evaluation) -> None:
     agreeing = replace(result, agreement=AGREEMENT)
-    line = "agreement with big 01234567: the same first match in 66.7 % (0.0–100.0) of 3 queries, rank correlation"
+    line = "agreement with big 01234567: the same first match in 66.7 % (20.8–93.9) of 3 queries, rank correlation"
     assert line in printed(agreeing) and "of its first 2 0.200 (" in printed(agreeing)
     numbers = report.summary(agreeing)["agreement"]
     assert numbers["first_match"] == pytest.approx(2 / 3) and numbers["rank_correlation"] == pytest.approx(0.2)

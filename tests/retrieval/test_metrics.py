@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from vpr.errors import ConfigError, DataError
-from vpr.retrieval.metrics import correct, counted, hits, interval, paired_interval, recall
+from vpr.retrieval.metrics import correct, counted, hits, interval, paired_interval, recall, wilson
 from vpr.retrieval.search import search
 
 POSITIVES = [np.array([2, 5]), np.array([], np.int64), np.array([0])]
@@ -89,3 +89,21 @@ def test_paired_interval_is_that_of_resampled_pairs() -> None:
     assert paired_interval(before, before) == (0, 0)
     with pytest.raises(ValueError, match="same queries"):
         paired_interval(before, after[:-1])
+
+
+def test_one_query_of_one_says_little_and_wilson_says_how_little() -> None:
+    assert interval(np.array([[True]]))[0] == pytest.approx([0.2065, 1], abs=1e-4)
+    assert interval(np.array([[False]]))[0] == pytest.approx([0, 0.7935], abs=1e-4)
+    # The textbook's 9 of 10, and all of 1,000, of which a bootstrap would be sure.
+    assert interval(np.arange(10)[:, None] > 0)[0] == pytest.approx([0.5958, 0.9821], abs=1e-4)
+    assert interval(np.ones((1000, 1), bool))[0] == pytest.approx([0.9962, 1], abs=1e-4)
+    low, high = interval(np.arange(1000)[:, None] > 499)[0]
+    assert (low, high) != tuple(wilson(np.array([0.5]), 1000)[0]) and low < 0.5 < high  # the bootstrap, as ever
+
+
+def test_wilson_holds_its_level() -> None:
+    """Of shares of few draws, 92 to 98 % of the intervals hold the truth, whatever it is."""
+    rng = np.random.default_rng(0)
+    for truth in (0.1, 0.5, 0.9):
+        bounds = wilson(rng.binomial(20, truth, 4000) / 20, 20)
+        assert 0.92 < np.mean((bounds[:, 0] <= truth) & (truth <= bounds[:, 1])) < 0.98

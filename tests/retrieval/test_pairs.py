@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vpr.retrieval import search
-from vpr.retrieval.search import similarities, stacked
+from vpr.retrieval.search import similarities, stacked, unit_rows
 
 
 @pytest.mark.parametrize("tile", [(2048, 16_384), (3, 4), (1, 1)])
@@ -19,7 +19,7 @@ def test_same_as_the_whole_matrix(tile: tuple[int, int], tmp_path: Path, monkeyp
     left, first, second = (rng.standard_normal((rows, 6)).astype(np.float32) for rows in (7, 5, 9))
     np.save(tmp_path / "half.npy", second.astype(np.float16))
     second = np.load(tmp_path / "half.npy", mmap_mode="r")
-    whole = left @ np.concatenate([first, second]).T
+    whole = left @ np.concatenate([first, unit_rows(second)]).T
     rows, columns = rng.integers(0, 7, 40), rng.integers(0, 14, 40)
     found = similarities([left], [first, second], rows, columns)
     assert found.dtype == np.float32

@@ -108,3 +108,12 @@ def test_without_ground_truth_neighbours_are_found_and_nothing_is_measured() -> 
     result = score(DATABASE, QUERIES, replace(known, protocol=Protocol("toy@unknown", no_positives="unknown")))
     assert result.recalls == {} and result.intervals == {} and not result.counted.any()
     assert result.neighbours.indices.shape[0] == 3
+
+
+def test_shares_of_the_database() -> None:
+    """Recall at 1 %, as for point clouds and large maps; of 4 images 50 % are 2, and 1 % is the first one."""
+    result = score(DATABASE, QUERIES, toy([[0, 2], [], [3]]), ks=("50%", 1, "1%"))
+    assert result.metrics() == {"R@1": 0.0, "R@1%": 0.0, "R@50%": 1.0}
+    assert result.neighbours.indices.shape == (3, 2)
+    with pytest.raises(ConfigError, match="or a share of the database such as 1%"):
+        score(DATABASE, QUERIES, toy([[0], [], [3]]), ks=("101%",))

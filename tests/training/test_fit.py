@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ import vpr
 import vpr.training.run as fit_module
 from tests.conftest import untraced
 from vpr import checkpoint
-from vpr.errors import CheckpointError, ConfigError, WeightsUnavailable
+from vpr.errors import CheckpointError, ConfigError, TrainingDiverged, WeightsUnavailable
 from vpr.retrieval.evaluate import EvalOptions, evaluate
 from vpr.retrieval.extractor import Extractor
 from vpr.training.module import TrainingModule
@@ -213,18 +214,68 @@ def test_overfitting_repeats_the_same_batches(tiny, tmp_path: Path, monkeypatch:
     assert labels[0:2] == labels[2:4] == labels[4:6] and labels[0] != labels[1]
 
 
-def test_only_the_same_run_is_resumed(tiny, tmp_path: Path):
+def test_only_the_same_run_is_resumed(tiny, tmp_path: Path, caplog):
     fit(tiny(["trainer.max_epochs=1"]), tmp_path / "runs" / "tiny" / "first")
     with pytest.raises(ConfigError, match="seed=0, and this one has 1"):
         fit(tiny(["ckpt_path=last", "seed=1"]), tmp_path / "second")
     with pytest.raises(ConfigError, match="of a run with batch="):
         fit(tiny(["ckpt_path=last", "batch.places=6"]), tmp_path / "second")
+    for typed, says in (
+        ("optimizer.lr=0.01", "of a run with optimizer.lr=0.0002, and this one has 0.01.*init=PATH instead"),
+        ("optimizer=sgd", "of a run with optimizer="),
+        ("schedule=constant", "of a run with schedule="),
+        ("loss.loss.alpha=3", "of a run with loss.loss.alpha="),
+        ("augment=none", "of a run with augment="),
+        ("finetune.backbone_lr=0.5", "of a run with finetune.backbone_lr=1.0, and this one has 0.5"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            fit(tiny(["ckpt_path=last", typed]), tmp_path / "second")
+    cfg = tiny(["ckpt_path=last", "trainer.max_epochs=1"])
+    cfg.dataset.train.tiny.root = str(shutil.copytree(cfg.dataset.train.tiny.root, tmp_path / "copy"))
+    caplog.clear()
+    fit(cfg, tmp_path / "third")  # the same images elsewhere
+    assert "that run had finished its 1 epochs, so nothing is left to train" in caplog.text
+    assert "type a larger trainer.max_epochs than 1" in caplog.text
+    next((tmp_path / "copy").rglob("*.jpg")).write_bytes(b"x")
+    with pytest.raises(ConfigError, match="is of a run on other training images"):
+        fit(cfg, tmp_path / "third")
     with pytest.raises(CheckpointError, match="no training checkpoint"):
         fit(tiny([f"ckpt_path={tmp_path}/runs/tiny/first/best.ckpt"]), tmp_path / "second")
     last = tmp_path / "runs" / "tiny" / "first" / "last.ckpt"
     last.write_bytes(last.read_bytes()[:2000])
     with pytest.raises(CheckpointError, match="damaged"):
         fit(tiny(["ckpt_path=last"]), tmp_path / "second")
+
+
+class Poison(Callback):
+    """Makes weights NaN: before a step, or after the last one of an epoch."""
+
+    def __init__(self, step: int, after: bool) -> None:
+        self.step, self.after = step, after
+
+    def _poison(self, module) -> None:
+        next(module.describer.parameters()).data.fill_(float("nan"))
+
+    def on_train_batch_start(self, trainer, module, *args) -> None:
+        if not self.after and trainer.global_step == self.step:
+            self._poison(module)
+
+    def on_train_batch_end(self, trainer, module, *args) -> None:
+        if self.after and trainer.global_step == self.step + 1:
+            self._poison(module)
+
+
+@pytest.mark.parametrize(
+    ("after", "says"), [(False, r"Step 5 \(epoch 2\): the loss is nan"), (True, "of the model are NaN")]
+)
+def test_divergence_is_said_at_its_step_and_nothing_is_saved_over(
+    tiny, tmp_path: Path, with_callback, after: bool, says: str
+):
+    with with_callback(Poison(4, after)), pytest.raises(TrainingDiverged, match=says):
+        fit(tiny(["trainer.checkpoint_every.steps=1"]), tmp_path)
+    for name in ("last.ckpt", "best.ckpt"):
+        weights = checkpoint.read(tmp_path / name)["weights"].values()
+        assert all(value.isfinite().all() for value in weights)
 
 
 def test_an_impossible_learning_rate_is_a_sentence(tiny, tmp_path: Path):

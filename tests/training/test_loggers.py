@@ -82,3 +82,16 @@ def test_each_job_of_a_process_is_a_wandb_run_of_its_own(tiny, tmp_path: Path, m
         cfg.logger.wandb.directory = str(tmp_path / "log")
         fit(cfg, tmp_path / str(seed))
     assert len(list((tmp_path / "log" / "wandb").glob("offline-run-*/run-*.wandb"))) == 2
+
+
+def test_a_resumed_run_goes_on_with_its_run_at_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("offline-run-20260101_110000-old", "run-20260102_110000-new", "latest-run"):
+        (tmp_path / "wandb" / name).mkdir(parents=True)
+    seen: list[dict] = []
+    monkeypatch.setattr(loggers, "WandbLogger", lambda **settings: seen.append(settings))
+    node = {"_target_": "vpr.training.loggers.wandb", "directory": str(tmp_path), "mode": "offline"}
+    loggers.make_loggers({"wandb": node}, tmp_path)
+    loggers.make_loggers({"wandb": node}, None)
+    loggers.make_loggers({"wandb": {**node, "mode": "online"}}, tmp_path)
+    assert [one.get("id") for one in seen] == ["new", None, "new"]
+    assert [one.get("resume") for one in seen] == [None, None, "allow"]

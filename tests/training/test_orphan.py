@@ -43,7 +43,6 @@ def test_ranks_that_were_started_watch(
 ) -> None:
     seen: list[bool] = []
     monkeypatch.setattr(trainer_module, "end_with_parent", lambda: seen.append(True))
-    monkeypatch.delenv("VPR_STARTER", raising=False)
     monkeypatch.setattr(trainer_module.pl, "Trainer", lambda **options: None)
     monkeypatch.delenv("LOCAL_RANK", raising=False)
     if rank:
@@ -55,16 +54,14 @@ def test_ranks_that_were_started_watch(
 # Kills what started it, and then watches: it is late, but not too late.
 JOB = """
 import os, signal, sys, time
-from pathlib import Path
+from vpr.cli.app import run
 from vpr.cli.sweeps.jobs import STARTER
-from vpr.cli.sweeps.processes import end_with_parent
 
 starter = int(os.environ[STARTER])
 os.kill(starter, signal.SIGKILL)
 while os.getppid() == starter:
     time.sleep(0.01)
-end_with_parent(starter, every=0.05)
-time.sleep(10)
+run("train", ["train.py", "logger=none", f"hydra.run.dir={sys.argv[0]}.run"], lambda cfg: time.sleep(10))
 print("outlived it")
 """
 

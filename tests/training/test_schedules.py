@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from vpr.training.schedules import constant, warmup_cosine, warmup_multistep
+from vpr.training.schedules import constant, linear, warmup_cosine, warmup_multistep
 
 
 def rates(make, steps: int, steps_per_epoch: int, base: float = 0.05, **options) -> list[float]:
@@ -46,6 +46,25 @@ def test_multistep_by_hand():
     # Two steps an epoch, drops at the starts of epochs 1 and 3, no warm-up.
     ours = rates(warmup_multistep, 8, 2, base=1.0, warmup_steps=0, milestones=[1, 3], gamma=0.5)
     assert ours == [1, 1, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_a_warm_up_in_epochs():
+    in_epochs, in_steps = ({"warmup_epochs": 1.5}, {"warmup_steps": 6})
+    rest = {"milestones": [2], "gamma": 0.1}
+    assert rates(warmup_multistep, 12, 4, **in_epochs, **rest) == rates(warmup_multistep, 12, 4, **in_steps, **rest)
+    # BoQ's first milestone is the end of its warm-up: the rate falls there.
+    assert rates(warmup_multistep, 6, 2, base=1.0, warmup_epochs=2, milestones=[2], gamma=0.1)[3:5] == [1, 0.1]
+
+
+def test_linear_by_hand():
+    expected = [1, 0.8, 0.6, 0.4, 0.2, 0.2]
+    assert rates(linear, 6, 3, base=1.0, steps=4, final_factor=0.2) == pytest.approx(expected)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    theirs = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.2, total_iters=4)
+    for rate in expected:
+        assert theirs.get_last_lr() == pytest.approx([rate])
+        optimizer.step()
+        theirs.step()
 
 
 def test_cosine_by_hand():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,9 @@ from pytorch_lightning.strategies import DDPStrategy
 from tests.processes import run_script
 from vpr.cli.schema import TrainerConfig
 from vpr.distributed import PATIENCE
+from vpr.errors import ConfigError
+from vpr.training import run as run_module
+from vpr.training.run import fit
 from vpr.training.trainer import device_count, keep_freed_memory, resolve_precision, strategy
 
 
@@ -54,6 +58,25 @@ def test_ranks_wait_for_one_that_works_alone(given: str, devices: int, several: 
         assert isinstance(made, DDPStrategy) and made._timeout == PATIENCE
     else:
         assert made == given
+
+
+@pytest.mark.parametrize(
+    ("word", "says"), [("trainer=gpu", "trainer.accelerator=gpu"), ("trainer=ddp", "finds no such device")]
+)
+def test_gpus_that_are_not_there_are_missed_before_the_data(
+    tiny, tmp_path: Path, word: str, says: str, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(run_module, "evaluation_sets", lambda dataset: pytest.fail("data were read"))
+    cfg = tiny([word])
+    cfg.trainer.accelerator = "gpu"
+    with pytest.raises(ConfigError, match=f"{says}.*Type trainer=default"):
+        fit(cfg, tmp_path)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    cfg.trainer.devices = 2
+    with pytest.raises(ConfigError, match="trainer.devices=2: torch finds 1 GPU here"):
+        fit(cfg, tmp_path)
 
 
 FAULTS = """

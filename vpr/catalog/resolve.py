@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -179,7 +180,27 @@ def read_entry(node: Mapping[str, Any], key: str) -> Any:
         cause = first_of_ours(error)
         if isinstance(cause, DataAbsent) and (hint := locate(node, key)):
             raise DataAbsent(f"{cause} {hint}") from error
+        if cause is not None and not isinstance(cause, DataAbsent):
+            text = with_full_keys(str(cause), node, key)
+            if text != str(cause):
+                raise type(cause)(text) from error
         raise
+
+
+def with_full_keys(text: str, node: Mapping[str, Any], key: str) -> str:
+    """Return the message of a reader with the names of its arguments as they are typed: `dataset.train.x.angle=360`."""
+    full: dict[str, str] = {}
+    plain: Any = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+
+    def collect(inner: Mapping[str, Any], prefix: str) -> None:
+        for name in inner:
+            full.setdefault(name, f"{prefix}.{name}")
+        for name, value in inner.items():
+            if isinstance(value, Mapping):
+                collect(value, f"{prefix}.{name}")
+
+    collect(plain, key)
+    return re.sub(r"(?<![\w.])(\w+)=", lambda word: f"{full.get(word[1], word[1])}=", text)
 
 
 def locate(node: Mapping[str, Any], key: str) -> str:
@@ -289,6 +310,12 @@ def _entries_of_conf(name: str, cfg: DictConfig, key: str) -> dict[tuple[str, st
     if broken:
         raise ConfigError(f"{key}={name}: {broken[0]}")
     entries = {(entry.part, entry.name): entry.node for entry in composed if entry.part != "eval"}
+    for node in entries.values():
+        for missing in sorted(OmegaConf.missing_keys(node)):
+            raise ConfigError(
+                f"{key}={name}: {missing} is not given. Add the set to the command, dataset=[...,{name}] "
+                f"{missing}=/path/to/photos."
+            )
     if not entries:
         more = f" Type {key}={name}_train." if f"{name}_train" in names else f" Type for example {key}=pitts30k_train."
         raise ConfigError(f"{key}={name}: it has no training images.{more}")

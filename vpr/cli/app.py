@@ -10,6 +10,7 @@ import functools
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig
@@ -29,22 +31,32 @@ from vpr.cli.compose import CONF
 from vpr.cli.hints import messages, missing_launcher
 from vpr.cli.path_escaping import escape_paths
 from vpr.cli.rules import check_rules
+from vpr.cli.run_folders import hold, is_further_rank, release
 from vpr.cli.schema import register
-from vpr.cli.sweeps.jobs import JobFailed
+from vpr.cli.sweeps.jobs import STARTER, JobFailed
 from vpr.cli.sweeps.multirun import Sweep, failures, list_failures, resume_hint, run_job_of_a_sweep
-from vpr.errors import DataAbsent, VPRError
+from vpr.cli.sweeps.processes import end_with_parent, interrupted_by_signals
+from vpr.cli.words import check_words, settle
+from vpr.errors import INTERRUPTED, MISUSED, DataAbsent, VPRError, disk_error
+from vpr.terminal import say
 
 log = logging.getLogger(__name__)
 
+# Hydra writes a line of its own to stderr beside ours where a job has failed.
+JobReturn.return_value = property(  # type: ignore[assignment]
+    lambda job: result_of(job),
+    JobReturn.return_value.fset,  # type: ignore[attr-defined]
+)
+
 Script = Callable[[DictConfig], Any]
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED = 1
 
 
 def app(config_name: str) -> Callable[[Script], Callable[[], NoReturn]]:
     """Make a script of `main(cfg)`, configured by `conf/<config_name>.yaml` beside the script.
 
-    The exit code is 0; 2 if the user can mend what went wrong; 130 after Ctrl-C; else 1. Each job of a sweep is a
-    process of its own; a sweep goes on after a job that failed, and its exit code is the worst of theirs.
+    The exit code is 0; 2 if the user can mend what went wrong; 130 after Ctrl-C, SIGTERM or SIGHUP; else 1. Each job of
+    a sweep is a process of its own; a sweep goes on after a job that failed, and its exit code is the worst of theirs.
     """
 
     def decorate(function: Script) -> Callable[[], NoReturn]:
@@ -64,6 +76,16 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
     What the function returns goes to Hydra: a float is what a sweeper optimises.
     """
     register()
+    if starter := os.environ.pop(STARTER, None):
+        end_with_parent(int(starter))
+    with interrupted_by_signals() as signals:
+        try:
+            return _run(config_name, argv, function, conf, signals)
+        finally:
+            release()
+
+
+def _run(config_name: str, argv: Sequence[str], function: Script, conf: Path, signals: Sequence[int]) -> int:
     Sweep.folder = None
     errors: list[BaseException] = []
     path = Path(argv[0]).absolute()
@@ -73,6 +95,8 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             return run_job_of_a_sweep(path, cfg)
         try:
+            if cfg.get("out") and not is_further_rank():
+                hold(Path(cfg.out), "out")
             return checked(function)(cfg)
         except Exception as error:
             message = user_error(error)
@@ -86,26 +110,32 @@ def run(config_name: str, argv: Sequence[str], function: Script, conf: Path = CO
 
     main = hydra.main(config_path=str(conf), config_name=config_name, version_base="1.3")(job)
     try:
+        check_words(argv, config_name)
         with command_line(sweep_flag_first(escape_paths(argv))):
             main()
+    except VPRError as error:
+        if not errors:
+            say(user_error(error))
+            return MISUSED
     except KeyboardInterrupt:
-        if Sweep.folder:
-            print(f"Interrupted. {resume_hint()}", file=sys.stderr)
+        by = f" by {signal.Signals(signals[0]).name}" if signals else ""
+        say(f"Interrupted{by}. {resume_hint() if Sweep.folder else ''}".rstrip())
         return INTERRUPTED
     except SystemExit as error:
         # Lightning turns Ctrl-C into sys.exit(1) once it has saved what it can.
         return INTERRUPTED if isinstance(error.__context__, KeyboardInterrupt) else _exit_code(error)
     except (HydraException, OmegaConfBaseException) as error:
         if not errors:
-            print(messages(error), file=sys.stderr)
+            say(messages(error))
             return MISUSED
     except JobFailed as error:
         errors.append(error)  # the first one; all are listed below
     except Exception as error:
         if not errors:
-            if not missing_launcher(error):
+            message = missing_launcher(error) or user_error(error)
+            if not message:
                 raise
-            print(missing_launcher(error), file=sys.stderr)
+            say(message)
             return MISUSED
     failed = failures()
     if failed:
@@ -119,6 +149,7 @@ def checked(function: Script) -> Script:
 
     @functools.wraps(function)
     def check_and_call(cfg: DictConfig) -> Any:
+        settle(cfg)
         check_present(cfg)
         check_rules(cfg)
         from vpr.cli.checks import check_targets  # imports torch, so what needs none comes first
@@ -130,12 +161,12 @@ def checked(function: Script) -> Script:
 
 
 def user_error(error: BaseException) -> str:
-    """Return "ConfigError: its message" for an error that the user can mend, else an empty string.
+    """Return "ConfigError: its message" for an error that the user can mend, a disk's included; else an empty string.
 
     Hydra wraps an error of a `_target_` into one of its own: the first VPRError in the chain of causes counts. An error
     of a loader process comes back with its traceback as the text, and the message at the end of it.
     """
-    cause = first_of_ours(error)
+    cause = first_of_ours(error) or first_of_disk(error)
     if cause is None:
         return ""
     *_, message = re.split(rf"^{re.escape(_full_name(cause))}: ", str(cause), flags=re.MULTILINE)
@@ -161,10 +192,27 @@ def first_of_ours(error: BaseException) -> VPRError | None:
     return cause
 
 
+def first_of_disk(error: BaseException) -> VPRError | None:
+    """Return the message about the first error in the chain of causes that a disk is the cause of."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and (mended := disk_error(cause, None)):
+            return mended
+        cause = cause.__cause__
+    return None
+
+
 def sweep_flag_first(argv: Sequence[str]) -> list[str]:
     """Put -m before all overrides: Hydra's parser gives up where it stands between them."""
     flags = [arg for arg in argv[1:] if arg in ("-m", "--multirun")]
     return [*argv[:1], *flags, *(arg for arg in argv[1:] if arg not in flags)]
+
+
+def result_of(job: JobReturn) -> Any:
+    """Return what the function of a job returned, or raise what it raised."""
+    if job.status is JobStatus.FAILED:
+        raise job._return_value
+    return job._return_value
 
 
 @contextmanager

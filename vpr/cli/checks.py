@@ -35,6 +35,9 @@ AT_LEAST = {
     "distillation.task_weight": 0,
     "distillation.cache_pca": 1,
     "agg.clusters": 2,
+    "agg.iterations": 1,
+    "agg.layers": 1,
+    "agg.queries": 1,
 }
 EXAMPLES = {
     "ckpt": "runs/x/best.ckpt",

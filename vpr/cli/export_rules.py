@@ -66,15 +66,15 @@ def int8_can_be_measured(cfg: DictConfig) -> None:
 
 
 def bundle_is_complete(cfg: DictConfig) -> None:
-    if cfg.calibrate is not None and cfg.index is None:
+    if cfg.calibrate is not None and cfg.index.folder is None:
         raise ConfigError(
             f"calibrate={cfg.calibrate} without index: a confidence is that of matches in a place index. Type "
             "index=runs/indexes/NAME, or leave calibrate out."
         )
-    if cfg.index is not None and (cfg.size is not None or cfg.dynamic_size):
+    if cfg.index.folder is not None and (cfg.size is not None or cfg.dynamic_size):
         key = "size" if cfg.size is not None else "dynamic_size"
         raise ConfigError(
-            f"{key}={cfg[key]} with index={cfg.index}: the photos of an index are described at the size of the "
+            f"{key}={cfg[key]} with index={cfg.index.folder}: the photos of an index are described at the size of the "
             f"checkpoint. Leave {key} out."
         )
 

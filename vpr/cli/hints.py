@@ -12,6 +12,16 @@ from omegaconf import DictConfig
 
 EXTRAS = {"hydra_joblib_launcher": "joblib", "hydra_submitit_launcher": "slurm", "hydra_ray_launcher": "ray"}
 
+LIGHTNING = """
+    accelerator strategy devices num_nodes precision logger callbacks fast_dev_run max_epochs min_epochs max_steps
+    min_steps max_time limit_train_batches limit_val_batches limit_test_batches limit_predict_batches overfit_batches
+    val_check_interval check_val_every_n_epoch num_sanity_val_steps log_every_n_steps enable_checkpointing
+    enable_progress_bar enable_model_summary accumulate_grad_batches gradient_clip_val gradient_clip_algorithm
+    deterministic benchmark inference_mode use_distributed_sampler profiler detect_anomaly barebones plugins
+    sync_batchnorm reload_dataloaders_every_n_epochs default_root_dir enable_autolog_hparams model_registry
+"""
+"""Arguments of Lightning's Trainer, which takes seconds to import: a test compares them."""
+
 
 def did_you_mean(word: str, words: Iterable[object]) -> str:
     """Return " Did you mean 'x'?" for the nearest of `words`, or nothing where none is near.
@@ -32,6 +42,16 @@ def missing_launcher(error: BaseException) -> str:
 
 def messages(error: BaseException) -> str:
     """Return the messages of an error of composing and of its causes, with the nearest right name."""
+    unknown = re.match(r"Could not override '(.*)'\.\nTo append", str(error))
+    if unknown:
+        return f"ConfigError: {unknown[1]}: there is no such key.{_of_unknown(unknown[1], error)}"
+    ambiguous = re.match(r"Ambiguous value for argument '(.*?)=(.*)'", str(error))
+    if ambiguous:
+        key, value = ambiguous.groups()
+        return (
+            f"ConfigError: {key}={value}: several values make a sweep, for which -m is typed; --cfg shows one job, "
+            f"with one value. Type '{key}=[{value}]' for a list, or \"{key}='{value}'\" for one value with commas."
+        )
     lines: list[str] = []
     hint = ""
     cause: BaseException | None = error
@@ -42,6 +62,20 @@ def messages(error: BaseException) -> str:
         hint = hint or _hint(cause)
         cause = cause.__cause__
     return "\n".join(lines) + (f"\n{hint.strip()}" if hint else "")
+
+
+def _of_unknown(key: str, error: BaseException) -> str:
+    """Say what could have been meant by a key that there is not."""
+    name, word = key.rpartition(".")[2], str(error).partition("use +")[2]
+    if key == f"trainer.{name}" and name in LIGHTNING.split():
+        return f" It is an argument of Lightning's Trainer: type +trainer.extra.{word.removeprefix('trainer.')}"
+    cause = error.__cause__
+    hint = _hint(cause) if cause else ""
+    parent = getattr(cause, "parent_node", None)
+    if not hint and isinstance(parent, DictConfig):
+        names = [str(name) for name in parent if not str(name).startswith("_")]
+        hint = f" There {'is' if len(names) == 1 else 'are'} {', '.join(names[:20])}." if names else ""
+    return hint
 
 
 def _hint(error: BaseException) -> str:

@@ -13,7 +13,8 @@ from pathlib import Path
 CHECKPOINTS = {"ckpt", "gallery_ckpt", "agree_with", "ckpt_path", "weights", "init"}
 PATH_KEYS = CHECKPOINTS | {"root", "out", "file", "save", "dir", "path", "csv", "database", "query", "queries"}
 PATH_KEYS |= {"centroids", "positions", "calibrate", "folder", "teacher", "images", "map", "budget", "calibration"}
-PATH_KEYS |= {"index"}
+SHORT = {"index": "index.folder"}
+"""Keys that may be typed shorter. Hydra would take `index=PATH` for a choice of the group conf/index."""
 PATH_NODES = {"paths", "path"}
 _PLAIN = re.compile(r"[\w/\-+.%*@?|:$\\]*", re.ASCII)
 _GRAMMAR = re.compile(
@@ -30,7 +31,7 @@ def escape_paths(argv: Sequence[str]) -> list[str]:
     """Return the arguments with the values of path keys quoted for Hydra where they need it.
 
     Values that are quoted already, lists, functions of Hydra and interpolations stay as they are. In a multirun commas
-    outside brackets separate values; else they belong to the path.
+    outside brackets separate values; else they belong to the path. Keys of `SHORT` are written out.
     """
     multirun = any(arg == "--multirun" or re.fullmatch(r"-[a-z]*m[a-z]*", arg) for arg in argv)
     return [_escape(arg, multirun) for arg in argv]
@@ -38,6 +39,8 @@ def escape_paths(argv: Sequence[str]) -> list[str]:
 
 def _escape(arg: str, multirun: bool) -> str:
     key, equals, value = arg.partition("=")
+    if key in SHORT:
+        key, arg = SHORT[key], f"{SHORT[key]}{equals}{value}"
     if not equals or key.startswith("-") or not _is_path_key(key) or _GRAMMAR.match(value) or "${" in value:
         return arg
     paths = split_outside_brackets(value) if multirun else [value]

@@ -5,6 +5,7 @@ The rules of each script stand in order at the end of this file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -90,6 +91,8 @@ def image_size_is_known(cfg: DictConfig) -> None:
 
 def image_size_fits_patches(cfg: DictConfig) -> None:
     patch = OmegaConf.select(cfg, "backbone.patch_size")
+    if OmegaConf.select(cfg, "backbone.any_size"):  # it resizes them itself
+        return
     if cfg.get("init") is None and patch and any(side % patch for side in cfg.image.size):
         height, width = (max(patch, round(side / patch) * patch) for side in cfg.image.size)
         raise ConfigError(
@@ -342,8 +345,14 @@ def something_to_evaluate(cfg: DictConfig) -> None:
 
 
 def ks_count_from_one(cfg: DictConfig) -> None:
-    if not cfg.ks or min(cfg.ks) < 1:
-        raise ConfigError(f"ks={cfg.ks}: recall@k needs a k, and k counts from 1. Type for example 'ks=[1,5,10,20]'.")
+    shares = [re.fullmatch(r"(\d+(\.\d+)?)%", k) for k in cfg.ks or [] if isinstance(k, str)]
+    numbers = [k for k in cfg.ks or [] if not isinstance(k, str)]
+    shares_hold = all(share and 0 < float(share[1]) <= 100 for share in shares)
+    if not cfg.ks or not shares_hold or not all(_is_number(k) and k >= 1 for k in numbers):
+        raise ConfigError(
+            f"ks={cfg.ks}: recall@k needs a k, and k counts from 1, or is a share of the "
+            "database as 1%. Type for example 'ks=[1,5,10,20]'."
+        )
 
 
 def pca_goes_with_one_model(cfg: DictConfig) -> None:
@@ -374,6 +383,20 @@ def accept_is_a_share(cfg: DictConfig) -> None:
         raise ConfigError(
             f"accept={cfg.accept:g}: it is the share of accepted answers that should be right, above 0 and at most 1. "
             "Type for example accept=0.95."
+        )
+
+
+def rerank_goes_with_the_rest(cfg: DictConfig) -> None:
+    kind = str((cfg.rerank or {}).get("_target_", "")).rpartition(".")[2]
+    if kind and cfg.calibrate is not None:
+        raise ConfigError(
+            f"calibrate={cfg.calibrate} with rerank: the confidence is that of the plain search, and re-ranking puts "
+            "another match first. Type rerank=none, or leave calibrate out."
+        )
+    if kind == "InSequence" and cfg.watch:
+        raise ConfigError(
+            "watch=true with rerank=sequence: photos that come are answered one at a time, and have no frames around "
+            "them. Type rerank=none, or ask the whole folder with watch=false."
         )
 
 
@@ -433,7 +456,12 @@ EVALUATE_RULES: tuple[Rule, ...] = (
     pca_goes_with_one_model,
     exported_models_compute_as_they_are,
 )
-DEMO_RULES: tuple[Rule, ...] = (accept_is_a_share, frames_are_apart, exported_models_compute_as_they_are)
+DEMO_RULES: tuple[Rule, ...] = (
+    accept_is_a_share,
+    frames_are_apart,
+    rerank_goes_with_the_rest,
+    exported_models_compute_as_they_are,
+)
 DISTIL_RULES: tuple[Rule, ...] = (students_can_be_chosen, frames_are_apart)
 EXPORT_RULES: tuple[Rule, ...] = (
     precisions_are_known,

@@ -70,6 +70,7 @@ class BatchConfig:
     shuffle: str = one_of("within_group", "all")
     choice: str = one_of("random", "recent")
     drop_last: bool = MISSING
+    chunk: int | None = at_least(2, because="BatchNorm needs two images to normalise by.")
 
 
 @dataclass
@@ -177,7 +178,7 @@ class EvaluateConfig:
     paths: PathsConfig = field(default_factory=PathsConfig)
     dataset: Any = MISSING
     rerank: Any = MISSING
-    ks: list[int] = MISSING
+    ks: list[Any] = MISSING
     batch_size: int = at_least(1)
     num_workers: int = at_least(-1)
     device: str = MISSING
@@ -192,6 +193,7 @@ class IndexConfig:
 
     folder: str | None = MISSING
     rebuild: bool = MISSING
+    verify: bool = MISSING
     kind: Any = MISSING
 
 
@@ -211,6 +213,7 @@ class DemoConfig:
     watch: bool = MISSING
     open: bool = MISSING
     page_queries: int = at_least(1)
+    rerank: Any = MISSING
     index: IndexConfig = field(default_factory=IndexConfig)
     paths: PathsConfig = field(default_factory=PathsConfig)
     batch_size: int = at_least(1)
@@ -263,6 +266,13 @@ class BoundConfig:
 
 
 @dataclass
+class BundledIndexConfig:
+    """Place index whose photos become a place bundle."""
+
+    folder: str | None = MISSING
+
+
+@dataclass
 class ExportConfig:
     """Root of `export.py`."""
 
@@ -274,7 +284,7 @@ class ExportConfig:
     size: list[int] | None = MISSING
     dynamic_size: bool = MISSING
     bound: BoundConfig = field(default_factory=BoundConfig)
-    index: str | None = MISSING
+    index: BundledIndexConfig = field(default_factory=BundledIndexConfig)
     calibrate: str | None = MISSING
     paths: PathsConfig = field(default_factory=PathsConfig)
     batch_size: int = at_least(1)
@@ -301,6 +311,17 @@ class ClusterConfig:
     dataset: Any = MISSING
 
 
+SCHEMAS: dict[str, type] = {
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "cluster": ClusterConfig,
+    "demo": DemoConfig,
+    "distil": DistilConfig,
+    "export": ExportConfig,
+}
+"""Root of each script."""
+
+
 def typed(name: str, node: Mapping[str, Any]) -> Any:
     """Return the plain node `name` of a training configuration as its class: `trainer` as TrainerConfig."""
     return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig)[name], node))
@@ -314,9 +335,5 @@ def register() -> None:
     if not os.environ.get("VPR_DATA", "set").strip():
         del os.environ["VPR_DATA"]
     store = ConfigStore.instance()
-    store.store(name="train_schema", node=TrainConfig)
-    store.store(name="evaluate_schema", node=EvaluateConfig)
-    store.store(name="cluster_schema", node=ClusterConfig)
-    store.store(name="demo_schema", node=DemoConfig)
-    store.store(name="distil_schema", node=DistilConfig)
-    store.store(name="export_schema", node=ExportConfig)
+    for name, schema in SCHEMAS.items():
+        store.store(name=f"{name}_schema", node=schema)

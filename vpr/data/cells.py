@@ -39,7 +39,7 @@ def read(
     Args:
         photos: geotagged images; those without position, or without heading where headings matter, are left out.
         cell: side of a place in metres.
-        angle: degrees of heading in a place, a whole part of 360; 360 or None ignores headings.
+        angle: degrees of heading in a place, a whole part of 360; 360, None or no heading at all ignores them.
         apart: metres at least between the images of two places that look the same way, in whole cells; places in
             neighbouring ranges of headings count as looking the same way. 40 is the distance of places of one group
             in CosPlace (N = 5 and L = 2); 0 keeps all places.
@@ -56,6 +56,9 @@ def read(
             f"cell={cell}, angle={angle:g}, apart={apart}: cell is above 0 metres, apart 0 or more, and angle divides "
             "360 degrees into whole parts."
         )
+    if angle < 360 and photos.known.any() and not np.isfinite(photos.headings[photos.known]).any():
+        log.info("%s: no image has a heading, so places are cut from positions alone (angle=360).", photos.name)
+        angle = 360.0
     rows = _usable(photos, angle)
     east, north, areas = _plane(photos.positions[rows], photos.groups[rows])
     headings = np.zeros(len(rows)) if angle == 360 else photos.headings[rows] % 360
@@ -70,7 +73,9 @@ def read(
         enough = kept.sum()
         kept[kept] = _far_apart(cells[kept], counts[kept], math.ceil(apart / cell), bins)
         log.info(
-            "%s: %d of %d places are left: their images are %g m apart or more.", photos.name, kept.sum(), enough, apart
+            "%s: %d of %d places are left: their images are %g m apart or more. dataset.train.NAME.apart=0 keeps all; "
+            "dataset.train.NAME.cell is the side of a place.",
+            *(photos.name, kept.sum(), enough, apart),
         )
     chosen = kept[place] if kept.any() else np.ones(len(rows), bool)
     cut = photos.take(rows[chosen])
@@ -84,9 +89,8 @@ def _usable(images: GeotaggedImages, angle: float) -> np.ndarray:
     rows = np.flatnonzero(placed & facing)
     if not len(rows):
         raise DataError(
-            f"{images.name}: of {len(images):,} images in {images.root}, {placed.sum():,} have a position"
-            + (f" and {(placed & facing).sum():,} of these a heading" if placed.any() else "")
-            + ". Places are cut from positions (and headings, unless angle=360)."
+            f"{images.name}: of {len(images):,} images in {images.root}, {placed.sum():,} have a position. Places are "
+            "cut from positions: give photos with GPS in their EXIF data, or a csv."
         )
     if len(rows) < len(images):
         log.warning(

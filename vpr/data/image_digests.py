@@ -41,6 +41,8 @@ def digests_by_image(paths: Sequence[Path]) -> np.ndarray:
 
 def _digest(path: Path) -> int:
     try:
+        if not os.path.isfile(path):  # a pipe would be waited for without end
+            return 0
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             total = hashlib.blake2b(size.to_bytes(8, "little"), digest_size=8)

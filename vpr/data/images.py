@@ -6,8 +6,10 @@ HEIC and HEIF, as phones write them, are read where the extra `heic` is installe
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
+import stat
 import struct
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -28,6 +30,9 @@ INSTALL = 'pip install "vpr-distill[heic]"'
 # The brands in the first box of a file (ISO/IEC 23008-12 and the AVIF specification).
 _BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1",
                      b"avif", b"avis"})  # fmt: skip
+
+log = logging.getLogger(__name__)
+_NAMED: set[str] = set()  # folders of which one image has been warned of
 
 MAX_PIXELS = 178_956_970
 """Images with more pixels are refused: Pillow's own limit, above which it suspects a decompression bomb."""
@@ -58,7 +63,7 @@ def decode(path: Path, min_size: tuple[int, int] | None = None) -> np.ndarray:
     """
     try:
         data = _read(path)
-        return _decode_jpeg(data, min_size) if data.startswith(b"\xff\xd8") else _decode_other(data)
+        return _decode_jpeg(data, min_size, path) if data.startswith(b"\xff\xd8") else _decode_other(data, path)
     except DataError as error:
         raise DataError(f"{path}: {error}.") from error.__cause__
 
@@ -116,6 +121,8 @@ def can_read(suffix: str) -> bool:
 
 def _read(path: Path) -> bytes:
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode) and not os.path.isdir(path):
+            raise DataError("is no file, but a pipe or device")  # to read it would wait without end
         data = Path(path).read_bytes()
     except FileNotFoundError:
         raise DataError("there is no such file") from None
@@ -128,14 +135,14 @@ def _read(path: Path) -> bytes:
     return data
 
 
-def _decode_jpeg(data: bytes, min_size: tuple[int, int] | None) -> np.ndarray:
+def _decode_jpeg(data: bytes, min_size: tuple[int, int] | None, path: Path) -> np.ndarray:
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
     except ValueError:
-        return _decode_other(data)
+        return _decode_other(data, path)
     _check_size(height, width)
     if colours in ("CMYK", "YCCK"):  # Adobe writes these inverted; Pillow knows when
-        return _decode_other(data)
+        return _decode_other(data, path)
     orientation = _orientation(data)
     least = (0, 0) if min_size is None else min_size
     if orientation >= 5:  # the stored image lies on its side
@@ -149,7 +156,7 @@ def _decode_jpeg(data: bytes, min_size: tuple[int, int] | None) -> np.ndarray:
         if "Corrupt JPEG data" in str(error) and not _only_padded(data, str(error)):
             # Pillow would return it, with grey or scrambled blocks
             raise DataError(f"the JPEG is damaged ({error})") from error
-        return _decode_other(data)
+        return _decode_other(data, path)
     return _UPRIGHT[orientation](image) if orientation in _UPRIGHT else image
 
 
@@ -182,7 +189,7 @@ def _has_app1(data: bytes) -> bool:
     return False
 
 
-def _decode_other(data: bytes) -> np.ndarray:
+def _decode_other(data: bytes, path: Path) -> np.ndarray:
     if _is_heif(data):
         register_heif()
     try:
@@ -190,7 +197,11 @@ def _decode_other(data: bytes) -> np.ndarray:
             warnings.simplefilter("ignore")  # on large images (MAX_PIXELS decides) and palettes with transparency
             with Image.open(io.BytesIO(data)) as opened:
                 _check_size(opened.height, opened.width)
-                return _to_rgb(ImageOps.exif_transpose(opened))
+                stored = _stored_as(opened)
+                image = _to_rgb(ImageOps.exif_transpose(opened), stored)
+                if "16" in stored:
+                    _warn_if_low(image, path)
+                return image
     except DataError:
         raise
     except Image.DecompressionBombError as error:
@@ -202,13 +213,38 @@ def _decode_other(data: bytes) -> np.ndarray:
         raise DataError("the image is truncated" if "runcated" in reason else f"is damaged ({reason})") from error
 
 
-def _to_rgb(image: Image.Image) -> np.ndarray:
+def _to_rgb(image: Image.Image, stored: str) -> np.ndarray:
+    """Return pixels; `stored` is how the file has them, in Pillow's words, such as `I;16B`."""
     if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow's own conversion would clip at 255
-        wide = np.asarray(image).astype(np.int64).clip(0, 65535)
+        wide = np.asarray(image).astype(np.int64)
+        if stored == "I;12":
+            wide = wide * 65535 // 4095
+        if wide.min(initial=0) < 0 or wide.max(initial=0) > 65535:
+            raise DataError("holds numbers beyond 16 bits, not the colours of an image; save it with 8 bits")
         return np.repeat(((wide + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "F":
         raise DataError("holds floating-point values, not the colours of an image; save it with 8 bits")
     return np.array(image.convert("RGB"))
+
+
+def _stored_as(image: Image.Image) -> str:
+    """Return Pillow's name of how pixels lie in the file, such as `I;16B` or `RGB;16B`; empty where there is none."""
+    tiles = getattr(image, "tile", None)
+    arguments = tiles[0][3] if tiles else ""
+    return str(arguments[0] if isinstance(arguments, tuple) and arguments else arguments)
+
+
+def _warn_if_low(image: np.ndarray, path: Path) -> None:
+    """Name an image of 16 bits that uses the lowest 12 alone, and so is nearly black; one of a folder is enough."""
+    folder = os.path.dirname(path)
+    if image.size and 0 < image.max() < 17 and folder not in _NAMED:
+        _NAMED.add(folder)
+        log.warning(
+            "%s has 16 bits a colour, of which it uses the lowest 12 alone, so that it is nearly black. If it is no "
+            "photo of the night, its values must be multiplied, by 16 for a camera of 12 bits; others beside it may be "
+            "alike.",
+            path,
+        )
 
 
 def _check_size(height: int, width: int) -> None:

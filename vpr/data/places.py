@@ -77,21 +77,27 @@ def group_by_place(
         groups: N names or numbers of cities or sequences; None is one group.
         min_images_per_place: places with fewer images are left out.
 
+    A file that a place has twice counts once, with a warning: it would be its own positive.
+
     Raises:
-        DataError: no place is left.
+        DataError: no place is left, or two places have the same file.
     """
     place_codes, place_names = pd.factorize(np.asarray(places), sort=True)
     group_codes, group_names = pd.factorize(
         np.zeros(len(files), int) if groups is None else np.asarray(groups), sort=True
     )
     keys = group_codes * len(place_names) + place_codes
+    names = files if isinstance(files, FileNames) else FileNames([os.path.normpath(file) for file in files])
+    once = _rows_once(name, names.bytes, keys)
+    names, keys = names.take(once), keys[once]
     order = np.argsort(keys, kind="stable")
     unique, counts = np.unique(keys, return_counts=True)
     kept = counts >= min_images_per_place
     if not kept.any():
         raise DataError(
             f"{name}: {len(files):,} images of {len(unique):,} places in {root}, but no place has "
-            f"{min_images_per_place} images or more. Check the root and the filters, or lower min_images_per_place."
+            f"{min_images_per_place} images or more. Check the root and the filters, or type "
+            f"min_images_per_place={counts.max(initial=1)}."
         )
     if not kept.all():
         log.info(
@@ -101,7 +107,6 @@ def group_by_place(
             len(kept),
             min_images_per_place,
         )
-    names = files if isinstance(files, FileNames) else FileNames(files)
     codes = unique[kept] % len(place_names)
     integers = np.issubdtype(np.asarray(place_names).dtype, np.integer)
     return Places(
@@ -112,6 +117,25 @@ def group_by_place(
         ids=np.asarray(place_names)[codes].astype(np.int64) if integers else codes.astype(np.int64),
         groups=(unique[kept] // len(place_names)).astype(np.int64),
     )
+
+
+def _rows_once(name: str, files: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the rows (n,) of the files without those that come again in the same place."""
+    if len(set(files.tolist())) == len(files):
+        return np.arange(len(files))
+    _, first, of_file = np.unique(files, return_index=True, return_inverse=True)
+    wrong = np.flatnonzero(places[first[of_file]] != places)
+    if len(wrong):
+        raise DataError(
+            f"{name}: {os.fsdecode(files[wrong[0]])} belongs to two places, and so would be a negative of itself. Keep "
+            "one of its rows."
+        )
+    log.warning(
+        "%s: %s of %s rows name a file that its place has already, and are left out (first: %s).",
+        *(name, f"{len(files) - len(first):,}", f"{len(files):,}"),
+        os.fsdecode(files[np.setdiff1d(np.arange(len(files)), first)[0]]),
+    )
+    return np.sort(first)
 
 
 class PlaceItem(NamedTuple):
@@ -281,7 +305,12 @@ class PlaceBatchSampler(Sampler[list[Draw]]):
         full, rest = divmod(len(self.groups), places_per_batch)
         self._batches = full + (rest >= smallest and not drop_last)
         if not self._batches:
-            raise ConfigError(f"{len(self.groups)} training places do not fill one batch of {places_per_batch}.")
+            least = places_per_batch if drop_last else smallest
+            raise ConfigError(
+                f"There {'is' if len(self.groups) == 1 else 'are'} {len(self.groups)} training place"
+                f"{'s' * (len(self.groups) != 1)}, and a batch needs {least}: a loss compares places with one another. "
+                f"Add photos of other places{', or type batch.drop_last=false' if drop_last else ''}."
+            )
 
     def __len__(self) -> int:
         """Batches of a whole epoch, whatever `start_batch` is."""

@@ -20,6 +20,7 @@ from vpr.errors import ConfigError, DataError
 from vpr.types import Preprocess, Protocol
 
 SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG")
+NEARLY_ALL, FEW = 0.9, 4
 UNITS = {"radius": "m", "tolerance": "f"}  # metres, frames
 
 
@@ -38,6 +39,8 @@ class RetrievalSet:
         query_short_side: pixels; queries keep their shape, with the shorter side this long, one in a batch. None: they
             are resized as the database is.
         each_against_others: the queries are the database, row by row, and no image is a match of itself.
+        own_rows: one int64 array of database rows per query, those that are the query's own file, and so no matches of
+            it (see `vpr.data.own_images`). None: they have not been looked for, or there are none.
 
     Raises:
         DataError: counts other than the protocol's, positives that are no sorted rows of the database, panoramas
@@ -53,6 +56,7 @@ class RetrievalSet:
     panoramas: np.ndarray | None = None
     query_short_side: int | None = None
     each_against_others: bool = False
+    own_rows: Sequence[np.ndarray] | None = None
 
     def __post_init__(self) -> None:
         for what, expected, count in (
@@ -102,6 +106,8 @@ class RetrievalSet:
                 f"{self.protocol.id}: the positives of query {query[first]} must be rows of the {len(self.database):,} "
                 f"database images, sorted and unique; row {rows[first]} is not."
             )
+        if not self.protocol.all_near:
+            check_apart(self.positives, len(self.database), self.protocol.id)
 
     def without(self, bad_database: Collection[int], bad_queries: Collection[int]) -> RetrievalSet:
         """Leave rows out; the protocol id then says so, e.g. `pitts30k-test@25m[6810of6816q]`."""
@@ -110,6 +116,7 @@ class RetrievalSet:
         new_row = np.full(len(self.database), -1)
         new_row[database] = np.arange(len(database))
         positives = [new_row[self.positives[query]] for query in queries]
+        themselves = None if self.own_rows is None else [new_row[self.own_rows[query]] for query in queries]
         whole = replace(self.protocol, database=len(self.database), queries=len(self.queries))
         protocol = as_found(whole, len(database), len(queries), "skip")
         return replace(
@@ -119,6 +126,7 @@ class RetrievalSet:
             queries=[self.queries[query] for query in queries],
             positives=[rows[rows >= 0] for rows in positives],
             panoramas=None if self.panoramas is None else self.panoramas[database],
+            own_rows=None if themselves is None else [rows[rows >= 0] for rows in themselves],
         )
 
     def with_queries_at(self, size: tuple[int, int]) -> RetrievalSet:
@@ -192,6 +200,26 @@ def check_distance(protocol: Protocol, option: str, value: float) -> None:
         raise ConfigError(
             f"{option}={value:g} does not fit the id {protocol.id}, under which the number would stand. "
             f"Give both: protocol.id={other}."
+        )
+
+
+def check_apart(near: Sequence[np.ndarray], database: int, name: str) -> None:
+    """Refuse positives by which nearly any answer is right: those of degrees taken for metres, or of one point for all.
+
+    Args:
+        near: of each query the database rows that are near it.
+        database: number of database images.
+        name: of the set.
+
+    Raises:
+        DataError: of nearly all queries (9 of 10) nearly all database images (9 of 10, and 4 or more) are near.
+    """
+    most = [len(rows) >= NEARLY_ALL * database for rows in near]
+    if database >= FEW and most and sum(most) >= NEARLY_ALL * len(most):
+        raise DataError(
+            f"{name}: nearly all of the {database:,} database images are near nearly all of the {len(near):,} queries, "
+            "so that any answer would be right. Are the positions metres, and filled in? Where they are, type "
+            "++dataset.eval.NAME.protocol.all_near=true."
         )
 
 

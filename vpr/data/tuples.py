@@ -97,11 +97,18 @@ def read(
     if dropped:
         log.info("%s: %d of %d queries have no positive and are left out.", queries.name, dropped, len(queries))
     chosen = queries.take(kept)
+    excluded = near(gallery, chosen, negative_radius)
+    if all(len(rows) == len(gallery) for rows in excluded):
+        log.warning(
+            "%s: all %s database images lie within %g m of every query, so there are no negatives. Are the positions "
+            "metres, and filled in?",
+            *(queries.name, f"{len(gallery):,}", negative_radius),
+        )
     return WeakSet(
         queries=chosen,
         database=gallery,
         positives=[positives[query] for query in kept],
-        near=near(gallery, chosen, negative_radius),
+        near=excluded,
         query_captures=query_captures[kept],
         database_captures=database_captures,
         dropped=dropped,

@@ -70,7 +70,7 @@ def _listed(folder: Path, source: dict[str, float]) -> list[str] | None:
     """Return the names of the frames extracted from this source; None where that was not finished, or one is gone."""
     try:
         listed = json.loads((folder / LIST).read_text())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         return None
     names = listed.pop("frames")
     return names if listed == source and all((folder / name).is_file() for name in names) else None

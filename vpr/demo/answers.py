@@ -14,12 +14,14 @@ from typing import NamedTuple
 import numpy as np
 
 from vpr.data.geo import from_earth, to_earth
+from vpr.demo.reranking import Reranking
 from vpr.errors import DataError
 from vpr.retrieval import extractor
 from vpr.retrieval.calibration import WIDTH, Calibration
 from vpr.retrieval.extractor import progress
 from vpr.retrieval.index.place_index import ExtractPaths, PlaceIndex
-from vpr.retrieval.search import Neighbours
+from vpr.retrieval.local_rerank import Points
+from vpr.retrieval.search import Neighbours, unit_rows
 
 BLOCK = 4096  # queries searched at once
 REFINED = 10  # of a coded index, so many times as many neighbours are compared by their descriptors
@@ -49,13 +51,17 @@ class Query:
 
 @dataclass(frozen=True)
 class Match:
-    """A photo of the database: row in the index, name below the database's folder, file, cosine similarity."""
+    """A photo of the database: row in the index, name below the database's folder, file, cosine similarity.
+
+    `inliers` are the points that confirm each other in it and the query; None where no local features were compared.
+    """
 
     row: int
     name: str
     path: Path
     similarity: float
     position: Position | None = None
+    inliers: int | None = None
 
     @property
     def distance(self) -> float:
@@ -81,6 +87,7 @@ class Answer:
         confidence: probability that the first match is right; None without calibration.
         accepted: whether `confidence` reaches the threshold of the calibration; None without.
         heat: of the query and its first match, where it was asked for.
+        points: of the query and its first match that confirm each other; None where no local features were compared.
         exact: whether an exact search has the same first match; None where it was not asked, or is exact itself.
     """
 
@@ -91,6 +98,7 @@ class Answer:
     confidence: float | None = None
     accepted: bool | None = None
     heat: Heat | None = None
+    points: Points | None = None
     exact: bool | None = None
 
 
@@ -121,12 +129,14 @@ def answer(
     calibration: Calibration | None = None,
     show: bool = True,
     compared: int = 0,
+    reranking: Reranking | None = None,
 ) -> list[Answer]:
     """Answer each query with its `k` most similar photos, of which it is none itself; `show` a bar.
 
     Args:
         extract_paths: of the model of the index, see `vpr.retrieval.index.place_index.path_extractor`.
         compared: of a coded index, so many first queries are searched exactly, too, see `Answer.exact`.
+        reranking: orders the matches anew.
 
     Returns:
         one answer a query, in order; that of a file that cannot be read has an error and no matches.
@@ -138,18 +148,32 @@ def answer(
         descriptors = extractor.create(folder, len(queries), index.dim, "float32")
         bad = extract_paths([query.path for query in queries], np.arange(len(queries)), descriptors)
         excluded = _query_rows(index, queries)
+        paths, whole = [query.path for query in queries], None
+        if reranking and not reranking.width:
+            whole = reranking.of_all(index, paths, np.asarray(descriptors), excluded, max(k, WIDTH))
         with progress("searching", len(queries), show) as advance:
             for low in range(0, len(queries), BLOCK):
                 block = slice(low, low + BLOCK)
-                neighbours = _search(index, np.asarray(descriptors[block]), excluded[block], max(k, WIDTH))
+                if whole:
+                    neighbours = whole.of(np.arange(len(queries))[block])
+                else:
+                    wide = max(k, WIDTH, reranking.width if reranking else 0)
+                    neighbours = _search(index, np.asarray(descriptors[block]), excluded[block], wide)
+                    if reranking:
+                        neighbours = reranking.of_first(index, paths[block], neighbours)
                 answers += _answers(index, queries[block], neighbours, k, calibration)
                 if advance:
                     advance(len(queries[block]))
-            if index.codes is not None and compared > 0:
+            if index.codes is not None and compared > 0 and not reranking:
                 best = _search(index, np.asarray(descriptors[:compared]), excluded[:compared], 1, exact=True).indices
                 for number, ((row,), one) in enumerate(zip(best.tolist(), answers, strict=False)):
                     answers[number] = replace(one, exact=[match.row for match in one.matches[:1]] == [row])
     return [Answer(a.query, error=bad[row]) if row in bad else a for row, a in enumerate(answers)]
+
+
+def with_points(answers: Sequence[Answer], points: Callable[[Path, Path], Points | None]) -> list[Answer]:
+    """Add the points that confirm each other in each query and its first match."""
+    return [replace(one, points=points(one.query.path, one.matches[0].path)) if one.matches else one for one in answers]
 
 
 def with_heat(answers: Sequence[Answer], heat: Callable[[Path, Path], Heat], show: bool = True) -> list[Answer]:
@@ -187,10 +211,10 @@ def _search(
 ) -> Neighbours:
     """Find the k nearest of (Q, D), the rows `excluded` (Q,) left out."""
     exact = exact or index.codes is None
-    similarities, rows = index.search(descriptors, k + 1 if exact else REFINED * k, exact)
+    similarities, rows, _ = index.search(descriptors, k + 1 if exact else REFINED * k, exact)
     if not exact:
         similarities = np.stack(
-            [index.descriptors[near].astype(np.float32) @ query for near, query in zip(rows, descriptors, strict=True)]
+            [unit_rows(index.descriptors[near]) @ query for near, query in zip(rows, descriptors, strict=True)]
         )
     nothing = (rows < 0) | (rows == excluded[:, None])
     similarities, rows = np.where(nothing, -np.inf, similarities), np.where(nothing, -1, rows)
@@ -204,8 +228,12 @@ def _answers(
     confidences = None if calibration is None else calibration.probability(neighbours)
     answers = []
     for number, query in enumerate(queries):
-        pairs = zip(*(values[number, :k].tolist() for values in neighbours), strict=True)
-        matches = tuple(_match(index, row, min(similarity, 1.0)) for similarity, row in pairs if row >= 0)
+        rows, similarities = neighbours.indices[number, :k].tolist(), neighbours.similarities[number, :k].tolist()
+        inliers = [None] * len(rows) if neighbours.inliers is None else neighbours.inliers[number, :k].tolist()
+        triples = zip(rows, similarities, inliers, strict=True)
+        matches = tuple(
+            _match(index, row, min(similarity, 1.0), points) for row, similarity, points in triples if row >= 0
+        )
         answers.append(Answer(query, matches, position=estimate(matches)))
         if calibration is not None and confidences is not None:
             confidence = float(confidences[number])
@@ -214,8 +242,9 @@ def _answers(
     return answers
 
 
-def _match(index: PlaceIndex, row: int, similarity: float) -> Match:
+def _match(index: PlaceIndex, row: int, similarity: float, inliers: int | None = None) -> Match:
     photos = index.photos
     lat, lon = photos.positions[row].tolist()
     place = Position(lat, lon) if lat == lat and lon == lon else None
-    return Match(row, photos.files[row], photos.root / photos.files[row], similarity, place)
+    compared = None if inliers is None or inliers < 0 else inliers
+    return Match(row, photos.files[row], photos.root / photos.files[row], similarity, place, compared)

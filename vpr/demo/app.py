@@ -17,25 +17,38 @@ from rich.table import Table
 from vpr.checkpoint import versions
 from vpr.data.formats.folders import require_folder
 from vpr.data.loading import loader_workers
-from vpr.demo.answers import Answer, Heat, Query, answer, with_heat
+from vpr.demo.answers import Answer, Heat, Query, answer, with_heat, with_points
 from vpr.demo.database import DATABASE, index_folder, open_index
 from vpr.demo.explain import heat_maker
 from vpr.demo.outputs import write_matches, write_strips
 from vpr.demo.page import page
+from vpr.demo.reranking import Reranking
 from vpr.errors import DataError
 from vpr.evaluation.calibrate import calibration
 from vpr.files import write_text
 from vpr.models.describer import Describer
-from vpr.pages.render import readable
 from vpr.retrieval.calibration import Calibration
 from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.index.codecs import Codec
 from vpr.retrieval.index.place_index import Change, ExtractPaths, PlaceIndex, path_extractor
+from vpr.retrieval.scoring import Rerank
 
 if TYPE_CHECKING:
     from vpr.demo.reliability_plot import Reliability
 
-SETTINGS = ("query", "positions", "k", "calibrate", "accept", "every", "heat", "watch", "batch_size", "precision")
+SETTINGS: tuple[str, ...] = (
+    "query",
+    "positions",
+    "k",
+    "calibrate",
+    "accept",
+    "every",
+    "heat",
+    "watch",
+    "batch_size",
+    "precision",
+    "rerank",
+)
 COMPARED = 1000  # queries that are searched exactly, too
 ROWS = 10  # queries in the table on the screen
 
@@ -53,8 +66,10 @@ class Session:
         calibration: of that model; None: answers have no confidence.
         heat: makes heat maps of two photos; None: none are shown.
         shown: queries in the page, and so those with heat maps.
+        reranking: orders the matches anew; None: they stay as the search finds them.
         compared: of a coded index, so many queries are searched exactly, too, to tell how often it agrees.
         newest_first: show the last answers, the newest on top, instead of the first.
+        seconds: taken by searches so far, re-ranking and the description of the queries included.
         answers: by the query's name.
     """
 
@@ -71,6 +86,8 @@ class Session:
     shown: int = 200
     newest_first: bool = False
     compared: int = 0
+    reranking: Reranking | None = None
+    seconds: float = 0.0
     answers: dict[str, Answer] = field(default_factory=dict)
 
     @property
@@ -79,7 +96,19 @@ class Session:
 
     def ask(self, queries: Sequence[Query]) -> list[Answer]:
         """Answer queries; one that was asked before is answered anew, and is the newest."""
-        answers = answer(self.index, queries, self.extract_paths, self.k, self.calibration, compared=self.compared)
+        began = time.perf_counter()
+        answers = answer(
+            self.index,
+            queries,
+            self.extract_paths,
+            self.k,
+            self.calibration,
+            compared=self.compared,
+            reranking=self.reranking,
+        )
+        self.seconds += time.perf_counter() - began
+        if self.reranking and self.reranking.width:
+            answers = with_points(answers, self.reranking.points)
         if self.heat:
             shown = slice(-self.shown, None) if self.newest_first else slice(max(0, self.shown - len(self.answers)))
             answers[shown] = with_heat(answers[shown], self.heat)
@@ -117,6 +146,8 @@ class Session:
         text += f" The page is {self.page}; matches.csv, matches.json and strips are beside it."
         if len(answers) > self.shown:
             text += f" Page and strips show {self.shown:,} of them (page_queries)."
+        if self.reranking and answers:
+            text += f" {self.reranking.rerank.id}: {1000 * self.seconds / len(answers):,.0f} ms a photo."
         same = [one.exact for one in answers if one.exact is not None]
         if same:
             share = f"{sum(same):,} of {len(same):,} photos"
@@ -130,13 +161,16 @@ class Session:
             raise DataError(f"None of {len(errors):,} queries can be read (first: {errors[0].rstrip('.')}).")
 
 
-def begin(settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None]) -> Session:
+def begin(
+    settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None], rerank: Rerank | None = None
+) -> Session:
     """Return a session that has no answers yet.
 
     Args:
         settings: conf/demo.yaml, resolved, as plain values.
         codec: of the index.
         say: shows a message.
+        rerank: orders matches anew.
 
     Raises:
         VPRError: as of `Extractor.load`, `open_index` and `calibration`.
@@ -145,6 +179,7 @@ def begin(settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None])
     database, runs = settings["database"], settings["paths"]["runs"]
     extractor = Extractor.load(settings["ckpt"], settings["device"], settings["precision"])
     extract_paths = path_extractor(extractor, settings["batch_size"], workers)
+    reranking = Reranking(rerank, extractor.device) if rerank else None  # before hours of describing
     require_folder(database, DATABASE)  # before a calibration, which comes before hours of describing
     calibrated, reliability = None, None
     if settings["calibrate"]:
@@ -167,6 +202,7 @@ def begin(settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None])
         settings["ckpt"],
         codec,
         settings["index"]["rebuild"],
+        settings["index"]["verify"],
     )
     say(index_message(index, change))
     if calibrated:
@@ -191,6 +227,7 @@ def begin(settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None])
             "model": f"{extractor.name} ({index.model[:12]})",
             "database": f"{len(index):,} photos in {index.photos.root}",
             "index": f"{index.codec.id}, {_counts(change)}",
+            **({"re-ranked": rerank.id} if rerank else {}),
             "made": made,
         },
         about={
@@ -206,6 +243,7 @@ def begin(settings: Mapping[str, Any], codec: Codec, say: Callable[[str], None])
         shown=settings["page_queries"],
         newest_first=settings["watch"],
         compared=0 if settings["watch"] else COMPARED,  # not for each photo that comes
+        reranking=reranking,
     )
 
 
@@ -252,7 +290,7 @@ def table(answers: Sequence[Answer]) -> Table:
     for name in ("similarity", "confidence", "estimate"):
         grid.add_column(name, justify="right", no_wrap=True)
     for one in answers[:ROWS]:
-        grid.add_row(*(escape(readable(cell)) for cell in _cells(one)))
+        grid.add_row(*(escape(cell) for cell in _cells(one)))
     return grid
 
 

@@ -7,6 +7,7 @@ file of its model.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -15,10 +16,12 @@ import numpy as np
 
 from vpr.data.formats.exif import read_fixes
 from vpr.data.formats.folders import natural, require_folder, walk_images
-from vpr.data.formats.image_folder import from_csv
+from vpr.data.formats.image_folder import from_csv, has_metres
 from vpr.errors import CheckpointError, DataError, IndexDamaged
 from vpr.retrieval.index.codecs import Codec, Exact
 from vpr.retrieval.index.place_index import Change, ExtractPaths, Photos, PlaceIndex
+
+log = logging.getLogger(__name__)
 
 DATABASE = "the photos of the database, in sub-folders or not"
 
@@ -35,9 +38,14 @@ def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | No
         DataError: no such folder, no images, or a csv that is not there, cannot be read or names none of the photos.
     """
     root = Path(os.path.abspath(require_folder(folder, DATABASE)))
-    listed = Photos.on_disk(root, sorted(walk_images(root), key=natural))
+    listed = Photos.on_disk(root, sorted(walk_images(root), key=natural), absent_too=True)
     if csv is not None:
         path = _csv_path(root, Path(csv).expanduser())
+        if has_metres(path):
+            raise DataError(
+                f"{path} has x and y in metres, and the demo shows places on earth: give lat and lon in degrees, or "
+                "leave positions out. Training and evaluation take metres."
+            )
         positions = from_csv(root, "", list(listed.files), path, missing="skip")[:, :2]
         if np.isnan(positions).all():
             raise DataError(
@@ -57,7 +65,7 @@ def photos(folder: str | Path, csv: str | Path | None = None, known: Photos | No
 def _csv_path(root: Path, csv: Path) -> Path:
     places = dict.fromkeys([csv.absolute(), root / csv])
     for path in places:
-        if path.is_file():
+        if os.path.isfile(path):
             return path
     raise DataError(f"There is no file positions={csv} (looked for {' and '.join(map(str, places))}).")
 
@@ -78,6 +86,7 @@ def open_index(
     ckpt: str,
     codec: Codec | None = None,
     rebuild: bool = False,
+    verify: bool = False,
 ) -> tuple[PlaceIndex, Change]:
     """Make the index in `folder` hold the photos of `database` as they are now; new and changed ones are described.
 
@@ -86,6 +95,7 @@ def open_index(
         extract_paths, dim, model, codec: as for `PlaceIndex.build`.
         ckpt: the model's file, which the index remembers for whoever comes with another one.
         rebuild: describe all anew, in place of what is there.
+        verify: compare all of it with its digests first.
 
     Raises:
         CheckpointError: the index was made with another model.
@@ -93,12 +103,15 @@ def open_index(
         ConfigError: the codec does not go with these photos.
     """
     codec = codec or Exact()
-    index = _open(Path(folder), model, ckpt) if PlaceIndex.exists(folder) and not rebuild else None
+    index = _open(Path(folder), model, ckpt, verify) if PlaceIndex.exists(folder) and not rebuild else None
     facts = {"positions": "exif" if csv is None else str(csv), "ckpt": os.path.abspath(ckpt)}
     reread = index is None or index.schema.get("positions") != "exif"
     current = photos(database, csv, None if reread else index.photos)  # type: ignore[union-attr]
     if index is None:
         index, change = PlaceIndex.build(folder, current, extract_paths, dim, model, codec)
+    elif not os.access(folder, os.W_OK):
+        _check_same_photos(index, current)
+        return index, _as_it_is(index, current, codec)
     else:
         _check_same_photos(index, current)
         change = index.update(current, extract_paths)
@@ -109,9 +122,11 @@ def open_index(
     return index, change
 
 
-def _open(folder: Path, model: str, ckpt: str) -> PlaceIndex:
+def _open(folder: Path, model: str, ckpt: str, verify: bool) -> PlaceIndex:
     try:
         index = PlaceIndex(folder)
+        if verify:
+            index.verify()
     except IndexDamaged as error:
         raise IndexDamaged(f"{error} index.rebuild=true does so.") from error
     if index.model != model:
@@ -122,6 +137,26 @@ def _open(folder: Path, model: str, ckpt: str) -> PlaceIndex:
             f"index.rebuild=true to describe all photos anew, or the earlier ckpt{f'={earlier}' if earlier else ''}."
         )
     return index
+
+
+def _as_it_is(index: PlaceIndex, current: Photos, codec: Codec) -> Change:
+    """Take an index that cannot be written, on a share for example, with the positions that its photos have now."""
+    row = index.photos.rows_in(current)
+    here = row >= 0
+    positions = index.photos.positions.copy()
+    positions[here] = current.positions[row[here]]
+    index.photos = replace(index.photos, root=current.root, positions=positions)
+    new = int((current.rows_in(index.photos) < 0).sum())
+    if new or not here.all():
+        log.warning(
+            "The place index in %s cannot be written, and is asked as it is: %d photos of the database are new, "
+            "changed or unreadable and are not in it, and %d of it are no longer there. index.folder=FOLDER makes "
+            "another one.",
+            *(index.folder, new, (~here).sum()),
+        )
+    if index.codec != codec:
+        log.warning("The place index in %s cannot be written, and stays %s.", index.folder, index.codec.id)
+    return Change(kept=len(index))
 
 
 def _check_same_photos(index: PlaceIndex, current: Photos) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 import re
@@ -16,7 +15,7 @@ import numpy as np
 import simplejpeg
 
 from vpr.demo.answers import Answer, Match, Position
-from vpr.files import atomic_write, write_text
+from vpr.files import atomic_write, csv_line, csv_name, write_text
 from vpr.pages.thumbnails import boxed, thumbnail
 from vpr.retrieval.extractor import progress
 
@@ -31,17 +30,18 @@ def write_matches(answers: Sequence[Answer], folder: Path, about: Mapping[str, A
     """Write both files into `folder`; each replaces an earlier one in one step.
 
     matches.csv: one row a query and rank, lat and lon those of the match, empty where a value is unknown; queries that
-    cannot be read have no row. matches.json: `about` (plain values), `errors` {query: message}, and `answers`, all of
-    them, with the files' paths.
+    cannot be read have no row. The column inliers is there where local features were compared. matches.json: `about`
+    (plain values), `errors` {query: message}, and `answers`, all of them, with the files' paths.
     """
     with (
         atomic_write(folder / "matches.csv") as temporary,
         open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        rows = csv.writer(file, lineterminator="\n")
-        rows.writerow(COLUMNS)
+        verified = any(match.inliers is not None for answer in answers for match in answer.matches)
+        file.write(csv_line((*COLUMNS, "inliers") if verified else COLUMNS))
         for answer in answers:
-            rows.writerows(_rows(answer))
+            for row, match in zip(_rows(answer), answer.matches, strict=True):
+                file.write(csv_line([*row, match.inliers] if verified else row))
     content = {
         **(about or {}),
         "errors": {answer.query.name: answer.error for answer in answers if answer.error},
@@ -72,6 +72,7 @@ def _plain_match(match: Match) -> dict[str, Any]:
         "similarity": _rounded(match.similarity, 5),
         "distance": _rounded(match.distance, 5),
         "position": _place(match.position),
+        **({} if match.inliers is None else {"inliers": match.inliers}),
     }
 
 
@@ -80,7 +81,7 @@ def _rows(answer: Answer) -> Iterator[list[Any]]:
     rest = [_rounded(answer.confidence, 4), accepted, *_degrees(answer.position)]
     for rank, match in enumerate(answer.matches, 1):
         numbers = [_rounded(match.similarity, 5), _rounded(match.distance, 5)]
-        yield [answer.query.name, rank, match.name, *numbers, *_degrees(match.position), *rest]
+        yield [csv_name(answer.query.name), rank, csv_name(match.name), *numbers, *_degrees(match.position), *rest]
 
 
 def _place(position: Position | None) -> dict[str, float | None] | None:

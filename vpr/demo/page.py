@@ -13,8 +13,9 @@ from vpr.demo.answers import Answer, Heat, Match
 from vpr.demo.explain import overlay
 from vpr.demo.map import City, Drawing, apart, length
 from vpr.pages.render import render
-from vpr.pages.thumbnails import Pictures, jpeg_uri, thumbnail
+from vpr.pages.thumbnails import Pictures, joined, jpeg_uri, thumbnail
 from vpr.retrieval.index.photo_table import Photos
+from vpr.retrieval.local_rerank import Points
 
 if TYPE_CHECKING:
     from vpr.demo.reliability_plot import Reliability
@@ -143,7 +144,23 @@ def _article(number: int, answer: Answer, city: City | None, pictures: Pictures)
         "picture": pictures.add(answer.query.path),
         "matches": [_match(rank, match, pictures) for rank, match in enumerate(answer.matches, 1)],
         "heat": list(zip(painted, ("the photo", "match 1"), strict=False)),
+        **_lines(answer),
     }
+
+
+def _lines(answer: Answer) -> dict[str, Any]:
+    """Draw the points of the photo and its first match that confirm each other."""
+    if answer.points is None or not answer.matches:
+        return {"lines": "", "inliers": 0}
+    return {
+        "lines": _drawn(answer.points, answer.query.path, answer.matches[0].path),
+        "inliers": len(answer.points.left),
+    }
+
+
+@lru_cache(maxsize=1024)  # as `_painted`
+def _drawn(points: Points, query: Path, match: Path) -> str:
+    return jpeg_uri(joined(query, match, points.left, points.right))
 
 
 def _match(rank: int, match: Match, pictures: Pictures) -> dict[str, Any]:
@@ -154,6 +171,7 @@ def _match(rank: int, match: Match, pictures: Pictures) -> dict[str, Any]:
         "similarity": f"{match.similarity:.3f}",
         "percent": f"{100 * min(max(match.similarity, 0), 1):.1f}",
         "distance": f"{match.distance:.3f}",
+        "inliers": "" if match.inliers is None else f"{match.inliers:,}",
     }
 
 

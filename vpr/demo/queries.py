@@ -30,7 +30,7 @@ def find(query: Path, frames: Path, every: float = 1.0) -> list[Query]:
     Raises:
         DataError: no image in the folder, or no frame in the video.
     """
-    if query.is_dir():
+    if os.path.isdir(query):
         _warn_of_videos(query)
         return photos(query, walk_images(query))
     if is_video(query):
@@ -40,16 +40,16 @@ def find(query: Path, frames: Path, every: float = 1.0) -> list[Query]:
 
 def check_query(query: Path, watched: bool = False) -> None:
     """Raise DataError where there is neither a file nor a folder, or a file that is to be `watched`."""
-    if not query.exists():
+    if not os.path.exists(query):
         raise DataError(f"There is no file or folder {os.path.abspath(query)}. Type query=PHOTO, FOLDER or VIDEO.")
-    if watched and not query.is_dir():
+    if watched and not os.path.isdir(query):
         raise DataError(f"{os.path.abspath(query)} is no folder, and only a folder can be watched. Type query=FOLDER.")
 
 
 def check_outside(out: Path, **folders: Path) -> None:
     """Raise ConfigError where `out` lies in one of these folders: its pictures would be taken for photos of it."""
     for name, folder in folders.items():
-        if folder.is_dir() and out.resolve().is_relative_to(folder.resolve()):
+        if os.path.isdir(folder) and out.resolve().is_relative_to(folder.resolve()):
             raise ConfigError(
                 f"out={out} lies in {name}={folder}, where its pictures would be taken for photos: type another out=."
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import shutil
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from vpr.errors import DataError
-from vpr.files import write_text
+from vpr.data.npy import map_npy
+from vpr.errors import DiskError
+from vpr.files import reserved, write_text
 
 log = logging.getLogger(__name__)
 
@@ -55,20 +55,20 @@ class DescriptorCache:
         a warning.
 
         Raises:
-            DataError: the disk is too small.
+            DiskError: the disk is too small, or read-only.
         """
         if self.values.exists() or self.label.exists():
             try:
                 label = self._checked_label()
                 return label["complete"]
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
                 log.warning("%s is not used but made again: %s.", self.values, error)
         self._create()
         return False
 
     def attach(self, mode: str = "r+") -> np.memmap:
         """Map the file of `begin`: `r+` to write rows, `r` to read them."""
-        return np.lib.format.open_memmap(self.values, mode)
+        return map_npy(self.values, mode)
 
     def missing(self) -> np.ndarray:
         """Return the rows (int64, rising) that are still to be described."""
@@ -103,16 +103,16 @@ class DescriptorCache:
         return label
 
     def _create(self) -> None:
-        folder = self.values.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        self.delete()
-        needed, free = 2 * self.shape[0] * self.shape[1], shutil.disk_usage(folder).free
-        if needed > free:  # a mapped file that outgrows its disk would end the process without a word
-            raise DataError(
-                f"{self.subject} of {self.shape[0]:,} images need {needed / 1e9:,.1f} GB; {folder} has "
-                f"{free / 1e9:,.1f} GB free. Free some, point paths.runs to a larger disk, or {self.remedy}."
-            )
-        np.lib.format.open_memmap(self.values, "w+", np.float16, self.shape)
+        try:
+            self.values.parent.mkdir(parents=True, exist_ok=True)
+            self.delete()
+            with reserved(self.values, 2 * self.shape[0] * self.shape[1]):
+                np.lib.format.open_memmap(self.values, "w+", np.float16, self.shape)
+        except DiskError as error:
+            raise DiskError(
+                f"{self.subject} of {self.shape[0]:,} images: {error} Point paths.runs to a larger disk, or "
+                f"{self.remedy}."
+            ) from error
         self._write_label(complete=False)
 
     def _write_label(self, **content: Any) -> None:

@@ -127,7 +127,7 @@ def load_hub(node: Mapping[str, Any]) -> HubNetwork:
     """
     source = HubModel.of(node)
     folder = Path(source.repo).expanduser()
-    local = folder.is_dir()
+    local = os.path.isdir(folder)
     if local and not (folder / "hubconf.py").is_file():
         raise ConfigError(f"{NODE}.repo={source.repo}: this folder has no hubconf.py. Name the root of the clone.")
     if not local and not re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w./-]+)?", source.repo):

@@ -63,7 +63,7 @@ def calibration(
     model = extractor.digest
     if name.endswith(".json"):
         return read_calibration(Path(name), model).with_precision(precision)
-    if name not in dataset_names() and Path(name).is_dir():
+    if name not in dataset_names() and os.path.isdir(name):
         name, overrides = OWN_IMAGES, [*overrides, *_of_folder(Path(name))]
     path = folder / f"calibration_{name}_{model[:8]}.json"
     try:
@@ -108,7 +108,10 @@ def _labelled(name: str, overrides: Sequence[str]) -> RetrievalSet:
         fault = f"it holds {names_held}" if sets else "it has no evaluation set"
         raise ConfigError(f"calibrate={name}: {fault}. Name one labelled set, for example calibrate=toycity.")
     if absent := OmegaConf.missing_keys(sets[0].node):
-        raise ConfigError(f"calibrate={name}: {sorted(absent)[0]} is not given. Name another labelled set.")
+        raise ConfigError(
+            f"calibrate={name}: {sorted(absent)[0]} is not given. Name another labelled set, or a "
+            "folder with database/, queries/ and positions: calibrate=/my/photos."
+        )
     return read_entry(sets[0].node, sets[0].key)
 
 

@@ -19,6 +19,7 @@ from vpr.data.image_paths import ImagePaths
 from vpr.data.loading import loader_workers
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataAbsent
+from vpr.interop.zoo import local_file
 from vpr.retrieval.extractor import Extractor
 from vpr.retrieval.pca import PCA, pca_path, read_origin, sample
 
@@ -88,9 +89,9 @@ def _given(cfg: DictConfig, extractor: Extractor) -> tuple[PCA, Origin]:
 
 def _fitted(cfg: DictConfig, extractor: Extractor) -> tuple[PCA, Origin]:
     """Read the file beside the checkpoint if it is the right one, and else fit and write it."""
-    path, model = pca_path(cfg.ckpt), extractor.digest
-    kept = read_origin(path) if path.exists() else {}
-    if path.exists() and "model" not in kept:
+    path, model = pca_path(local_file(cfg.ckpt)), extractor.digest
+    kept = read_origin(path) if os.path.exists(path) else {}
+    if os.path.exists(path) and "model" not in kept:
         raise ConfigError(
             f"{path} does not say of which model it is, and was not used. Type pca.file={path} if it is that of "
             f"{cfg.ckpt}; else move it away, and another one is fitted."

@@ -1,4 +1,4 @@
-"""Aggregators in the form of Ali-bey's projects (gsv-cities, MixVPR, OpenVPRLab), told by their tensors."""
+"""Aggregators in the form of Ali-bey's projects (gsv-cities, MixVPR, OpenVPRLab, BoQ) and of SALAD, told by tensors."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 from torch import Tensor
 
 from vpr.interop.published import Published, State, node_of
+from vpr.models.aggregators.avg import Avg
+from vpr.models.aggregators.boq import BoQ
 from vpr.models.aggregators.convap import ConvAP
 from vpr.models.aggregators.cosplace import CosPlace
 from vpr.models.aggregators.gem import GeM
 from vpr.models.aggregators.mixvpr import MixVPR
+from vpr.models.aggregators.salad import SALAD
 
 Node = dict[str, Any]
 Read = Callable[[Published, State, Mapping[str, int]], tuple[Node, dict[str, str]]]
 """(file, tensors, settings beside them) -> (node, names that are ours where they differ)"""
-
-ABSENT = {"boqs.0.queries": "BoQ", "dust_bin": "SALAD"}
-"""Tensors by which published aggregators are known that this project has not."""
 
 
 def read_aggregator(file: Published, theirs: State, settings: Mapping[str, int]) -> tuple[Node, dict[str, Tensor]]:
@@ -33,14 +33,14 @@ def read_aggregator(file: Published, theirs: State, settings: Mapping[str, int])
         CheckpointError: the aggregator is none of ours, or the tensors do not say all that is needed.
     """
     read = next((read for tensors, read in READERS if tensors <= theirs.keys()), None)
+    named = file.at("hyper_parameters", "aggregator", "class")
+    if read is None and not theirs and named == "AVGPool":  # it has no tensors, so its name must do
+        return node_of(Avg), {}
     if read is None:
-        absent = next((name for key, name in ABSENT.items() if key in theirs), "")
         seen = ", ".join(list(theirs)[:3]) or "no tensor"
-        raise file.unknown(
-            f"the aggregator {absent} ({seen}), which this project has not"
-            if absent
-            else f"an aggregator that is none of MixVPR, GeM, CosPlace and ConvAP ({seen})"
-        )
+        name = f" {named}" if isinstance(named, str) else ""
+        known = "MixVPR, GeM, CosPlace, ConvAP, SALAD and BoQ"
+        raise file.unknown(f"an aggregator{name} that is none of {known} ({seen})")
     node, renamed = read(file, theirs, settings)
     return node, {f"aggregator.{renamed.get(key, key)}": value for key, value in theirs.items()}
 
@@ -81,8 +81,30 @@ def _gem(file: Published, theirs: State, settings: Mapping[str, int]) -> tuple[N
     return node_of(GeM), {"p": "pool.p"}
 
 
+def _boq(file: Published, theirs: State, settings: Mapping[str, int]) -> tuple[Node, dict[str, str]]:
+    """Read all sizes off the tensors, but for the heads, which are one for 64 channels in all published ones."""
+    blocks = {key.split(".")[1] for key in theirs if key.startswith("boqs.")}
+    sizes = {"channels": len(theirs["proj_c.weight"]), "queries": theirs["boqs.0.queries"].shape[1]}
+    return node_of(BoQ, **sizes, layers=len(blocks), rows=len(theirs["fc.weight"])), {}
+
+
+def _salad(file: Published, theirs: State, settings: Mapping[str, int]) -> tuple[Node, dict[str, str]]:
+    try:
+        sizes = {
+            "clusters": len(theirs["score.3.weight"]),
+            "cluster_dim": len(theirs["cluster_features.3.weight"]),
+            "token_dim": len(theirs["token_features.2.weight"]),
+            "hidden": len(theirs["score.0.weight"]),
+        }
+    except KeyError as missing:
+        raise file.unknown(f"a SALAD that is not whole: it has no {missing.args[0]}") from None
+    return node_of(SALAD, **sizes), {}
+
+
 READERS: list[tuple[set[str], Read]] = [
     ({"channel_proj.weight", "row_proj.weight"}, _mixvpr),
+    ({"boqs.0.queries", "proj_c.weight", "fc.weight"}, _boq),
+    ({"dust_bin"}, _salad),
     ({"gem.p", "fc.weight"}, _cosplace),
     ({"channel_pool.weight"}, _convap),
     ({"p"}, _gem),

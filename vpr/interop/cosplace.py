@@ -51,6 +51,8 @@ def convert_file(file: Published) -> dict[str, Any]:
     head = {k.removeprefix("aggregation."): v for k, v in file.state.items() if not k.startswith("backbone.")}
     if head.keys() != HEAD.keys():
         raise file.unknown(f"an aggregation of {', '.join(head)}, which is not that of CosPlace")
+    if "0.0.0.weight" in backbone:
+        raise file.unknown("a backbone that is an EfficientNet, of which neither project has published a file")
     node, weights = known_backbone(file, backbone, KNOWN, name_in_sequential)
     weights |= {f"aggregator.{HEAD[key]}": value for key, value in head.items()}
     agg = node_of(CosPlace, out_dim=len(head["3.weight"]))

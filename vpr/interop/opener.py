@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from vpr import checkpoint
 from vpr.interop.published import read_foreign
 from vpr.interop.recognise import convert_content
+from vpr.interop.zoo import local_file
 from vpr.models.describer import Describer
 from vpr.models.onnx_describer import OnnxDescriber, file_digest, is_exported
 
@@ -49,13 +50,15 @@ def open_model(path: str | PathLike[str]) -> OpenedModel:
 def read_content(path: str | PathLike[str]) -> dict[str, Any]:
     """Return what `vpr.checkpoint.read` returns, also of a file that another project published.
 
+    Args:
+        path: of the file, or a name of `vpr.interop.zoo`, whose file is downloaded at first use.
+
     Raises:
         CheckpointError: the file is missing, damaged or from elsewhere. Nothing in it is executed.
     """
-    content = read_foreign(str(path))
-    if checkpoint.is_ours(content):
-        return checkpoint.checked(content, str(path))
-    return convert_content(content, str(path))
+    file = local_file(path)
+    content = read_foreign(file)
+    return checkpoint.checked(content, file) if checkpoint.is_ours(content) else convert_content(content, file)
 
 
 def of_content(content: Mapping[str, Any], path: str) -> OpenedModel:

@@ -1,8 +1,8 @@
 """Checkpoints published with OpenIBL (Ge et al., SFRS, 2020) and WAKD (2022), as ordinary ones of ours.
 
 Training writes {'state_dict', 'epoch', 'generation', 'best_recall5'}; torch.hub has a bare state dict. Its tensors are
-named `base_model.*`, `net_vlad.*` and, where a PCA was appended, `pca_layer.*`, with `module.` before all where several
-GPUs trained it. All were fed mean-subtracted values of 0..255, and are measured at 480x640 pixels.
+named `base_model.*`, `net_vlad.*` and, where a PCA was appended, `pca_layer.*`. All were fed mean-subtracted values of
+0..255, and are measured at 480x640 pixels.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from vpr.models.aggregators.projected import projected_node
 from vpr.models.backbones.mobilenet_v3_wakd import MobileNetV3WAKD, gate_of, our_names
 from vpr.models.backbones.resnet import ResNet
 from vpr.models.backbones.vgg import VGG
-from vpr.models.weights import without_module
 
 IMAGE = {  # conf/image/matconvnet.yaml
     "size": [480, 640],
@@ -39,7 +38,7 @@ TRAINING = {"epoch": int, "generation": int, "best_recall5": float}
 
 def recognises(state: State) -> bool:
     """Tell whether this is such a file, of a known backbone or not."""
-    return any(key.removeprefix("module.").startswith(("base_model.", "net_vlad.")) for key in state)
+    return any(key.startswith(("base_model.", "net_vlad.")) for key in state)
 
 
 def convert(path: str | Path) -> dict[str, Any]:
@@ -54,7 +53,7 @@ def convert(path: str | Path) -> dict[str, Any]:
 def convert_file(file: Published) -> dict[str, Any]:
     """Return the same of a file that has been read; errors as of `convert`."""
     parts: dict[str, dict[str, Tensor]] = {part: {} for part in PARTS}
-    for key, value in without_module(dict(file.state)).items():
+    for key, value in file.state.items():
         part, _, name = key.partition(".")
         if part not in parts:
             raise file.unknown(f"a tensor {key}, which is none of {', '.join(f'{p}.*' for p in PARTS)}")

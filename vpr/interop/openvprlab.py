@@ -1,8 +1,9 @@
 """Checkpoints that OpenVPRLab (Ali-bey, 2024) writes, as ordinary ones of ours.
 
-Lightning 2.x saves everything: the optimiser too, and the whole configuration as `hyper_parameters`. The backbone is
-cut in two, `backbone.frozen_layers.i` and `backbone.unfrozen_layers.j`, and counts the stem and each stage of a ResNet
-as one layer. The layout is that of the project's code; no file of its was at hand.
+Lightning 2.x saves everything: the optimiser too, and the whole configuration as `hyper_parameters`. A ResNet is cut in
+two, `backbone.frozen_layers.i` and `backbone.unfrozen_layers.j`, and its stem and each stage count as one layer; DINOv2
+is torch.hub's, at `backbone.dino.*`, with tokens from before the last LayerNorm whatever the aggregator. Images are
+resized bicubically with antialias. The layout is that of the project's code.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 from torch import Tensor
 
 from vpr.interop.aggregators import read_aggregator
-from vpr.interop.published import Known, Published, State, assemble, known_backbone, names
+from vpr.interop.dinov2 import NAMES, read_dinov2
+from vpr.interop.published import Known, Published, State, assemble, known_backbone, names, parts_of
 from vpr.models.backbones.resnet import ResNet
 
 KNOWN: list[Known] = [
@@ -23,7 +25,7 @@ KNOWN: list[Known] = [
 ]
 LAYOUT = (
     f"Lightning checkpoints of OpenVPRLab with backbone.frozen_layers.*, backbone.unfrozen_layers.* ({names(KNOWN)}) "
-    "and aggregator.* (MixVPR, ConvAP, CosPlace, GeM)"
+    f"or backbone.dino.* ({NAMES}) and aggregator.* (MixVPR, ConvAP, CosPlace, GeM, SALAD, BoQ, or none for AVGPool)"
 )
 PREFIXES = ("backbone.frozen_layers.", "backbone.unfrozen_layers.", "backbone.dino.")
 STEM = ("conv1", "bn1")
@@ -40,18 +42,18 @@ def convert_file(file: Published) -> dict[str, Any]:
     Raises:
         CheckpointError: backbone or aggregator are none of those that are known.
     """
-    state = {key: value for key, value in file.state.items() if not key.startswith("loss_function.")}
-    parts: dict[str, dict[str, Tensor]] = {"backbone": {}, "aggregator": {}}
-    for key, value in state.items():
-        part, _, name = key.partition(".")
-        if part not in parts:
-            raise file.unknown(f"a tensor {key}, which is neither under backbone.* nor under aggregator.*")
-        parts[part][name] = value
+    used = {key: value for key, value in file.state.items() if not key.startswith("loss_function.")}
+    dino = any(key.startswith("backbone.dino.") for key in used)
+    backbone, aggregator = parts_of(file._replace(state=used), "backbone.dino" if dino else "backbone", "aggregator")
     settings = file.whole_numbers("hyper_parameters", "aggregator", "params")
-    agg, agg_weights = read_aggregator(file, parts["aggregator"], settings)
-    node, weights = known_backbone(file, _in_one(parts["backbone"]), KNOWN)
+    agg, agg_weights = read_aggregator(file, aggregator, settings)
+    if dino:
+        node, weights = read_dinov2(file, backbone, norm=False)
+    else:
+        node, weights = known_backbone(file, _in_one(backbone), KNOWN)
     data = ("hyper_parameters", "datamodule")
-    image = file.image((*data, "val_image_size"), (*data, "train_image_size"))
+    size = (322, 322) if dino else (320, 320)  # of one that does not say
+    image = file.image((*data, "val_image_size"), (*data, "train_image_size"), size=size, interpolation="bicubic")
     return assemble(file, node, agg, image, weights | agg_weights, file.lightning_source("OpenVPRLab"))
 
 

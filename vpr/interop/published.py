@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vpr.checkpoint import pack, read_any
 from vpr.errors import CheckpointError
 from vpr.models.describer import build_describer
+from vpr.models.weights import without_wrappers
 from vpr.types import Preprocess
 
 State = Mapping[str, Tensor]
@@ -88,14 +90,24 @@ class Published(NamedTuple):
         items = settings.items() if isinstance(settings, dict) else ()
         return {str(key): value for key, value in items if type(value) is int and value > 0}
 
-    def image(self, *paths: tuple[str, ...]) -> dict[str, Any]:
-        """Return the preprocessing: the image size at the first of `paths` that has one, 320x320 where none has."""
-        size = next((size for size in (self.at(*path) for path in paths) if _is_size(size)), (320, 320))
-        return image_of_size(*size)
+    def image(
+        self, *paths: tuple[str, ...], size: tuple[int, int] = (320, 320), interpolation: str = "bilinear"
+    ) -> dict[str, Any]:
+        """Return the preprocessing: the image size at the first of `paths` that has one, `size` where none has."""
+        height, width = next((size for size in (self.at(*path) for path in paths) if _is_size(size)), size)
+        return image_of_size(height, width, interpolation)
 
 
 def read_foreign(path: str | Path) -> Any:
-    """Read tensors, plain containers and NumPy's numbers; CheckpointError where there is more, or nothing."""
+    """Read tensors, plain containers and NumPy's numbers; CheckpointError where there is more, or nothing.
+
+    A .safetensors file holds tensors alone: they are a bare state dict.
+    """
+    if Path(path).suffix == ".safetensors" and Path(path).is_file():
+        try:
+            return load_file(path)
+        except Exception as error:  # safetensors' own error class is not public in all versions
+            raise CheckpointError(f"{path} is damaged or no safetensors file. Copy or download it again.") from error
     with torch.serialization.safe_globals(NUMBERS):
         return read_any(path)
 
@@ -117,7 +129,25 @@ def as_published(content: Any, path: str | Path, known: str) -> Published:
     if not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in file.state.items()):
         entries = f"its entries are {', '.join(map(str, list(whole)[:6]))}" if whole else f"it is a {_kind(content)}"
         raise file.unknown(f"no state dict ({entries})")
-    return file
+    bare = file.state is whole
+    plain = without_wrappers(file.state)
+    return file._replace(state=plain, content=plain if bare else whole)
+
+
+def parts_of(file: Published, *prefixes: str) -> list[dict[str, Tensor]]:
+    """Return the tensors below each of `prefixes`, such as `aggregator`, under the rest of their names.
+
+    Raises:
+        CheckpointError: a tensor stands below none of them.
+    """
+    parts: list[dict[str, Tensor]] = [{} for _ in prefixes]
+    for key, value in file.state.items():
+        place = next((i for i, prefix in enumerate(prefixes) if key.startswith(f"{prefix}.")), None)
+        if place is None:
+            below = " nor ".join(f"under {prefix}.*" for prefix in prefixes)
+            raise file.unknown(f"a tensor {key}, which is neither {below}")
+        parts[place][key.removeprefix(f"{prefixes[place]}.")] = value
+    return parts
 
 
 def node_of(network: type[Any], **options: Any) -> dict[str, Any]:
@@ -125,9 +155,9 @@ def node_of(network: type[Any], **options: Any) -> dict[str, Any]:
     return {"_target_": f"{network.__module__}.{network.__name__}", **options}
 
 
-def image_of_size(height: int, width: int) -> dict[str, Any]:
+def image_of_size(height: int, width: int, interpolation: str = "bilinear") -> dict[str, Any]:
     """Return the preprocessing of images of this size, with ImageNet's mean and deviation."""
-    fields = Preprocess(size=(height, width))._asdict()
+    fields = Preprocess(size=(height, width), interpolation=interpolation)._asdict()
     return {key: list(value) if isinstance(value, tuple) else value for key, value in fields.items()}
 
 
@@ -169,6 +199,11 @@ def name_in_sequential(key: str) -> str:
         return rest
     part, _, tensor = rest.partition(".")
     return f"{PLACES[part]}.{tensor}"
+
+
+def is_alexnet(theirs: State) -> bool:
+    """Tell whether these tensors, numbered as its layers are, begin as AlexNet's do."""
+    return "0.weight" in theirs and theirs["0.weight"].shape == (64, 3, 11, 11)
 
 
 def names(known: Iterable[Known]) -> str:

@@ -1,10 +1,9 @@
 """Checkpoints that pytorch-NetVlad (Nanne van Noord, 2018) writes, as ordinary ones of ours.
 
 {'epoch', 'state_dict', 'recalls', 'best_score', 'optimizer', 'parallel'}: `encoder.N.*`, VGG16 up to conv5_3, and
-`pool.conv.weight`, `pool.centroids`, with `module.` behind `encoder.` and `pool.` where several GPUs trained it. Photos
-of 480x640 pixels were fed as they are, with ImageNet's mean and deviation (not MatConvNet's, as OpenIBL's). AlexNet,
-maximum and average pooling (which leave no tensors) and VLAD v2 (`pool.conv.bias`) are refused. The layout is that of
-the project's code; no file of its was at hand.
+`pool.conv.weight`, `pool.centroids`. Photos of 480x640 pixels were fed as they are, with ImageNet's mean and deviation
+(not MatConvNet's, as OpenIBL's). AlexNet, maximum and average pooling (which leave no tensors) and VLAD v2
+(`pool.conv.bias`) are refused. The layout is that of the project's code; no file of its was at hand.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from vpr.interop.published import (
     State,
     assemble,
     image_of_size,
+    is_alexnet,
     known_backbone,
     name_in_sequential,
     names,
@@ -49,7 +49,9 @@ def convert_file(file: Published) -> dict[str, Any]:
         part, _, name = key.partition(".")
         if part not in parts:
             raise file.unknown(f"a tensor {key}, which is neither under encoder.* nor under pool.*")
-        parts[part][name.removeprefix("module.")] = value
+        parts[part][name] = value
+    if is_alexnet(parts["encoder"]):
+        raise file.unknown("a backbone that is AlexNet, which this project has not")
     pool = parts["pool"]
     if pool.keys() != {"conv.weight", "centroids"}:
         version = "VLAD v2, whose assignment has a bias" if "conv.bias" in pool else "not NetVLAD"

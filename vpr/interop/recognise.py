@@ -7,10 +7,10 @@ from typing import Any
 
 from vpr.checkpoint import is_ours
 from vpr.errors import CheckpointError
-from vpr.interop import cosplace, deep_vg, mixvpr, openibl, openvprlab, pytorch_netvlad
+from vpr.interop import boq, cosplace, deep_vg, megaloc, mixvpr, openibl, openvprlab, pytorch_netvlad, salad
 from vpr.interop.published import as_published, read_foreign
 
-IMPORTERS = (mixvpr, openvprlab, openibl, pytorch_netvlad, cosplace, deep_vg)
+IMPORTERS = (megaloc, salad, boq, mixvpr, openvprlab, openibl, pytorch_netvlad, cosplace, deep_vg)
 KNOWN = "; ".join(importer.LAYOUT for importer in IMPORTERS)
 
 

@@ -7,6 +7,7 @@ files are read, and they read ours.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +49,7 @@ def read_clusters(path: str | Path) -> ClusterFile:
         CheckpointError: it is missing, damaged, or no such file.
     """
     source = Path(path).expanduser()
-    if not source.is_file():
+    if not os.path.isfile(source):
         raise CheckpointError(
             f"{source}: there is no such cluster file. `python cluster.py --help` says how to make one."
         )
@@ -74,15 +75,13 @@ def write_clusters(path: str | Path, clusters: ClusterFile) -> None:
     """Write a cluster file, completely or not at all.
 
     Raises:
-        CheckpointError: the folder cannot be written, or the disk is full.
+        DiskError: the folder cannot be written, or the disk is full.
     """
-    try:
-        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-            file["descriptors"] = clusters.descriptors.astype(np.float32)
-            file["centroids"] = clusters.centroids.astype(np.float32)
-            file.attrs[SETTINGS] = json.dumps(clusters.settings, sort_keys=True)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be written: {error}") from error
+    with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+        for name in ("descriptors", "centroids"):
+            values = getattr(clusters, name).astype(np.float32)
+            file.create_dataset(name, data=values, fletcher32=True)  # a checksum
+        file.attrs[SETTINGS] = json.dumps(clusters.settings, sort_keys=True)
 
 
 def _settings(file: h5py.File) -> dict[str, Any]:
@@ -101,7 +100,7 @@ def _check(source: Path, descriptors: np.ndarray, centroids: np.ndarray) -> None
             f"{centroids.shape}; both must be rows of one length."
         )
     for name, values in (("descriptors", descriptors), ("centroids", centroids)):
-        if not len(values) or values.dtype.kind != "f" or not np.isfinite(values).all():
+        if not len(values) or values.dtype.kind != "f" or not (np.abs(values) <= np.finfo(np.float32).max).all():
             raise CheckpointError(
                 f"{source} is damaged: its {name} are not all finite numbers, or none. Make it again with cluster.py."
             )

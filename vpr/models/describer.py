@@ -82,12 +82,20 @@ def build_describer(backbone: Mapping[str, Any], agg: Mapping[str, Any], image: 
         ConfigError: a `_target_` is not a network of vpr.models, an argument is unknown, or a value does not fit.
         WeightsUnavailable: pretrained weights were asked for and cannot be had.
     """
-    network = make_network(backbone, "backbone")
+    network = make_network(backbone, "backbone", image_size=_size(image))
     if not isinstance(network, Backbone):
         raise ConfigError(f"backbone._target_={backbone['_target_']} is not a backbone.")
     preprocess = _preprocess(image, network)
-    spec = network.spec._replace(grid=feature_grid(network, preprocess.size))
-    return Describer(network, make_network(agg, "agg", spec), preprocess)
+    try:
+        grid = feature_grid(network, preprocess.size)
+    except (AssertionError, RuntimeError, ValueError) as error:  # libraries refuse image sizes in all these ways
+        height, width = preprocess.size
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise ConfigError(
+            f"image.size=[{height},{width}]: backbone {backbone.get('name', '')} cannot take such images ({reason}). "
+            f"{network.size_advice(height, width)}"
+        ) from error
+    return Describer(network, make_network(agg, "agg", network.spec._replace(grid=grid)), preprocess)
 
 
 def feature_grid(backbone: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
@@ -102,16 +110,22 @@ def feature_grid(backbone: nn.Module, size: tuple[int, int]) -> tuple[int, int]:
     return int(height), int(width)
 
 
-def make_network(node: Mapping[str, Any], name: str, *first: Any) -> nn.Module:
-    """Make one network of vpr.models from its node, with the positional arguments `first`; `name` is for messages.
+def make_network(node: Mapping[str, Any], name: str, *first: Any, **offered: Any) -> nn.Module:
+    """Make one network of vpr.models from its node; `name` is for messages.
+
+    Args:
+        first: positional arguments.
+        offered: arguments that are given to a network that has them, and whose node does not.
 
     Raises:
         ConfigError: the `_target_` is no such network, or an argument is unknown.
     """
     options = {k: v for k, v in node.items() if k not in ("_target_", "_partial_", "_convert_", "_recursive_")}
     network = _network_class(node.get("_target_"), name)
+    signature = inspect.signature(network)
+    options = {k: v for k, v in offered.items() if k in signature.parameters} | options
     try:
-        inspect.signature(network).bind(*first, **options)
+        signature.bind(*first, **options)
     except TypeError as error:
         raise ConfigError(f"{name}: {network.__name__} {error}.") from error
     return network(*first, **options)
@@ -136,15 +150,19 @@ def _preprocess(image: Mapping[str, Any], backbone: Backbone) -> Preprocess:
     if unknown:
         raise ConfigError(f"image.{unknown[0]} is not known; there are {', '.join(Preprocess._fields)}.")
     given = {name: value for name, value in image.items() if value is not None}
-    size = given.get("size", Preprocess().size)
-    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(x, int) and x > 0 for x in size):
-        raise ConfigError(f"image.size={size}: give height and width in pixels, e.g. [320,320].")
     return Preprocess(
-        size=(size[0], size[1]),
+        size=_size(image),
         mean=_rgb(given.get("mean", backbone.mean), "mean"),
         std=_rgb(given.get("std", backbone.std), "std"),
         interpolation=str(given.get("interpolation", Preprocess().interpolation)),
     )
+
+
+def _size(image: Mapping[str, Any]) -> tuple[int, int]:
+    size = image.get("size") or Preprocess().size
+    if not isinstance(size, list | tuple) or len(size) != 2 or not all(isinstance(x, int) and x > 0 for x in size):
+        raise ConfigError(f"image.size={size}: give height and width in pixels, e.g. [320,320].")
+    return size[0], size[1]
 
 
 def _rgb(values: Any, name: str) -> tuple[float, float, float]:

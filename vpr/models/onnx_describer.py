@@ -25,7 +25,7 @@ from vpr.types import Preprocess
 FORMAT = "vpr-onnx-1"
 SUFFIX = ".onnx"
 INSTALL = 'pip install "vpr-distill[export]"'
-AGAIN = "Export it again: python export.py ckpt=PATH."
+REMEDY = "Export it again: python export.py ckpt=PATH."
 JSON = ("size", "dim", "dynamic_size", "normalised", "versions", "protocols", "config", "training_images")
 """Entries of the metadata that are JSON; the others are text."""
 
@@ -140,7 +140,7 @@ class OnnxDescriber(nn.Module):
             images = np.load(beside, allow_pickle=False)
             if images.shape != (count,) or images.dtype != np.int64:
                 raise ValueError(f"it holds {images.shape} of {images.dtype} instead of ({count},) of int64")
-        except (OSError, ValueError, EOFError) as error:
+        except Exception as error:  # numpy parses a damaged header as Python, with errors of all sorts
             raise CheckpointError(
                 f"{beside} cannot be used ({error}). It says on which images {self.path.name} was trained, so that an "
                 "evaluation can tell whether it measures on them. Copy it from the folder that export.py wrote."
@@ -187,7 +187,7 @@ def _session(path: Path) -> Any:
     except Exception as error:  # onnxruntime has an error class for each of many ways
         raise CheckpointError(
             f"{path} ({path.stat().st_size:,} bytes) is damaged, or no .onnx file that onnxruntime "
-            f"{onnxruntime.__version__} can run. Copy it again. {AGAIN}"
+            f"{onnxruntime.__version__} can run. Copy it again. {REMEDY}"
         ) from error
 
 
@@ -200,7 +200,7 @@ def _info(path: Path, texts: Mapping[str, str]) -> OnnxInfo:
             "are brought to it. Export the checkpoint that it was made from: python export.py ckpt=PATH."
         )
     if written != FORMAT:
-        raise CheckpointError(f"{path} has the format {written}, and {FORMAT} is read here. {AGAIN}")
+        raise CheckpointError(f"{path} has the format {written}, and {FORMAT} is read here. {REMEDY}")
     try:
         metadata = {key: json.loads(text) if key in JSON else text for key, text in texts.items()}
         height, width = (int(side) for side in metadata["size"])
@@ -211,9 +211,9 @@ def _info(path: Path, texts: Mapping[str, str]) -> OnnxInfo:
             raise ValueError("an entry has an impossible value")
         return OnnxInfo(str(metadata["name"]), precision, str(metadata["digest"]), dim, preprocess, dynamic, metadata)
     except KeyError as error:
-        raise CheckpointError(f"{path} lacks the entry {error.args[0]} in its metadata. {AGAIN}") from error
+        raise CheckpointError(f"{path} lacks the entry {error.args[0]} in its metadata. {REMEDY}") from error
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"The metadata of {path} are damaged ({error}). {AGAIN}") from error
+        raise CheckpointError(f"The metadata of {path} are damaged ({error}). {REMEDY}") from error
 
 
 def _check_interface(path: Path, session: Any, dim: int) -> None:
@@ -224,5 +224,5 @@ def _check_interface(path: Path, session: Any, dim: int) -> None:
     if (takes, gives) != expected:
         raise CheckpointError(
             f"{path} does not fit its metadata: it takes {takes} and gives {gives}, and not {expected[0]} and "
-            f"{expected[1]}. {AGAIN}"
+            f"{expected[1]}. {REMEDY}"
         )

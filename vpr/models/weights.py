@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import logging
+import os
 import pickle
 import socket
 import urllib.request
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,10 +22,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vpr.errors import ConfigError, WeightsUnavailable
+from vpr.files import check_archive
+
+log = logging.getLogger(__name__)
 
 State = dict[str, Tensor]
 TIMEOUT_S = 10.0
 HUB_FILE = "model.safetensors"
+WRAPPERS = ("module", "_orig_mod")
+"""Parts of names that DataParallel, DistributedDataParallel and torch.compile add, before all or within."""
+
 NO_FILES = ("default", "none", "checkpoint", "package")
 """Values of `backbone.weights` that are no path."""
 
@@ -67,7 +76,11 @@ def timm_model(name: str, kind: type[nn.Module], **options: Any) -> Any:
     if not timm.is_model(name):
         near = ", ".join(difflib.get_close_matches(name, timm.list_models(), 3))
         raise ConfigError(f"backbone.name={name}: timm has no such model" + (f"; near it are {near}." if near else "."))
-    return _of_kind(timm.create_model(name, **options), name, kind)
+    try:
+        return _of_kind(timm.create_model(name, **options), name, kind)
+    except (TypeError, AssertionError, ValueError) as error:
+        given, reason = ", ".join(options), _first_line(error)
+        raise ConfigError(f"backbone.options: {name} of timm cannot be made with {given} ({reason}).") from error
 
 
 def timm_origin(name: str, package: str = "") -> Origin:
@@ -98,15 +111,35 @@ def pretrained_state(weights: str, origin: Origin) -> State | None:
     return read_state(Path(weights).expanduser())
 
 
+def pretrained_or_packaged(weights: str, origin: Origin) -> tuple[State | None, str]:
+    """Return the state dict as of `pretrained_state`, and the choice it comes from.
+
+    Where `default` cannot be downloaded and a pip package with these weights is installed, that is `package`, and a
+    warning says so.
+    """
+    try:
+        return pretrained_state(weights, origin), weights
+    except WeightsUnavailable as error:
+        if weights != "default" or not origin.package:
+            raise
+        try:
+            state = read_state(_package_file(origin))
+        except WeightsUnavailable:
+            raise error from None
+        reason = str(error).partition(" Ways out:")[0]
+        log.warning("%s The weights of the pip package %s are taken instead.", reason, origin.package)
+        return state, "package"
+
+
 def read_state(path: Path) -> State:
     """Read a state dict from a .safetensors file or one that torch.save wrote; nothing in it is executed.
 
-    It may stand under `state_dict`, as training scripts save it, and its names may begin with `module.`.
+    It may stand under `state_dict`, as training scripts save it, and its names may have parts of WRAPPERS.
 
     Raises:
         ConfigError: there is no such file, it is damaged, or it holds no state dict.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigError(
             f"backbone.weights={path}: there is no such file. Give the path of a state dict, or default|none|package."
         )
@@ -118,11 +151,14 @@ def read_state(path: Path) -> State:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
+        if zipfile.is_zipfile(path):
+            check_archive(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ConfigError(f"backbone.weights={path} cannot be read as a state dict: {_first_line(error)}") from error
     except Exception as error:  # safetensors' own error class is not public in all versions
-        raise ConfigError(f"backbone.weights={path} is not a safetensors file: {_first_line(error)}") from error
+        kind = "a safetensors file" if path.suffix == ".safetensors" else "a state dict, or damaged"
+        raise ConfigError(f"backbone.weights={path} is not {kind}: {_first_line(error)}") from error
     if isinstance(state, Mapping) and ("format" in state or isinstance(state.get("describer"), Mapping)):
         raise ConfigError(
             f"backbone.weights={path} is a checkpoint of this project, from which train.py takes the backbone of a "
@@ -132,14 +168,19 @@ def read_state(path: Path) -> State:
         state = state["state_dict"]
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise ConfigError(f"backbone.weights={path} holds no plain state dict (names and tensors).")
-    return without_module(dict(state))
+    return without_wrappers(state)
 
 
-def without_module(state: State) -> State:
-    """Take away the `module.` that DataParallel and DistributedDataParallel put before every name."""
-    if not all(str(name).startswith("module.") for name in state):
-        return state
-    return {name.removeprefix("module."): value for name, value in state.items()}
+def without_wrappers(state: Mapping[str, Tensor]) -> State:
+    """Take the parts of WRAPPERS out of all names.
+
+    >>> list(without_wrappers({"_orig_mod.module.conv1.weight": torch.zeros(1)}))
+    ['conv1.weight']
+    """
+    plain = {key: ".".join(part for part in key.split(".") if part not in WRAPPERS) for key in map(str, state)}
+    if len(set(plain.values())) < len(plain):
+        return dict(state)
+    return {plain[str(key)]: value for key, value in state.items()}
 
 
 def load_exactly(module: nn.Module, state: State, origin: Origin, dropped: Iterable[str] = ()) -> None:
@@ -158,7 +199,29 @@ def load_exactly(module: nn.Module, state: State, origin: Origin, dropped: Itera
                 f"The weights given for {origin.name} {what} {len(keys)} of its tensors (first: {keys[0]}): "
                 f"they belong to another model. Expected is the content of {origin.address or 'its own state dict'}."
             )
+    faults = unusable(current, state)
+    if faults:
+        raise ConfigError(f"The weights given for {origin.name} have {faults[0]}. Copy or download them again.")
     module.load_state_dict({k: state.get(k, value) for k, value in current.items()})
+
+
+def unusable(model: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[str]:
+    """Name the tensors that a model would take and not compute with: of another kind of numbers, NaN or infinite.
+
+    Args:
+        model: the state of the model; `stored`: tensors of its names and shapes. 16 and 64 bits become those of the
+            model, integers do not become weights.
+    """
+    faults = []
+    for name in model.keys() & stored.keys():
+        dtype, value = model[name].dtype, stored[name]
+        if value.layout != torch.strided:
+            continue  # `load_state_dict` refuses it
+        if value.dtype != dtype and not (value.dtype.is_floating_point and dtype.is_floating_point):
+            faults.append(f"{name} of type {value.dtype}, where the model has {dtype}")
+        elif dtype.is_floating_point and not value.to(dtype).isfinite().all():
+            faults.append(f"{name} with numbers that are NaN or infinite")
+    return sorted(faults)
 
 
 def _of_kind(model: nn.Module, name: str, kind: type[nn.Module]) -> nn.Module:
@@ -173,7 +236,7 @@ def _fetch(origin: Origin) -> State:
     if not origin.address:
         raise WeightsUnavailable(f"No pretrained weights are published for {origin.name}. {_ways_out(origin)}")
     try:
-        with _socket_timeout(TIMEOUT_S):
+        with socket_timeout(TIMEOUT_S):
             return _from_hub(origin) if origin.hub else _from_url(origin.url)
     except Exception as error:  # each library has its own way to say that a host cannot be reached
         raise WeightsUnavailable(
@@ -233,7 +296,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
+def socket_timeout(seconds: float) -> Iterator[None]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)
     try:

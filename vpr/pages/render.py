@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from vpr.terminal import readable
+
 if TYPE_CHECKING:
     from jinja2 import Environment
-
-# No text: lone surrogates of undecodable file names, control characters (but tab and newline), and the characters that
-# turn the direction of all that comes after them.
-UNREADABLE = re.compile(
-    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]",
-)
-
-
-def readable(text: str) -> str:
-    """Put a question mark for each character of a file name that is no text, or would disturb the text around it."""
-    return UNREADABLE.sub("?", text)
 
 
 def render(template: str, **data: Any) -> str:

@@ -15,6 +15,9 @@ import simplejpeg
 from vpr.data.images import decode
 from vpr.errors import DataError
 
+LINES = ((31, 136, 61), (9, 105, 218), (191, 135, 0), (130, 80, 223), (207, 34, 46))
+"""Colours of lines between points, RGB, in turn: neighbouring ones are told apart."""
+
 
 def jpeg_uri(pixels: np.ndarray) -> str:
     """Return a data URI of uint8 RGB (h, w, 3), as JPEG."""
@@ -38,6 +41,30 @@ def boxed(image: np.ndarray, height: int, width: int) -> np.ndarray:
     top, left = (height - image.shape[0]) // 2, (width - image.shape[1]) // 2
     bottom, right = height - image.shape[0] - top, width - image.shape[1] - left
     return cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(234, 238, 242))
+
+
+def joined(left: Path, right: Path, of_left: np.ndarray, of_right: np.ndarray) -> np.ndarray:
+    """Draw two images side by side, with lines between their points: uint8 RGB (240, 648, 3).
+
+    Args:
+        of_left, of_right: (n, 2), x and y as shares 0..1 of width and height.
+    """
+    height, width, gap = 240, 320, 8
+    canvas, corners = np.full((height, 2 * width + gap, 3), 255, np.uint8), []
+    for path, start in ((left, 0), (right, width + gap)):
+        image = thumbnail(path, height, width)
+        x, y = start + (width - image.shape[1]) // 2, (height - image.shape[0]) // 2
+        canvas[:, start : start + width] = boxed(image, height, width)
+        corners.append((np.array([x, y]), np.array(image.shape[1::-1])))
+    ends = [
+        np.rint(corner + points * size) for (corner, size), points in zip(corners, (of_left, of_right), strict=True)
+    ]
+    for number, (one, other) in enumerate(zip(*(points.astype(int).tolist() for points in ends), strict=True)):
+        colour = LINES[number % len(LINES)]
+        cv2.line(canvas, one, other, colour, 1, cv2.LINE_AA)
+        for end in (one, other):
+            cv2.circle(canvas, end, 2, colour, -1, cv2.LINE_AA)
+    return canvas
 
 
 class Picture(NamedTuple):

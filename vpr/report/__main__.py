@@ -14,21 +14,22 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import track
 
 from vpr import checkpoint
-from vpr.errors import VPRError
+from vpr.errors import ends_with_a_message
 from vpr.evaluation.remeasure import remeasure
 from vpr.files import write_text
 from vpr.models.costs import measure
+from vpr.pages.screen import Screen
 from vpr.report import matches
 from vpr.report.gains import Gain, SeedGain
 from vpr.report.runs import Run
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.extractor import pick_device
+from vpr.terminal import readable
 
-steps = partial(track, console=Console(stderr=True), transient=True)
+steps = partial(track, console=Screen(stderr=True), transient=True)
 
 
 def measure_costs(runs: Sequence[Run], device: str) -> None:
@@ -71,7 +72,8 @@ def _stem(pair: SeedGain, protocol: str) -> str:
     return f"{safe}_{hashlib.sha256(folders.encode()).hexdigest()[:10]}"
 
 
-def main(argv: Sequence[str]) -> int:
+@ends_with_a_message
+def main(argv: Sequence[str] | None = None) -> int:
     """Write the page and return 0, or 2 after an error that the user can mend."""
     parser = argparse.ArgumentParser(
         "python -m vpr.report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -90,12 +92,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--device", default="auto", help="auto | cpu | cuda: where --pictures and --latency compute")
     args = parser.parse_args(argv)
     path = args.out or args.folders[0] / "report.html"
-    try:
-        write_page(args.folders, path, args.title, args.pictures, args.latency, args.device)
-    except VPRError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
-    print(f"{path}")
+    write_page(args.folders, path, args.title, args.pictures, args.latency, args.device)
+    print(readable(str(path)))
     return 0
 
 
@@ -116,4 +114,4 @@ def write_page(
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -13,7 +13,7 @@ import numpy as np
 from vpr.errors import DataError
 from vpr.files import atomic_write, write_text
 from vpr.pages.render import render
-from vpr.pages.thumbnails import boxed, jpeg_uri, thumbnail
+from vpr.pages.thumbnails import boxed, joined, jpeg_uri, thumbnail
 from vpr.report.results import notes
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.metrics import correct, paired_interval
@@ -45,10 +45,15 @@ class Shot:
 
 @dataclass(frozen=True)
 class Example:
-    """One query: the query and its matches in a row of shots, and a note about it."""
+    """One query: the query and its matches in a row of shots, and a note about it.
+
+    `lines` is a picture of the query beside its first match, with lines between the points that confirm each other, as
+    a data URI; empty where no local features were compared.
+    """
 
     shots: tuple[Shot, ...]
     note: str
+    lines: str = ""
 
     @property
     def name(self) -> str:
@@ -94,11 +99,16 @@ def page(result: Evaluation, columns: Columns) -> str:
     ]
     if result.counted.any():
         note = (
-            f"Recall in %, with the 95 % bootstrap interval over {counts['counted_queries']:,} queries; "
+            f"Recall in %, with the 95 % interval over {counts['counted_queries']:,} queries; "
             f"{counts['database']:,} database images, descriptors of {result.dim:,} numbers. Misses and hits go by the "
             "first match, and are drawn at random. Green frame ✓: right, red frame ✗: wrong; the number is the "
             "similarity (cosine, at most 1)."
         )
+        if result.neighbours.inliers is not None:
+            note += (
+                " Behind it stands the number of points that confirm each other; lines lead from those of the query to "
+                "those of the first match."
+            )
     else:
         note = (
             f"No ground truth, so no recall: {counts['queries']:,} queries, {counts['database']:,} database images, "
@@ -199,14 +209,21 @@ def _example(result: Evaluation, query: int) -> Example:
     shots = [Shot(result.retrieval_set.queries[query], "query")]
     for rank in range(min(3 if missed else 4, int((rows >= 0).sum()))):
         similarity = result.neighbours.similarities[query, rank]
-        mark = "✓" if right[rank] else "✗"
-        shots.append(Shot(images[rows[rank]], f"{mark} {similarity:.2f}", bool(right[rank])))
+        caption = f"{'✓' if right[rank] else '✗'} {similarity:.2f}"
+        if result.neighbours.inliers is not None and (inliers := result.neighbours.inliers[query, rank]) >= 0:
+            caption += f" · {inliers}"
+        shots.append(Shot(images[rows[rank]], caption, bool(right[rank])))
     if missed:
         shots.append(Shot(images[positives[len(positives) // 2]], "a right one"))
     note = f"{right.sum()} of {len(positives)} positives in the first {len(rows)}"
     if missed and right.any():
         note = f"first right match at rank {right.argmax() + 1}"
-    return Example(tuple(shots), note)
+    lines = ""
+    if result.verifier and rows[0] >= 0:
+        sides = shots[0].path, shots[1].path
+        points = result.verifier.points(*sides)
+        lines = jpeg_uri(joined(*sides, points.left, points.right))
+    return Example(tuple(shots), note, lines)
 
 
 def _changed_example(before: Evaluation, after: Evaluation, query: int, names: tuple[str, str]) -> Example:

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from vpr.pages.figures import SIZE, Plot, svg
-from vpr.pages.render import readable
 from vpr.report.gains import Gain
 from vpr.report.runs import Curve, Run, setting
+from vpr.terminal import readable
 
 # Okabe and Ito 2008: told apart by colour-blind readers, too; the yellow is left out, which is faint on white.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from vpr.checkpoint import versions
-from vpr.files import atomic_write, write_text
+from vpr.files import atomic_write, csv_line, csv_name, write_text
 from vpr.models.costs import Costs
 from vpr.retrieval.evaluate import Evaluation
 from vpr.retrieval.metrics import correct
@@ -35,6 +35,8 @@ def table(result: Evaluation) -> Table:
         f"{counts['database']:,} database images, {queries}, {positives}, "
         f"D = {result.dim:,}, {sum(result.seconds.values()):,.1f} s{speed}"
     )
+    if result.neighbours.inliers is not None:
+        caption += f"\n{result.ms_per_query:,.0f} ms a query to search and to compare local features"
     models = result.models
     if models.get("database") != models.get("queries"):
         caption += f"\nqueries described by {models['queries']}, database by {models['database']}"
@@ -78,8 +80,14 @@ def write(results: Sequence[Evaluation], folder: Path, settings: Mapping[str, An
         "versions": versions() | {"faiss": faiss.__version__, "numpy": np.__version__},
     }
     write_text(folder / "metrics.json", json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-    with atomic_write(folder / "predictions.csv") as temporary:
-        pd.concat(map(predictions, results)).to_csv(temporary, index=False)
+    rows = pd.concat(map(predictions, results))
+    rows["distance"] = [str(value) for value in rows["distance"].to_numpy()]  # as float32, with no more digits
+    with (
+        atomic_write(folder / "predictions.csv") as temporary,
+        open(temporary, "w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        file.write(csv_line(rows.columns))
+        file.writelines(map(csv_line, rows.itertuples(index=False, name=None)))
 
 
 def summary(result: Evaluation) -> dict[str, Any]:
@@ -102,15 +110,16 @@ def summary(result: Evaluation) -> dict[str, Any]:
 def predictions(result: Evaluation, ranked: int = RANKED) -> pd.DataFrame:
     """List the first `ranked` neighbours, one row per query and rank.
 
-    Columns: protocol, query and database (paths), rank (from 1), distance (Euclidean, of unit vectors: 0..2), correct
-    (empty for queries that the recall leaves out).
+    Columns: protocol, query and database (paths, with ./ before what a spreadsheet would take for a formula), rank
+    (from 1), distance (Euclidean, of unit vectors: 0..2), correct (empty for queries that the recall leaves out); after
+    re-ranking by local features inliers, too (empty for images that were not compared).
     """
     indices = result.neighbours.indices[:, :ranked]
     right = correct(indices, result.retrieval_set.positives).astype(object)
     right[~result.counted] = None
     query, rank = np.nonzero(indices >= 0)
-    similarities = result.neighbours.similarities[query, rank]
-    return pd.DataFrame(
+    similarities, inliers = result.neighbours.similarities[query, rank], result.neighbours.inliers
+    table = pd.DataFrame(
         {
             "protocol": result.protocol,
             "query": _strings(result.retrieval_set.queries)[query],
@@ -120,7 +129,11 @@ def predictions(result: Evaluation, ranked: int = RANKED) -> pd.DataFrame:
             "correct": right[query, rank],
         }
     )
+    if inliers is not None:
+        counts = pd.Series(inliers[query, rank], dtype="Int64")
+        table["inliers"] = counts.mask(counts < 0)
+    return table
 
 
 def _strings(paths: Sequence[Path]) -> np.ndarray:
-    return np.array([str(path) for path in paths], dtype=object)
+    return np.array([csv_name(str(path)) for path in paths], dtype=object)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,10 @@ import pandas as pd
 from vpr.checkpoint import with_moved_targets
 from vpr.cli.sweeps.jobs import ending, read_job
 from vpr.errors import DataError
+from vpr.files import check_archive
 from vpr.models.aggregators.projected import inner_node
+
+MOST_HITS = 1 << 28  # bytes: one a query
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,15 +118,46 @@ def _read(path: Path) -> Run:
         summary = json.loads(path.read_text("utf-8"))
         summary["config"] = with_moved_targets(summary["config"])  # older runs are compared with newer ones
         recalls = {protocol: dict(row["recalls"]) for protocol, row in summary["sets"].items()}
-        hits = path.with_name("hits.npz")
-        run = Run(path.parent, summary, recalls, dict(np.load(hits)) if hits.is_file() else {})
-        _ = run.label, run.seed, run.costs["gmacs"]
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+        run = Run(path.parent, summary, recalls, _read_hits(path.with_name("hits.npz")))
+        _check(run)
+    except Exception as error:  # a file may hold anything: it may be deep beyond recursion, or an archive damaged
         raise DataError(
             f"{path} is not a summary that train.py wrote ({type(error).__name__}: {error}). Remove the file or "
             "run that training again."
         ) from error
     return run
+
+
+def _read_hits(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        return {}
+    check_archive(path, MOST_HITS)
+    with np.load(path) as file:
+        return {name: np.asarray(file[name], bool).ravel() for name in file}
+
+
+def _check(run: Run) -> None:
+    """Raise TypeError where a value that the page computes with is of another kind."""
+    config, costs = run.config, run.costs
+    for name, value in (
+        *((f"recalls of {protocol}", value) for protocol, row in run.recalls.items() for value in row.values()),
+        *((f"costs.{key}", costs[key]) for key in ("parameters", "gmacs", "latency_ms", "descriptor_bytes")),
+        *((f"costs.image_size[{i}]", side) for i, side in enumerate(costs["image_size"])),
+        ("seconds", run.summary.get("seconds", 0)),
+        ("config.seed", run.seed),
+    ):
+        if type(value) not in (int, float) or not np.isfinite(value):
+            raise TypeError(f"{name} is {str(value)[:80]!r}, and must be a number")
+    distillation = config.get("distillation") or {}
+    teachers = [(key, teacher[key]) for teacher in distillation.get("teachers") or () for key in ("name", "digest")]
+    labels = (config.get("labels") or {}).items()
+    for name, value in (("config.name", config["name"]), ("digest", run.summary["digest"]), *labels, *teachers):
+        if not isinstance(value, str | None):
+            raise TypeError(f"{name} is {str(value)[:80]!r}, and must be a word")
+    for name, node in (("terms", distillation.get("terms") or {}), *((key, config[key]) for key in ("agg", "trainer"))):
+        if not isinstance(node, dict):
+            raise TypeError(f"config: {name} is {str(node)[:80]!r}, and must have keys")
+    _ = run.label, setting(run), same_training(run), differences([run])
 
 
 def _unfinished(folder: Path) -> Unfinished:
@@ -146,18 +181,26 @@ def _overrides(folder: Path) -> list[str]:
 
 def _add_evaluation(path: Path, runs: dict[Path, Run]) -> None:
     """Add to a run the recalls that evaluate.py measured of its best.ckpt; evaluations of other files are left out."""
-    content = json.loads(path.read_text("utf-8"))
-    settings = content.get("settings") or {}
-    ckpt = Path(settings.get("ckpt") or "")
-    run = runs.get(ckpt.parent.resolve())
-    if run is None or ckpt.name != "best.ckpt" or settings.get("gallery_ckpt"):
-        return
-    hits = _first_hits(path.with_name("predictions.csv"))
-    for protocol, row in content["sets"].items():
-        if row["recalls"]:
-            run.recalls.setdefault(protocol, row["recalls"])
-            if protocol in hits:
-                run.hits.setdefault(protocol, hits[protocol])
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        settings = content.get("settings") or {}
+        ckpt = Path(settings.get("ckpt") or "")
+        run = runs.get(Path(os.path.realpath(ckpt.parent)))
+        if run is None or ckpt.name != "best.ckpt" or settings.get("gallery_ckpt"):
+            return
+        hits = _first_hits(path.with_name("predictions.csv"))
+        for protocol, row in content["sets"].items():
+            if row["recalls"]:
+                recalls = {name: float(value) for name, value in row["recalls"].items()}
+                if not np.isfinite(list(recalls.values())).all():
+                    raise ValueError(f"a recall of {protocol} is no number")
+                run.recalls.setdefault(protocol, recalls)
+                if protocol in hits:
+                    run.hits.setdefault(protocol, hits[protocol])
+    except Exception as error:  # as above
+        raise DataError(
+            f"{path} is not what evaluate.py wrote ({type(error).__name__}: {error}). Remove it or measure again."
+        ) from error
 
 
 def _first_hits(path: Path) -> dict[str, np.ndarray]:

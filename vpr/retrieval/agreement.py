@@ -6,6 +6,7 @@ good as the teacher, and one that disagrees may be better or worse.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.stats import rankdata
 
 from vpr.errors import DataError
 from vpr.retrieval import metrics
-from vpr.retrieval.search import nearest, nearest_others
+from vpr.retrieval.search import nearest, nearest_others, unit_rows
 
 RANKED = 20
 GATHER_BYTES = 64 << 20
@@ -92,6 +93,7 @@ def agreement(
     teacher: Descriptors,
     *,
     panoramas: np.ndarray | None = None,
+    own_rows: Sequence[np.ndarray] | None = None,
     ranked: int = RANKED,
     seed: int = 0,
     teacher_name: str = "teacher",
@@ -108,7 +110,8 @@ def agreement(
     Args:
         student, teacher: descriptors of the same images in the same order; dimensions may differ. An array (N, D)
             compares each image with the others, and leaves the image itself out.
-        panoramas: (N,) int, the panorama of each database image, as of `vpr.retrieval.search.nearest`.
+        panoramas, own_rows: panoramas of the database images, and each query's own rows among these, as of
+            `vpr.retrieval.search.nearest`.
 
     Raises:
         DataError: no images, other numbers of images, or fewer than two that could be ranked.
@@ -127,8 +130,8 @@ def agreement(
         of_teacher, of_student = nearest_others(sides[0], ranked), nearest_others(database, 1)
     else:
         of_teacher, of_student = (
-            nearest(*sides, ranked, panoramas),
-            nearest(database, queries, 1, panoramas),
+            nearest(*sides, ranked, panoramas, own_rows),
+            nearest(database, queries, 1, panoramas, own_rows),
         )
     rows = of_teacher.indices[:, (of_teacher.indices >= 0).all(axis=0)]
     if rows.shape[1] < 2:
@@ -169,7 +172,7 @@ def _similarities(database: np.ndarray, queries: np.ndarray, rows: np.ndarray) -
     step = max(GATHER_BYTES // (4 * rows.shape[1] * database.shape[1]), 1)
     for start in range(0, len(rows), step):
         part = rows[start : start + step]
-        vectors = database[part.ravel()].astype(np.float32).reshape(*part.shape, -1)
-        block = queries[start : start + step].astype(np.float32)
+        vectors = unit_rows(database[part.ravel()]).reshape(*part.shape, -1)
+        block = unit_rows(queries[start : start + step])
         products[start : start + step] = (vectors @ block[:, :, None])[:, :, 0]
     return products

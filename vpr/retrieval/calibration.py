@@ -179,10 +179,7 @@ def write_calibration(path: Path, calibrated: Calibrated, facts: Mapping[str, An
     content = {"format": FORMAT, **facts, "protocol": calibrated.protocol, "calibration_error": calibrated.error}
     content |= {"calibration": calibrated.calibration.plain(), "confidence": calibrated.confidence.tolist()}
     content |= {"right": calibrated.right.astype(int).tolist()}
-    try:
-        write_text(path, json.dumps(content) + "\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be written: {error}") from error
+    write_text(path, json.dumps(content) + "\n")
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -194,7 +191,7 @@ def read_facts(path: Path) -> dict[str, Any]:
         return content | {key: str(content[key]) for key in ("model", "dataset", "data", "protocol")}
     except FileNotFoundError:
         raise CheckpointError(f"{path}: there is no such file (looked in {path.absolute().parent}).") from None
-    except (OSError, KeyError, TypeError, ValueError) as error:
+    except (OSError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from error
 
 

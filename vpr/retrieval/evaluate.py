@@ -15,6 +15,7 @@ from torch.utils.data import ConcatDataset
 
 from vpr import distributed
 from vpr.data.image_digests import SeenImages, mark_seen, seen_images
+from vpr.data.own_images import leave_out, own_rows
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval import extractor as files
@@ -34,7 +35,7 @@ class EvalOptions:
     """Settings of an evaluation that do not depend on the model.
 
     Attributes:
-        ks: of recall@k, each 1 or more.
+        ks: of recall@k, each 1 or more, or a share of the database such as "1%".
         batch_size: images that are described at once.
         num_workers: processes that read images; 0: this one.
         dtype: of the descriptors on disk, float16 or float32.
@@ -47,7 +48,7 @@ class EvalOptions:
         ConfigError: a choice is unknown, or a k is below 1.
     """
 
-    ks: Sequence[int] = KS
+    ks: Sequence[int | str] = KS
     batch_size: int = 32
     num_workers: int = 0
     dtype: str = "float16"
@@ -79,7 +80,8 @@ def evaluate(
     """Measure recall@k of a model on one set; every rank gets the same result.
 
     A model of one image size is measured at it, also where the set has its queries in their own shape; the id then ends
-    in `[qHxW]`. Queries in their own shape come one a batch. Where a model was trained on images of the set, as far as
+    in `[qHxW]`. Queries in their own shape come one a batch. A query that is a file of the database is no match of
+    itself: see `vpr.data.own_images`. Where a model was trained on images of the set, as far as
     its checkpoint says, the id has `[map]` or `[queries]`: see `vpr.data.image_digests.mark_seen`.
 
     Args:
@@ -92,6 +94,7 @@ def evaluate(
         ConfigError: the gallery's descriptors have other dimensions, or the set cannot be re-ranked.
         DataError: unreadable images under `raise`, NaN descriptors, no query with a positive.
     """
+    retrieval_set = without_own(retrieval_set)
     metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)  # before hours go into descriptors
     if rerank is not None:
         check_rerank(rerank, retrieval_set)
@@ -161,6 +164,30 @@ def marked(retrieval_set: RetrievalSet, training: np.ndarray) -> tuple[Retrieval
     return mark_seen(retrieval_set, seen), seen
 
 
+def without_own(retrieval_set: RetrievalSet) -> RetrievalSet:
+    """Leave each query that is a file of the database out of its own matches, and say so once.
+
+    All ranks call it, and the first looks at the files.
+
+    Raises:
+        DataError: all queries are.
+    """
+    if retrieval_set.each_against_others or retrieval_set.own_rows is not None:
+        return retrieval_set
+    themselves = distributed.on_rank_zero(lambda: own_rows(retrieval_set))
+    if themselves is None:
+        return retrieval_set
+    without = leave_out(retrieval_set, themselves)
+    if distributed.rank() == 0:
+        _log_once(
+            f"{sum(map(bool, map(len, themselves))):,} of the {len(themselves):,} queries of "
+            f"{retrieval_set.protocol.id} are images of its database, and are left out of their own matches: what is "
+            f"measured is {without.protocol.id}.",
+            logging.WARNING,
+        )
+    return without
+
+
 def _agreement(
     database: np.ndarray, queries: np.ndarray, teacher: Extractor, used: RetrievalSet, options: EvalOptions
 ) -> Agreement:
@@ -180,7 +207,8 @@ def _agreement(
             if used.each_against_others:
                 return agreement(database, rows[:split], seed=options.seed, teacher_name=label)
             sides = (database, queries), (rows[:split], rows[split:])
-            return agreement(*sides, panoramas=used.panoramas, seed=options.seed, teacher_name=label)
+            left_out = used.own_rows
+            return agreement(*sides, panoramas=used.panoramas, own_rows=left_out, seed=options.seed, teacher_name=label)
 
         with distributed.raise_on_all_ranks():
             if distributed.rank() == 0:
@@ -248,8 +276,8 @@ def _at_own_size(retrieval_set: RetrievalSet, preprocess: Preprocess) -> Retriev
 
 
 @cache
-def _log_once(message: str) -> None:
-    log.info(message)  # training evaluates after every epoch
+def _log_once(message: str, level: int = logging.INFO) -> None:
+    log.log(level, message)  # training evaluates after every epoch
 
 
 def _without(retrieval_set: RetrievalSet, bad: dict[int, str], on_bad_image: str) -> RetrievalSet:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -19,18 +18,21 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from vpr import checkpoint, distributed
+from vpr.data.npy import map_npy
 from vpr.data.retrieval_set import ImageDataset, collate_images
-from vpr.errors import ConfigError, DataError
-from vpr.files import write_text
+from vpr.errors import ConfigError, DataError, DiskError
+from vpr.files import reserved, write_text
 from vpr.interop.opener import OpenedModel, of_content, open_model
 from vpr.models.describer import Describer
 from vpr.models.onnx_describer import OnnxDescriber, is_exported
+from vpr.terminal import readable
 from vpr.types import Preprocess
 
 if TYPE_CHECKING:
     from vpr.retrieval.pca import PCA
 
 AUTOCAST = {"32": None, "32-true": None, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+TEMPORARY = "vpr-"  # beginning of the names of our folders in TMPDIR
 DTYPES = ("float16", "float32")  # of descriptors on disk
 
 
@@ -103,7 +105,9 @@ class Extractor:
     def load(
         cls, path: str | PathLike[str], device: str | torch.device = "auto", precision: str = "32-true"
     ) -> Extractor:
-        """Open a checkpoint, a file that another project published, or an exported model.
+        """Open a checkpoint, a file that another project published, or an exported model, by its path.
+
+        A published model may be named instead, as in `vpr.interop.zoo`.
 
         Args:
             device: of an exported model `auto` or `cpu`; one that has been picked already gives way to the CPU.
@@ -205,6 +209,9 @@ class Extractor:
 def model_device(path: str | PathLike[str], device: str | torch.device) -> torch.device:
     """Return the device for the model of a file: an exported one is run on the CPU.
 
+    Args:
+        path: of the file, or a name of `vpr.interop.zoo`, whose file is downloaded at first use.
+
     Raises:
         ConfigError: there is no such device, or another one is named for an exported model.
     """
@@ -291,10 +298,14 @@ def extract(
     return dict(sorted(item for errors, _ in of_ranks for item in errors.items()))
 
 
+def _path(loader: object, row: int) -> str:
+    paths = getattr(getattr(loader, "dataset", None), "paths", None)
+    return f"row {row}" if paths is None else str(paths[row])
+
+
 def _check_finite(not_finite: Sequence[int], total: int, loader: object) -> None:
     if not_finite:
-        paths = getattr(getattr(loader, "dataset", None), "paths", None)
-        first = f"row {not_finite[0]}" if paths is None else str(paths[not_finite[0]])
+        first = _path(loader, not_finite[0])
         raise DataError(
             f"{len(not_finite):,} of {total:,} descriptors are NaN or infinite (first: {first}). The weights have "
             "diverged, or 16-bit arithmetic overflows: try precision=32-true, and look at the loss of their training."
@@ -320,7 +331,7 @@ def progress(title: str, total: int, show: bool = True) -> Iterator[Callable[[in
         return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(title.replace("[", r"\["), total=total)
+        task = bar.add_task(readable(title).replace("[", r"\["), total=total)
         yield lambda steps: bar.advance(task, steps)
 
 
@@ -330,7 +341,8 @@ def working_folder(given: Path | None = None) -> Iterator[Path]:
     if given is not None:
         yield Path(given)
         return
-    temporary = tempfile.TemporaryDirectory(prefix="vpr-") if distributed.rank() == 0 else None
+    with distributed.raise_on_all_ranks():
+        temporary = _temporary_folder() if distributed.rank() == 0 else None
     try:
         yield Path(distributed.broadcast_object(temporary.name if temporary else ""))
     finally:
@@ -338,27 +350,36 @@ def working_folder(given: Path | None = None) -> Iterator[Path]:
             temporary.cleanup()
 
 
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix=TEMPORARY)
+    except OSError as error:
+        raise DiskError(
+            f"No temporary folder can be made ({error.strerror or error}). Free some space, or set TMPDIR to a "
+            "folder on another disk."
+        ) from error
+
+
 def create(folder: Path, rows: int, dim: int, dtype: str = "float16") -> np.memmap:
     """Make `folder/descriptors.npy` of (rows, dim) and map it for writing; what was there before is replaced.
 
-    DataError where the disk is too small.
+    DiskError where the disk is too small or read-only.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    needed, free = rows * dim * np.dtype(dtype).itemsize, shutil.disk_usage(folder).free
-    if needed > free:  # a mapped file that outgrows its disk would end the process without a word
-        raise DataError(
-            f"The descriptors of {rows:,} images need {needed / 1e9:,.1f} GB; {folder} has {free / 1e9:,.1f} GB free. "
-            "Free some, or set TMPDIR to a folder on a larger disk."
-        )
-    (folder / "schema.json").unlink(missing_ok=True)  # it appears again when the rows are all written
-    return np.lib.format.open_memmap(folder / "descriptors.npy", "w+", np.dtype(dtype), (rows, dim))
+    path, size = folder / "descriptors.npy", rows * dim * np.dtype(dtype).itemsize
+    try:
+        with reserved(path, size):
+            (folder / "schema.json").unlink(missing_ok=True)  # it appears again when the rows are all written
+            return np.lib.format.open_memmap(path, "w+", np.dtype(dtype), (rows, dim))
+    except DiskError as error:
+        ours = folder.name.startswith(TEMPORARY) and path.is_relative_to(tempfile.gettempdir())
+        raise DiskError(f"{error} Set TMPDIR to a folder on a larger disk." if ours else str(error)) from error
 
 
 def attach(folder: Path) -> np.memmap:
     """Map the file that another rank has made, for writing."""
     try:
-        return np.lib.format.open_memmap(folder / "descriptors.npy", "r+")
-    except OSError as error:
+        return map_npy(folder / "descriptors.npy", "r+")
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{folder / 'descriptors.npy'} cannot be opened by this rank ({error}). "
             "With several machines set TMPDIR, or the working folder, to a disk that all of them share."

@@ -48,7 +48,10 @@ class KReciprocal:
     def check(self, images: int) -> None:
         """Raise ConfigError where there are too few images, queries and database together."""
         if images <= self.k1:
-            raise ConfigError(f"k1={self.k1}: there are {images:,} images in all, and each needs {self.k1} others.")
+            raise ConfigError(
+                f"rerank.k1={self.k1}: there are {images:,} images in all, and each needs {self.k1} others. "
+                + (f"Type rerank.k1={images - 1} or less." if images > 1 else "Type rerank=none.")
+            )
 
     @property
     def id(self) -> str:
@@ -80,7 +83,7 @@ def nearest_reranked(
     far, such as those that share no neighbour with the query where lambda is 0, the `k` nearest by descriptor come
     first, in their order, and then the others by row number.
     """
-    wide = search(database, queries, search_width(k, len(database), panoramas))
+    wide = search(database, queries, search_width(k, len(database), panoramas), unit=True)
     reranked = rerank(wide, jaccard(queries, database, settings, device))
     if panoramas is not None:
         reranked = suppress_panoramas(reranked, panoramas)

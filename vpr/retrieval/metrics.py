@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.special import ndtri
 
 from vpr.errors import ConfigError, DataError
+
+FEW = 40
+"""Queries up to which Wilson's interval is taken (Brown, Cai and DasGupta, Statistical Science 2001)."""
 
 
 def correct(indices: np.ndarray, positives: Sequence[np.ndarray]) -> np.ndarray:
@@ -53,11 +57,31 @@ def recall(hit: np.ndarray) -> np.ndarray:
 def interval(hit: np.ndarray, seed: int = 0, draws: int = 10_000, level: float = 0.95) -> np.ndarray:
     """Return the percentile bootstrap interval over queries (Efron 1979): (Q, ...) bool -> (..., 2) float.
 
-    The mean of a resample of Q hits out of `p Q` follows Binomial(Q, p) / Q, which is drawn directly.
+    The mean of a resample of Q hits out of `p Q` follows Binomial(Q, p) / Q, which is drawn directly. Of FEW queries,
+    or where none or all hit, a bootstrap says less than is known, and the interval is that of `wilson`.
     """
+    share = hit.mean(axis=0)
     rng = np.random.default_rng(seed)
-    means = rng.binomial(len(hit), hit.mean(axis=0), (draws, *hit.shape[1:])) / len(hit)
-    return np.moveaxis(np.quantile(means, _tails(level), axis=0), 0, -1)
+    means = rng.binomial(len(hit), share, (draws, *hit.shape[1:])) / len(hit)
+    bounds = np.moveaxis(np.quantile(means, _tails(level), axis=0), 0, -1)
+    alike = (share == 0) | (share == 1) | (len(hit) <= FEW)
+    return np.where(alike[..., None], wilson(share, len(hit), level), bounds)
+
+
+def wilson(share: np.ndarray, count: int, level: float = 0.95) -> np.ndarray:
+    """Return Wilson's interval (1927, JASA 22) of shares (...) 0..1 among `count` draws: (..., 2) float.
+
+    With z the normal quantile: (p + z^2 / 2n -+ z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n). One hit of one
+    gives 0.21 to 1.
+    """
+    z = float(ndtri(_tails(level)[1]))
+    middle = share + z**2 / (2 * count)
+    half = z * np.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2)
+    bounds = np.stack([middle - half, middle + half], axis=-1) / (1 + z**2 / count)
+    # Rounding must not make 0 or 1 another number.
+    bounds[..., 0] = np.where(share == 0, 0, bounds[..., 0])
+    bounds[..., 1] = np.where(share == 1, 1, bounds[..., 1])
+    return bounds
 
 
 def mean_interval(values: np.ndarray, seed: int = 0, draws: int = 2000, level: float = 0.95) -> tuple[float, float]:

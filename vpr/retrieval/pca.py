@@ -7,6 +7,7 @@ float32. Files of ours say in attributes to whose descriptors they were fitted; 
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -148,16 +149,14 @@ class PCA:
         """Write the file, completely or not at all; `origin` becomes its attributes.
 
         Raises:
-            CheckpointError: the file cannot be written.
+            DiskError: the file cannot be written.
         """
         mean, basis, variances = (part.numpy() for part in (self.mean, self.basis, self.variances))
-        try:
-            with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-                file["U"], file["lams"], file["mu"] = basis, variances, mean[:, None]
-                file["Utmu"] = basis.T @ mean[:, None]
-                file.attrs.update(origin)
-        except OSError as error:
-            raise CheckpointError(f"{path} cannot be written: {error}") from error
+        with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
+            parts = {"U": basis, "lams": variances, "mu": mean[:, None], "Utmu": basis.T @ mean[:, None]}
+            for name, values in parts.items():
+                file.create_dataset(name, data=values, fletcher32=True)  # a checksum
+            file.attrs.update(origin)
 
     @classmethod
     def read(cls, path: Path) -> PCA:
@@ -166,6 +165,26 @@ class PCA:
         Raises:
             CheckpointError: the file is missing or damaged, or holds something else.
         """
+        try:
+            basis, variances, mean, shapes = cls._parts(path)
+        except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:  # h5py has no error class of its own
+            raise CheckpointError(f"{path} is damaged: {error}. Delete it, or copy it again.") from error
+        if basis.ndim != 2 or (variances.size, mean.size) != basis.shape[::-1]:
+            raise CheckpointError(f"{path} does not hold {LAYOUT}: the shapes are {shapes}.")
+        if not all(np.isfinite(part).all() for part in (basis, variances, mean)):
+            raise CheckpointError(f"{path} holds numbers that are NaN or infinite. Delete it, or copy it again.")
+        if (np.diff(variances.ravel()) > 0).any():
+            raise CheckpointError(f"{path} is no such file: its variances (lams) do not fall.")
+        if variances.min(initial=0) < -1e-3 * np.abs(variances).max(initial=0):
+            raise CheckpointError(f"{path} is damaged: variances (lams) are negative. Delete it, or copy it again.")
+        lengths = np.linalg.norm(basis, axis=0)
+        if (np.minimum(np.abs(lengths - 1), lengths) > 0.01).any():  # zero: a direction without variance
+            raise CheckpointError(f"{path} is damaged: the columns of U are no unit vectors. Delete or copy it again.")
+        return cls(*(torch.from_numpy(part) for part in (mean.ravel(), basis, variances.ravel())))
+
+    @staticmethod
+    def _parts(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, tuple[int, ...]]]:
+        """Return U, lams and mu as float32, and their shapes in the file; CheckpointError where one is not there."""
         with _opened(path) as file:
             absent = [name for name in ("U", "lams", "mu") if not isinstance(file.get(name), h5py.Dataset)]
             if absent:
@@ -174,17 +193,8 @@ class PCA:
                     f"{path} lacks {', '.join(absent)}: it holds {entries}, and should hold {LAYOUT}."
                 )
             shapes = {name: file[name].shape for name in ("U", "lams", "mu")}
-            try:
-                basis, variances, mean = (np.asarray(file[name], np.float32) for name in shapes)
-            except (OSError, ValueError, TypeError, RuntimeError, KeyError) as error:
-                raise CheckpointError(f"{path} is damaged: {error}. Delete it, or copy it again.") from error
-        if basis.ndim != 2 or (variances.size, mean.size) != basis.shape[::-1]:
-            raise CheckpointError(f"{path} does not hold {LAYOUT}: the shapes are {shapes}.")
-        if not all(np.isfinite(part).all() for part in (basis, variances, mean)):
-            raise CheckpointError(f"{path} holds numbers that are NaN or infinite. Delete it, or copy it again.")
-        if (np.diff(variances.ravel()) > 0).any():
-            raise CheckpointError(f"{path} is no such file: its variances (lams) do not fall.")
-        return cls(*(torch.from_numpy(part) for part in (mean.ravel(), basis, variances.ravel())))
+            basis, variances, mean = (np.asarray(file[name], np.float32) for name in shapes)
+        return basis, variances, mean, shapes
 
 
 class PCAProjection(nn.Module):
@@ -254,7 +264,7 @@ def read_origin(path: Path) -> dict[str, Any]:
 
 
 def _opened(path: Path) -> h5py.File:
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"{path}: there is no such file (looked in {path.absolute().parent}).")
     try:
         return h5py.File(path, "r")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,13 +17,15 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError, DataError
 from vpr.retrieval import metrics
 from vpr.retrieval.agreement import Agreement
+from vpr.retrieval.local_rerank import LocalFeatures, Verifier
 from vpr.retrieval.search import Neighbours, nearest, nearest_others
 
+SHARE = re.compile(r"\d+(\.\d+)?%")  # of the database
 KS = (1, 5, 10, 20)
 
 
 class Rerank(Protocol):
-    """Re-ranked search, measured beside the plain one: k-reciprocal distances, frames in sequence."""
+    """Re-ranked search, measured beside the plain one: k-reciprocal distances, frames in sequence, local features."""
 
     @property
     def id(self) -> str:
@@ -51,8 +54,9 @@ class Evaluation:
 
     Attributes:
         retrieval_set: the set as measured, without the bad images that were skipped.
-        recalls: {k: share of the counted queries with a positive among their first k neighbours}, 0..1.
-        intervals: {k: (low, high)}, 95 % bootstrap interval over the counted queries.
+        recalls: {k: share of the counted queries with a positive among their first k neighbours}, 0..1; k may be "1%"
+            of the database.
+        intervals: {k: (low, high)}, 95 % interval over the counted queries, as of `metrics.interval`.
         hits: (Q, len(ks)) bool, one row per query; `counted` (Q,) bool are those that the recalls count.
         neighbours: those that the recalls count: of each panorama the nearest cut-out alone, where the set says so.
         bad: message per unreadable image, by its row in the database followed by the queries.
@@ -61,11 +65,12 @@ class Evaluation:
         reranked: evaluation of the re-ranked search, if there was one; its id says how.
         seen: images of the set that the models were trained on; None where it is not known on what they were trained.
         agreement: agreement with a teacher, where one was named.
+        verifier: compares two images by their pixels, as the re-ranked search did; None where it did not.
     """
 
     retrieval_set: RetrievalSet
-    recalls: dict[int, float]
-    intervals: dict[int, tuple[float, float]]
+    recalls: dict[int | str, float]
+    intervals: dict[int | str, tuple[float, float]]
     hits: np.ndarray
     counted: np.ndarray
     neighbours: Neighbours
@@ -76,6 +81,7 @@ class Evaluation:
     reranked: Evaluation | None = None
     seen: SeenImages | None = None
     agreement: Agreement | None = None
+    verifier: Verifier | None = None
 
     @property
     def protocol(self) -> str:
@@ -106,6 +112,11 @@ class Evaluation:
         described += 0 if self.retrieval_set.each_against_others else self.counts["queries"]
         return described / max(self.seconds["extract"], 1e-9) if "extract" in self.seconds else 0.0
 
+    @property
+    def ms_per_query(self) -> float:
+        """Milliseconds of the search, re-ranking included, for one query."""
+        return 1000 * self.seconds["search"] / max(self.counts["queries"], 1)
+
     def metrics(self) -> dict[str, float]:
         """Return {"R@1": 0..1, ...}."""
         return {f"R@{k}": value for k, value in self.recalls.items()}
@@ -116,7 +127,7 @@ def score(
     queries: np.ndarray,
     retrieval_set: RetrievalSet,
     *,
-    ks: Sequence[int] = KS,
+    ks: Sequence[int | str] = KS,
     seed: int = 0,
     rerank: Rerank | None = None,
     device: torch.device | str = "cpu",
@@ -138,36 +149,39 @@ def score(
         DataError: other numbers of descriptors than the set has images, or no query with a positive.
     """
     ks = check_ks(ks)
+    width = max(number_of(k, len(database)) for k in ks)
     _check_shapes(database, queries, retrieval_set)
     if rerank is not None:
         check_rerank(rerank, retrieval_set)
 
     def searching() -> Neighbours:
         if retrieval_set.each_against_others:
-            return nearest_others(database, max(ks))
-        return nearest(database, queries, max(ks), retrieval_set.panoramas)
+            return nearest_others(database, width)
+        return nearest(database, queries, width, retrieval_set.panoramas, retrieval_set.own_rows)
 
     plain = _measure(retrieval_set, ks, seed, database.shape[1], searching)
     if rerank is None:
         return plain
     protocol = replace(retrieval_set.protocol, id=f"{retrieval_set.protocol.id}[{rerank.id}]")
     renamed = replace(retrieval_set, protocol=protocol)
-    reranked = _measure(
-        renamed, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, max(ks), renamed, device)
-    )
+    reranked = _measure(renamed, ks, seed, plain.dim, lambda: rerank.nearest(database, queries, width, renamed, device))
+    if isinstance(rerank, LocalFeatures) and distributed.rank() == 0:
+        reranked = replace(reranked, verifier=rerank.verifier(device))
     return replace(plain, reranked=reranked)
 
 
 def _measure(
-    retrieval_set: RetrievalSet, ks: list[int], seed: int, dim: int, searching: Callable[[], Neighbours]
+    retrieval_set: RetrievalSet, ks: list[int | str], seed: int, dim: int, searching: Callable[[], Neighbours]
 ) -> Evaluation:
     """Have the first rank search, and measure the neighbours."""
     counted = metrics.counted(retrieval_set.positives, retrieval_set.protocol.no_positives)
     began = time.perf_counter()
     neighbours = distributed.on_rank_zero(searching)
     seconds = {"search": time.perf_counter() - began}
-    hits = metrics.hits(neighbours.indices, retrieval_set.positives, ks)
-    recalls, intervals = {}, {}
+    numbers = [number_of(k, len(retrieval_set.database)) for k in ks]
+    hits = metrics.hits(neighbours.indices, retrieval_set.positives, numbers)
+    recalls: dict[int | str, float] = {}
+    intervals: dict[int | str, tuple[float, float]] = {}
     if counted.any():  # else the set has no ground truth
         recalls = dict(zip(ks, metrics.recall(hits[counted]).tolist(), strict=True))
         bounds = metrics.interval(hits[counted], seed).tolist()
@@ -177,19 +191,38 @@ def _measure(
 
 def check_rerank(rerank: Rerank, retrieval_set: RetrievalSet) -> None:
     """Raise ConfigError where a set cannot be re-ranked."""
-    if retrieval_set.each_against_others:
+    if retrieval_set.each_against_others or retrieval_set.own_rows is not None:
+        how = (
+            "compares each image with all others"
+            if retrieval_set.each_against_others
+            else "has queries from its database"
+        )
         raise ConfigError(
-            f"rerank with {retrieval_set.protocol.id}: it compares each image with all others, and re-ranking takes "
-            "queries that are no part of the database. Type rerank=none, or give a folder of queries."
+            f"rerank with {retrieval_set.protocol.id}: it {how}, and re-ranking takes queries that are no part of the "
+            "database. Type rerank=none, or give a folder of queries."
         )
     rerank.check(len(retrieval_set.database) + len(retrieval_set.queries))
 
 
-def check_ks(ks: Sequence[int]) -> list[int]:
-    """Sort the ks and drop repeated ones; ConfigError where there is none, or one below 1."""
-    if not ks or min(ks) < 1:
-        raise ConfigError(f"ks={list(ks)}: recall@k needs at least one k, each 1 or more.")
-    return sorted(set(ks))
+def check_ks(ks: Sequence[int | str]) -> list[int | str]:
+    """Sort the ks and drop repeated ones, those in per cent last.
+
+    Raises:
+        ConfigError: there is none, one is below 1, or no share of the database above 0 and at most 100 %.
+    """
+    shares = [k for k in ks if isinstance(k, str)]
+    numbers = [k for k in ks if not isinstance(k, str)]
+    sound = all(SHARE.fullmatch(k) and 0 < float(k[:-1]) <= 100 for k in shares) and all(k >= 1 for k in numbers)
+    if not ks or not sound:
+        raise ConfigError(
+            f"ks={list(ks)}: recall@k needs at least one k, each 1 or more, or a share of the database such as 1%."
+        )
+    return [*sorted(set(numbers)), *sorted(set(shares), key=lambda k: float(k[:-1]))]
+
+
+def number_of(k: int | str, database: int) -> int:
+    """Return the number of neighbours that a k stands for: 1% of 250 images are 2 (rounded to even), at least 1."""
+    return k if isinstance(k, int) else max(1, round(database * float(k[:-1]) / 100))
 
 
 def _check_shapes(database: np.ndarray, queries: np.ndarray, retrieval_set: RetrievalSet) -> None:

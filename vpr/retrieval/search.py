@@ -13,43 +13,63 @@ from torch import Tensor
 
 BLOCK_BYTES = 256 << 20
 LEFT_ROWS, RIGHT_ROWS = 2048, 16_384  # of a tile of similarities: 128 MiB
+TINY = 1e-12  # of a length: a row of zeros stays one
 TILE = 1024  # faiss multiplies 1,024 database rows at a time: whole tiles give the very sums that IndexFlatIP gives
 
 
 class Neighbours(NamedTuple):
-    """Best database rows of every query: `similarities` (Q, k) float32, falling; `indices` (Q, k) int64, -1 = none."""
+    """Best database rows of every query.
+
+    Attributes:
+        similarities: (Q, k) float32, falling; after re-ranking by local features, in the order of that.
+        indices: (Q, k) int64, -1 = none.
+        inliers: (Q, k) int32 points of query and image that confirm each other, -1 where they were not compared; None
+            where no pixels were.
+    """
 
     similarities: np.ndarray
     indices: np.ndarray
+    inliers: np.ndarray | None = None
 
     def first(self, k: int) -> Neighbours:
         """Return the first `k` of every query."""
-        return Neighbours(self.similarities[:, :k], self.indices[:, :k])
+        inliers = None if self.inliers is None else self.inliers[:, :k]
+        return Neighbours(self.similarities[:, :k], self.indices[:, :k], inliers)
 
     def of(self, queries: np.ndarray) -> Neighbours:
         """Return those of some of the queries: a mask (Q,) bool, or numbers (n,) int."""
-        return Neighbours(self.similarities[queries], self.indices[queries])
+        inliers = None if self.inliers is None else self.inliers[queries]
+        return Neighbours(self.similarities[queries], self.indices[queries], inliers)
 
 
-def search(database: np.ndarray, queries: np.ndarray, k: int, block: int | None = None) -> Neighbours:
+def search(
+    database: np.ndarray, queries: np.ndarray, k: int, block: int | None = None, unit: bool = False
+) -> Neighbours:
     """Find the `k` rows of `database` (N, D) with the largest inner product to each row of `queries` (Q, D).
 
     For unit vectors this is the order of Euclidean distance. Equal similarities go to the lower row number. Float16 and
-    float32 are taken; sums are float32. A memmap is read from its file, two blocks of `block` rows in memory at most
-    (default: 256 MiB as float32). Where `k` exceeds N the tail is -1 with similarity -inf.
+    float32 are taken; sums are float32. With `unit`, float16 rows are of unit length again, see `unit_rows`. A memmap
+    is read from its file, two blocks of `block` rows in memory at most (default: 256 MiB as float32). Where `k` exceeds
+    N the tail is -1 with similarity -inf.
     """
     width = database.shape[1]
     rows = block or max(BLOCK_BYTES // (4 * width) // TILE, 1) * TILE
     query_rows = np.empty(queries.shape, np.float32)
-    _reader(queries)(0, torch.from_numpy(query_rows))
+    _reader(queries, unit)(0, torch.from_numpy(query_rows))
     best = Neighbours(np.full((len(queries), k), -np.inf, np.float32), np.full((len(queries), k), -1, np.int64))
-    for start, vectors in blocks(database, rows):
+    for start, vectors in blocks(database, rows, unit):
         of_block = _search_block(query_rows, vectors, k)
         best = _merge(best, Neighbours(of_block.similarities, of_block.indices + start))
     return best
 
 
-def nearest(database: np.ndarray, queries: np.ndarray, k: int, panoramas: np.ndarray | None = None) -> Neighbours:
+def nearest(
+    database: np.ndarray,
+    queries: np.ndarray,
+    k: int,
+    panoramas: np.ndarray | None = None,
+    own_rows: Sequence[np.ndarray] | None = None,
+) -> Neighbours:
     """Search with non-maximum suppression over cut-outs: of the views cut from one panorama only the nearest counts.
 
     The protocol of Tokyo 24/7 (Arandjelovic et al., CVPR 2016): among the nearest `k` times 12 cut-outs, keep the
@@ -59,17 +79,31 @@ def nearest(database: np.ndarray, queries: np.ndarray, k: int, panoramas: np.nda
     Args:
         database, queries: (N, D) and (Q, D), as `search` takes them.
         panoramas: (N,) int, the panorama of each database row; None: every row counts.
+        own_rows: of each query the database rows that are the query itself, and are left out; None: there are none.
 
     Returns:
         neighbours of width k; -1 with similarity -inf where there are fewer panoramas.
     """
-    wide = search(database, queries, search_width(k, len(database), panoramas))
-    return wide if panoramas is None else suppress_panoramas(wide, panoramas).first(k)
+    more = 0 if own_rows is None else max(map(len, own_rows), default=0)
+    wide = search(database, queries, search_width(k, len(database), panoramas) + more, unit=True)
+    if more:
+        wide = _without(wide, [np.isin(near, rows) for near, rows in zip(wide.indices, own_rows, strict=True)])  # type: ignore[arg-type]
+    return wide.first(k) if panoramas is None else suppress_panoramas(wide, panoramas).first(k)
+
+
+def _without(neighbours: Neighbours, left_out: Sequence[np.ndarray]) -> Neighbours:
+    """Leave neighbours out by a mask (Q, K), and fill up with -1 and -inf at the end."""
+    mask = np.stack(left_out)
+    order = np.argsort(mask, axis=1, kind="stable")
+    return Neighbours(
+        np.take_along_axis(np.where(mask, np.float32(-np.inf), neighbours.similarities), order, 1),
+        np.take_along_axis(np.where(mask, -1, neighbours.indices), order, 1),
+    )
 
 
 def nearest_others(descriptors: np.ndarray, k: int) -> Neighbours:
     """Find the `k` nearest other rows of each row of `descriptors` (N, D); ties and tails as of `search`."""
-    wide = search(descriptors, descriptors, k + 1)
+    wide = search(descriptors, descriptors, k + 1, unit=True)
     rows = np.arange(len(descriptors))[:, None]
     # The row itself comes last, whatever its place: rounding or a copy of the image may put it behind the first one.
     order = np.argsort(wide.indices == rows, axis=1, kind="stable")[:, :k]
@@ -86,7 +120,7 @@ def search_width(k: int, rows: int, panoramas: np.ndarray | None) -> int:
 
 def suppress_panoramas(neighbours: Neighbours, panoramas: np.ndarray) -> Neighbours:
     """Keep the first neighbour (Q, K) of each panorama, in order; the places left at the end become -1 and -inf."""
-    similarities, indices = neighbours
+    similarities, indices, _ = neighbours
     of_neighbours = panoramas[indices]
     order = np.argsort(of_neighbours, axis=1, kind="stable")  # equal panoramas side by side, the nearest first
     grouped = np.take_along_axis(of_neighbours, order, axis=1)
@@ -122,6 +156,18 @@ def _merge(best: Neighbours, more: Neighbours) -> Neighbours:
     return Neighbours(np.take_along_axis(similarities, order, 1), np.take_along_axis(indices, order, 1))
 
 
+def unit_rows(descriptors: np.ndarray) -> np.ndarray:
+    """Return descriptors (..., D) as float32, of unit length again where they were kept as float16.
+
+    16 bits change the length of a row by up to 2^-11, which is more than what tells images apart whose cosines lie
+    close together; the change of its direction is many times smaller.
+    """
+    rows = descriptors.astype(np.float32)
+    if descriptors.dtype == np.float16:
+        rows /= np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), TINY)
+    return rows
+
+
 class Tile(NamedTuple):
     """Similarities of rows `left` .. of one side to rows `right` .. of the other: `values` (n, m) float32."""
 
@@ -135,7 +181,8 @@ def tiles(
 ) -> Iterator[Tile]:
     """Yield the inner products of all rows of `left` with all rows of `right`, tile by tile, `left` outermost.
 
-    Each side is a sequence of (N, D) arrays or memmaps, float16 or float32, whose rows are counted through. Products
+    Each side is a sequence of (N, D) arrays or memmaps, float16 (see `unit_rows`) or float32, whose rows are counted
+    through. Products
     are made on `device` in float32.
     """
     for start, left_rows in stacked(left, LEFT_ROWS):
@@ -177,12 +224,15 @@ def similarities(
     return products
 
 
-def blocks(array: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield (first row, float32 block); the next block is read by a thread while the caller works on this one."""
+def blocks(array: np.ndarray, rows: int, unit: bool = True) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield (first row, float32 block), `unit` as of `search`.
+
+    The next block is read by a thread while the caller works on this one.
+    """
     if array.dtype == np.float32 and array.flags.c_contiguous and not isinstance(array, np.memmap):
         yield from ((start, array[start : start + rows]) for start in range(0, len(array), rows))
         return
-    read = _reader(array)
+    read = _reader(array, unit)
     buffers = [torch.empty(min(rows, len(array)), array.shape[1]) for _ in range(2 if len(array) > rows else 1)]
     with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(read, 0, buffers[0])
@@ -193,7 +243,7 @@ def blocks(array: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
             yield start, block.numpy()
 
 
-def _reader(array: np.ndarray) -> Callable[[int, Tensor], Tensor]:
+def _reader(array: np.ndarray, unit: bool) -> Callable[[int, Tensor], Tensor]:
     """Make `read(start, out)`, which fills `out` from row `start` on and returns the part that it filled.
 
     A mapped file is read with `readinto`: pages touched through the map would stay in this process' memory.
@@ -213,7 +263,10 @@ def _reader(array: np.ndarray) -> Callable[[int, Tensor], Tensor]:
                     file.seek(where[1] + (start + low) * part[0].nbytes)
                     if file.readinto(part.data.cast("B")) != part.nbytes:
                         raise OSError(f"{where[0]} ends before row {start + low + len(part)}")
-                out[low : low + len(part)] = torch.from_numpy(part)
+                piece = out[low : low + len(part)]
+                piece.copy_(torch.from_numpy(part))
+                if unit and part.dtype == np.float16:
+                    piece /= torch.linalg.vector_norm(piece, dim=1, keepdim=True).clamp_min(TINY)
         finally:
             if file is not None:
                 file.close()

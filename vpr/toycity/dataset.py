@@ -155,7 +155,7 @@ def _is_drawn(folder: Path, spec: Spec) -> bool:
         )
     try:
         drawn = dict(json.loads(file.read_text()))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise DataError(f"{file} is damaged ({error}). Delete {folder}; it will be drawn again.") from error
     other = [
         f"{key} {drawn.get(key)} instead of {value}" for key, value in asdict(spec).items() if drawn.get(key) != value

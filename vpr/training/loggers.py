@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.utils import instantiate
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 
 from vpr.pages.thumbnails import thumbnail
@@ -41,6 +42,7 @@ def wandb(
     labels: Mapping[str, str | None] | None = None,
     tags: Sequence[str] = (),
     mode: str = "auto",
+    run: str | None = None,
 ) -> Logger:
     """Return a W&B logger.
 
@@ -51,6 +53,7 @@ def wandb(
         tags: more tags.
         mode: `online`, `offline`, `disabled`, or `auto`: WANDB_MODE where it is set, else online if there is an API
             key, else offline. It never prompts; an offline run can be sent later with `wandb sync`.
+        run: id of the run at W&B that this one goes on with.
     """
     if mode == "auto":
         mode = os.environ.get("WANDB_MODE") or ("online" if _api_key() else "offline")
@@ -59,6 +62,8 @@ def wandb(
             "W&B is offline: `wandb sync %s` sends this run later; `wandb login` once makes runs live.",
             Path(directory, "wandb"),
         )
+        if run:
+            log.info("It goes on with the W&B run %s: `wandb sync --append` joins what is sent later.", run)
     os.environ.setdefault("WANDB_SILENT", "true")
     Path(directory).mkdir(parents=True, exist_ok=True)
     settings: dict[str, Any] = {
@@ -69,7 +74,24 @@ def wandb(
         "entity": entity,
         "dir": directory,
     }
+    if run:
+        settings |= {"id": run} if mode == "offline" else {"id": run, "resume": "allow"}
     return WandbLogger(project=project, name=name, save_dir=directory, log_model=False, **settings)
+
+
+def make_loggers(nodes: Mapping[str, Any] | None, resumed: Path | None) -> list[Logger]:
+    """Make the loggers of a run; that of W&B goes on with the run that is resumed, whose folder is `resumed`."""
+    made = []
+    for node in (nodes or {}).values():
+        earlier = earlier_run(resumed) if resumed and node.get("_target_") == f"{__name__}.wandb" else None
+        made.append(instantiate(node, **({"run": earlier} if earlier and not node.get("run") else {})))
+    return made
+
+
+def earlier_run(folder: Path) -> str | None:
+    """Return the id of the last W&B run in the folder of a run; None where there is none."""
+    names = sorted(path.name for path in folder.glob("wandb/*run-*-*") if path.is_dir())
+    return max(names, key=lambda name: name.partition("run-")[2]).rpartition("-")[2] if names else None
 
 
 def finish() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.checkpoint import checkpoint as recomputed
 
 from vpr.distill.distiller import Distiller
 from vpr.distributed import world_size
-from vpr.errors import ConfigError
+from vpr.errors import ConfigError, TrainingDiverged
 from vpr.losses.pairs import LossResult
 from vpr.models.describer import Describer
-from vpr.types import PlaceBatch
+from vpr.types import Features, PlaceBatch
 
 
 class Position(NamedTuple):
@@ -23,6 +26,65 @@ class Position(NamedTuple):
 
     epoch: int = 0
     batch: int = 0
+
+
+def describe_in_chunks(describer: Describer, images: Tensor, chunk: int | None) -> tuple[Features, Tensor]:
+    """Return features and descriptors of normalised images (n, 3, H, W), the activations of one chunk at a time.
+
+    The loss sees the whole batch, and its gradients are exact: those of the descriptors are computed first, and going
+    back through the network each chunk is computed a second time, from the same random numbers, as activations of none
+    were kept (GradCache, Gao et al., RepL4NLP 2021; checkpointing, Chen et al., 2016). Features and descriptors of the
+    whole batch stay in memory, activations between do not.
+
+    BatchNorm in training mode normalises by the images of a chunk, as it does by those of a device; its running
+    statistics follow the first computation alone. Ranks that synchronise BatchNorm make the same number of chunks.
+
+    Args:
+        chunk: images of a chunk at most; None: all at once. Chunks are of nearly equal size.
+    """
+
+    def describe(part: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        features = describer.features(part)
+        return features.map, features.cls, describer.aggregator(features)
+
+    count = _chunks(describer, images, chunk)
+    if count <= 1:
+        features = describer.features(images)
+        return features, describer.aggregator(features)
+
+    def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+        return nullcontext(), _statistics_held(describer)
+
+    parts = [
+        recomputed(describe, part, use_reentrant=False, context_fn=contexts) for part in images.tensor_split(count)
+    ]
+    maps, tokens, descriptors = zip(*parts, strict=True)
+    return Features(torch.cat(maps), None if tokens[0] is None else torch.cat(tokens)), torch.cat(descriptors)
+
+
+def _chunks(describer: nn.Module, images: Tensor, chunk: int | None) -> int:
+    if chunk is None:
+        return 1
+    count = torch.tensor(-(-len(images) // chunk), device=images.device)
+    if world_size() > 1 and any(isinstance(module, nn.SyncBatchNorm) for module in describer.modules()):
+        dist.all_reduce(count, dist.ReduceOp.MAX)
+    return int(count)
+
+
+@contextmanager
+def _statistics_held(network: nn.Module) -> Iterator[None]:
+    """Let BatchNorm in training mode normalise by the images that come, without a change to its running statistics."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
+    before = [(m.momentum, None if m.num_batches_tracked is None else m.num_batches_tracked.clone()) for m in norms]
+    for module in norms:
+        module.momentum = 0.0
+    try:
+        yield
+    finally:
+        for module, (momentum, batches) in zip(norms, before, strict=True):
+            module.momentum = momentum
+            if module.num_batches_tracked is not None and batches is not None:
+                module.num_batches_tracked.copy_(batches)
 
 
 class TrainingModule(pl.LightningModule):
@@ -37,6 +99,7 @@ class TrainingModule(pl.LightningModule):
         schedule: (optimizer, steps_per_epoch, total_steps) -> scheduler stepped at each optimiser step.
         seed: with the step's number, all randomness inside the network (dropout, drop path) follows from it.
         channels_last: memory format of the images; faster for mixed precision on GPUs.
+        chunk: images whose activations a device holds at once; None: those of its whole batch.
     """
 
     def __init__(
@@ -49,6 +112,7 @@ class TrainingModule(pl.LightningModule):
         backbone_lr: float = 1.0,
         seed: int = 0,
         channels_last: bool = False,
+        chunk: int | None = None,
     ) -> None:
         super().__init__()
         self.describer = describer
@@ -59,17 +123,30 @@ class TrainingModule(pl.LightningModule):
         self.backbone_lr = backbone_lr
         self.seed = seed
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.chunk = chunk
         self.resume_from = Position()
 
     def training_step(self, batch: PlaceBatch, batch_idx: int) -> Tensor:
         images = self.describer.normalise(batch.images).contiguous(memory_format=self.memory_format)
-        features = self.describer.features(images)
-        descriptors = self.describer.aggregator(features)
+        features, descriptors = describe_in_chunks(self.describer, images, self.chunk)
         result = self.objective(features, descriptors, batch)
         terms = self.distiller(features, descriptors, batch)
         loss = self.distiller.total(result.value, terms)
+        self._check_finite(loss, terms)
         self._log_step(loss, result, terms, len(batch.labels))
         return loss
+
+    def _check_finite(self, loss: Tensor, terms: dict[str, Tensor]) -> None:
+        """Raise TrainingDiverged at the step whose loss is no number, before anything is saved."""
+        if loss.isfinite():  # on a GPU it waits for the forward pass alone
+            return
+        bad = [name for name, value in terms.items() if not value.isfinite()]
+        of = f" of {', '.join(bad)}" if bad else ""
+        raise TrainingDiverged(
+            f"Step {self.global_step + 1:,} (epoch {self.current_epoch + 1}): the loss{of} is {loss.item()}: training "
+            "has diverged. Nothing was saved over the last good checkpoints. Try a smaller optimizer.lr, "
+            "trainer.gradient_clip_val=1, or trainer.precision=32-true."
+        )
 
     def _log_step(self, loss: Tensor, task: LossResult, terms: dict[str, Tensor], size: int) -> None:
         self.log("train/loss", loss.detach(), prog_bar=True, batch_size=size)

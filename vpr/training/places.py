@@ -15,8 +15,11 @@ from vpr.training.module import Position
 
 
 def leave_signals_to_the_trainer(worker: int) -> None:
-    """Keep a loader process alive through Ctrl-C, which reaches the whole group: the running step still needs it."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Keep a loader process alive through Ctrl-C and a closed terminal, which reach the whole group.
+
+    The running step still needs it.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -46,15 +46,15 @@ from vpr.training.callbacks.group import check_callbacks, complete
 from vpr.training.callbacks.interpolation import WeightInterpolation, pretrained_tensors, starting_weights
 from vpr.training.distillation import Distillation
 from vpr.training.generations import supervision_record
-from vpr.training.loggers import finish
+from vpr.training.loggers import finish, make_loggers
 from vpr.training.module import TrainingModule
-from vpr.training.resume import Resume
+from vpr.training.resume import Resume, data_digest
 from vpr.training.start import NODES, Start, own_checkpoint
 from vpr.training.summary import finish_run
 from vpr.training.supervision import DataOptions, NoSupervision, Supervision
 from vpr.training.teacher_cache import TeacherTargets
 from vpr.training.teacher_whitening import Whitener
-from vpr.training.trainer import device_count, make_trainer, resolve_precision
+from vpr.training.trainer import check_devices, device_count, make_trainer, resolve_precision
 from vpr.training.untrained import PCABehind, PCAOf, untrained_record
 
 log = logging.getLogger(__name__)
@@ -124,6 +124,7 @@ class TrainingRun:
         pl.seed_everything(cfg.seed, workers=True, verbose=False)
         settings = {key: typed(key, nodes[key]) for key in ("trainer", "batch", "finetune")}
         trainer: TrainerConfig = settings["trainer"]
+        check_devices(trainer)
         workers = loader_workers(trainer.num_workers, device_count(trainer))
         # What is quick to make comes first: a wrong value ends the run before data and weights are read.
         supervision: Supervision = instantiate(cfg.supervision) if trainer.max_epochs else NoSupervision()
@@ -143,7 +144,9 @@ class TrainingRun:
         parts |= distillation.attach(describer, parts["agg"], sources.sources)
         supervision.connect(objective, describer)
         parts["supervision"] = supervision_record(nodes["supervision"])
+        parts["training_data"] = data_digest(sources.sources)
         if resume:
+            resume.check_data(parts["training_data"])
             resume.check_init(parts.get("init"))
             resume.check_distillation(parts["distillation"])
         prepare(describer, settings["finetune"], trainer, pretrained=parts["backbone"]["weights"] != "none")
@@ -151,12 +154,12 @@ class TrainingRun:
         resumed = resume and resume.path.parent
         options = DataOptions(settings["batch"], cfg.seed, workers, trainer.eval_batch_size, directory, resumed)
         data = supervision.data(sources, TrainTransform(describer.preprocess, augment), options)
-        optimization = optimizer, schedule, cfg.finetune.backbone_lr, cfg.seed, trainer.channels_last
+        optimization = optimizer, schedule, cfg.finetune.backbone_lr, cfg.seed, trainer.channels_last, cfg.batch.chunk
         module = TrainingModule(describer, objective, distillation.distiller, *optimization)
         # Where this machine keeps its files is no part of a checkpoint.
         record = {key: value for key, value in nodes.items() if key not in ("paths", "ckpt_path", "pca")} | parts
         record = record if trainer.max_epochs else untrained_record(record, describer)
-        loggers = [instantiate(node) for node in (cfg.logger or {}).values()]
+        loggers = make_loggers(cfg.logger, resumed or None)
         run = cls(directory, nodes, record, trainer, module, data, sets, supervision, workers, loggers, resume, began)
         origin = start.content if start else own_checkpoint(nodes["backbone"]["weights"])
         run.inherited = checkpoint.training_images(origin)

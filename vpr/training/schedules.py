@@ -16,20 +16,35 @@ def constant(optimizer: Optimizer, steps_per_epoch: int, total_steps: int, *, wa
     return LambdaLR(optimizer, lambda step: _warmup(step, warmup_steps))
 
 
+def linear(
+    optimizer: Optimizer, steps_per_epoch: int, total_steps: int, *, steps: int = 4000, final_factor: float = 0.2
+) -> LambdaLR:
+    """Return the base learning rate falling in a straight line to `final_factor` of it over `steps` (SALAD, 2024)."""
+
+    def factor(step: int) -> float:
+        return 1 - (1 - final_factor) * min(1.0, step / steps)
+
+    return LambdaLR(optimizer, factor)
+
+
 def warmup_multistep(
     optimizer: Optimizer,
     steps_per_epoch: int,
     total_steps: int,
     *,
     warmup_steps: int = 650,
+    warmup_epochs: float | None = None,
     milestones: Sequence[int] = (5, 10, 15, 25, 45),
     gamma: float = 0.3,
 ) -> LambdaLR:
     """Return a linear warm-up, then steps down by `gamma` at the start of each epoch of `milestones` (MixVPR, 2023).
 
-    During the warm-up the rate is `(step + 1) / warmup_steps` of the base rate. A milestone that falls into it is lost:
+    During the warm-up the rate is `(step + 1) / warmup_steps` of the base rate; `warmup_epochs` says its length in
+    epochs instead. A milestone that falls into it is lost:
     the published code writes the warm-up rate over it. With `warmup_steps=0` these are plain milestones.
     """
+    if warmup_epochs is not None:
+        warmup_steps = round(warmup_epochs * steps_per_epoch)
     drops = [m * steps_per_epoch for m in milestones if m * steps_per_epoch >= warmup_steps]
 
     def factor(step: int) -> float:

@@ -21,7 +21,10 @@ log = logging.getLogger(__name__)
 
 NODES = ("backbone", "agg", "image")
 # Settings of a backbone that are none of its network: they may differ from those that it was trained with.
-OF_TRAINING = ("weights", "freeze", "train_blocks", "package", "crop", "_convert_", "_recursive_", "_partial_")
+OF_TRAINING = (
+    *("weights", "freeze", "unfreeze", "train_blocks", "any_size", "package", "crop"),
+    *("_convert_", "_recursive_", "_partial_"),
+)
 
 
 class Start(NamedTuple):

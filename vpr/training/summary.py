@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-from rich.console import Console
 from rich.table import Table
 
 from vpr import checkpoint
 from vpr.files import atomic_write, write_text
 from vpr.models.costs import measure
+from vpr.pages.screen import Screen
 from vpr.retrieval.metrics import paired_interval
 from vpr.training.callbacks.evaluation import RecallEvaluation, RecallSummary
 from vpr.training.callbacks.interpolation import WeightInterpolation
@@ -48,10 +48,10 @@ def finish_run(trainer: pl.Trainer, recall: RecallEvaluation, config: Mapping[st
         log.info("Describer: %s", folder / "best.ckpt")
         return best.score if best else None
     if interpolation := _interpolation(trainer):
-        Console().print(_table_of_mixes(interpolation))
+        Screen().print(_table_of_mixes(interpolation))
     by = f"R@{recall.best_checkpoints.k} on {recall.monitor}"
     origin = recall.origin or f"best of {trainer.current_epoch} epochs by {by}"
-    Console().print(_table(f"{config['name']}: {origin}", summary["sets"]))
+    Screen().print(_table(f"{config['name']}: {origin}", summary["sets"]))
     log.info("%s: %s", "Describer" if recall.origin else "Best checkpoint", folder / "best.ckpt")
     return recall.score
 

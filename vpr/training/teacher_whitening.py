@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from vpr import checkpoint, distributed
-from vpr.checkpoint import model_name
+from vpr.checkpoint import model_name, read_any
 from vpr.data.image_paths import ImagePaths
 from vpr.data.places import Places
 from vpr.distill.teacher import Teacher
 from vpr.distributed import exclusive_lock
-from vpr.errors import DataError
+from vpr.errors import CheckpointError, DataError
 from vpr.files import atomic_write
 from vpr.models.describer import Describer
 from vpr.retrieval.extractor import AUTOCAST, Extractor
@@ -136,9 +135,9 @@ class _AtItsSize:
 def load_whitening(path: Path) -> PCAProjection:
     """Read what `save_whitening` wrote; DataError if it is damaged."""
     try:
-        state = torch.load(path, weights_only=True)
+        state = read_any(path)
         return PCAProjection(state["mean"], state["matrix"])
-    except (OSError, RuntimeError, KeyError, TypeError, EOFError, pickle.UnpicklingError) as error:
+    except (CheckpointError, KeyError, TypeError) as error:
         raise DataError(f"{path} is damaged ({error}). Delete it and what lies beside it; it is made again.") from error
 
 

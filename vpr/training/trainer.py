@@ -17,9 +17,9 @@ from pytorch_lightning.callbacks import ProgressBar as AnyProgressBar
 from pytorch_lightning.strategies import DDPStrategy, Strategy
 
 from vpr.cli.schema import TrainerConfig
-from vpr.cli.sweeps.jobs import STARTER
 from vpr.cli.sweeps.processes import end_with_parent
 from vpr.distributed import PATIENCE
+from vpr.errors import ConfigError
 from vpr.training.callbacks.checkpointing import AtomicCheckpointIO
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,29 @@ def resolve_precision(precision: str, accelerator: str) -> str:
     return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
 
 
+def check_devices(config: TrainerConfig) -> None:
+    """Look for the GPUs that a run asks for, before data and weights are read.
+
+    Raises:
+        ConfigError: there are none, or fewer.
+    """
+    kind, visible = config.accelerator, torch.cuda.device_count()
+    if kind == "cpu" or (kind in ("mps", "gpu") and torch.backends.mps.is_available()):
+        return
+    if kind != "auto" and not (kind != "mps" and torch.cuda.is_available()):
+        raise ConfigError(
+            f"trainer.accelerator={kind}, but torch finds no such device here. Type trainer=default for what there is, "
+            "or trainer=cpu."
+        )
+    devices = config.devices
+    most = devices if isinstance(devices, int) else max(devices) + 1 if not isinstance(devices, str) else 0
+    if visible and most > visible:
+        raise ConfigError(
+            f"trainer.devices={devices}: torch finds {visible} GPU{'s' * (visible > 1)} here. Type "
+            f"trainer.devices=auto for all, or numbers below {visible} in a list."
+        )
+
+
 def device_count(config: TrainerConfig) -> int:
     """Return the number of devices that a run of this trainer configuration uses."""
     if config.devices in ("auto", -1):
@@ -73,7 +96,7 @@ class ProgressBar(RichProgressBar):
 def make_trainer(
     config: TrainerConfig, directory: Path, callbacks: list[Callback], loggers: list[Any], steps_per_epoch: int
 ) -> pl.Trainer:
-    """Return the Trainer of a run; from here on it ends with the sweep, and a rank with the rank, that started it.
+    """Return the Trainer of a run; from here on a rank ends with the rank that started it.
 
     Args:
         config: the `trainer` node.
@@ -83,8 +106,6 @@ def make_trainer(
     """
     if int(os.environ.get("LOCAL_RANK", "0")) > 0:
         end_with_parent()
-    elif starter := os.environ.get(STARTER):
-        end_with_parent(int(starter))
     for message in HANDLED:
         warnings.filterwarnings("ignore", message=message)
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)

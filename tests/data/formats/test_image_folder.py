@@ -213,3 +213,18 @@ def test_faults_of_photos_without_positions(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="dataset=unlabelled_folder agree_with=TEACHER"):
         touch(tmp_path, "database/1.jpg", "queries/1.jpg")
         image_folder.read(tmp_path, OWN)
+
+
+def test_positions_in_metres_and_headers_as_spreadsheets_write_them(tmp_path: Path) -> None:
+    """x and y of an indoor map, where 0,0 is a place as any other; blanks and capitals in the header."""
+    for name in ("database/007.jpg", "database/b.jpg", "queries/c.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    rows = "Path, X , Y\ndatabase/007.jpg, 0, 0\ndatabase/b.jpg, 400000, 0\nqueries/c.jpg, 3, 4\n"
+    (tmp_path / "map.csv").write_text(rows)
+    found = image_folder.read(tmp_path, Protocol("mine@5m"), radius=5, csv="map.csv")
+    assert [rows.tolist() for rows in found.positives] == [[0]]
+    assert image_folder.photos(tmp_path, "database", "map.csv").positions.tolist() == [[0, 0], [400000, 0]]
+    (tmp_path / "map.csv").write_bytes(rows.encode("utf-16"))
+    with pytest.raises(DataError, match="it is UTF-16. Give a comma separated file .* saved as UTF-8"):
+        image_folder.photos(tmp_path, "database", "map.csv")

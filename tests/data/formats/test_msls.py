@@ -10,7 +10,7 @@ import pytest
 
 from vpr.data import cells
 from vpr.data.formats import msls
-from vpr.data.formats.pairs import load_npy
+from vpr.data.npy import load_npy
 from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
 

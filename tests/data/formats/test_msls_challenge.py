@@ -62,7 +62,7 @@ def test_of_several_sets_one_is_chosen(tmp_path: Path, capsys: pytest.CaptureFix
         msls_challenge.write(csv, out)
     assert msls_challenge.main([str(csv), str(out), "--protocol", "n@1f"]) == 0
     assert out.read_text() == "y c\n" and "predictions for 1 queries" in capsys.readouterr().out
-    assert msls_challenge.main([str(tmp_path / "none.csv"), str(out)]) == 1
+    assert msls_challenge.main([str(tmp_path / "none.csv"), str(out)]) == 2
     assert "DataError: There is no file" in capsys.readouterr().err
 
 

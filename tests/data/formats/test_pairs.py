@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vpr.data.formats import npy_lists, pairs
-from vpr.data.formats.pairs import load_npy, read_positives
+from vpr.data.formats.pairs import read_positives
+from vpr.data.npy import load_npy
 from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
 

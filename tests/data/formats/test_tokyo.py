@@ -117,8 +117,8 @@ def test_tokyo_tm_val_searches_for_one_time_of_each_place(shared: Path) -> None:
 
 def test_places_with_one_time_alone_leave_nothing_to_search_for(tmp_path: Path) -> None:
     names = np.array([f"{n}/_200901/{n}.jpg" for n in range(3)], object)
-    content = {"dbImageFns": names, "utmDb": np.zeros((2, 3)), "numImages": 3, "qImageFns": names[1:]}
-    content |= {"utmQ": np.zeros((2, 2)), "numQueries": 2, "posDistThr": 25, "dbTimeStamp": 1, "qTimeStamp": 1}
+    content = {"dbImageFns": names, "utmDb": np.ones((2, 3)), "numImages": 3, "qImageFns": names[1:]}
+    content |= {"utmQ": np.ones((2, 2)), "numQueries": 2, "posDistThr": 25, "dbTimeStamp": 1, "qTimeStamp": 1}
     savemat(tmp_path / "x.mat", {"dbStruct": content})
     with pytest.raises(DataError, match="toy@25m has no queries"):
         tokyo_tm.read(tmp_path, "x.mat", Protocol("toy@25m"), missing="ignore")
@@ -152,8 +152,8 @@ def test_absent_tokyo_speaks_of_tokyo(tmp_path: Path, name: str, authors: str) -
 
 def test_photos_of_tokyo_tm_come_once(tmp_path: Path) -> None:
     names = np.array([f"p/_2009{n:02d}/{n}.jpg" for n in range(3)], object)
-    content = {"dbImageFns": names, "utmDb": np.zeros((2, 3)), "numImages": 3, "qImageFns": names[1:]}
-    content |= {"utmQ": np.zeros((2, 2)), "numQueries": 2, "posDistThr": 25, "dbTimeStamp": 1, "qTimeStamp": 1}
+    content = {"dbImageFns": names, "utmDb": np.ones((2, 3)), "numImages": 3, "qImageFns": names[1:]}
+    content |= {"utmQ": np.ones((2, 2)), "numQueries": 2, "posDistThr": 25, "dbTimeStamp": 1, "qTimeStamp": 1}
     savemat(tmp_path / "x.mat", {"dbStruct": content})
     assert tokyo_tm.photos(tmp_path, "x.mat", "both").files == [f"images/{name}" for name in names]
 

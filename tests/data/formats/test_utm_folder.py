@@ -95,8 +95,8 @@ def test_ten_frames_of_nordland(tmp_path: Path) -> None:
 
 
 def test_other_counts_than_the_protocol(tmp_path: Path) -> None:
-    touch(tmp_path / "database", named(0, 0))
-    touch(tmp_path / "queries", named(0, 0))
+    touch(tmp_path / "database", named(1, 0))
+    touch(tmp_path / "queries", named(1, 0))
     protocol = Protocol("toy@25m", 2, 1)
     with pytest.raises(DataError, match="toy@25m has 2 database images, but 1 were found"):
         utm_folder.read(tmp_path, protocol)

@@ -16,9 +16,9 @@ import torch
 from PIL import Image
 
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.errors import CheckpointError, ConfigError, DataError
+from vpr.errors import CheckpointError, ConfigError, DataError, IndexDamaged
 from vpr.retrieval.extractor import Extractor
-from vpr.retrieval.index import storage
+from vpr.retrieval.index import place_index, storage
 from vpr.retrieval.index.codecs import PQ, Binary, from_plain
 from vpr.retrieval.index.place_index import Photos, PlaceIndex, path_extractor
 from vpr.retrieval.index.storage import locked
@@ -298,3 +298,55 @@ def test_recall_of_codes_beside_the_exact_one(tmp_path: Path) -> None:
         measure(index, truth, queries)
     with pytest.raises(DataError, match="has 64 queries, and 3 descriptors"):
         measure(index, truth, queries[:3])
+
+
+def states_file(index: PlaceIndex, name: str) -> Path:
+    return index.folder / index.schema["files"] / name
+
+
+@pytest.mark.parametrize("name", ["descriptors.npy", "images.csv"])
+def test_a_flipped_bit_is_found_when_it_is_opened(index: PlaceIndex, name: str) -> None:
+    content = bytearray(states_file(index, name).read_bytes())
+    content[-3] ^= 1
+    states_file(index, name).write_bytes(content)
+    with pytest.raises(IndexDamaged, match=f"{name} is not as it was written"):
+        PlaceIndex(index.folder)
+
+
+def test_large_indices_are_verified_on_demand_and_before_rows_are_taken_over(
+    index: PlaceIndex, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(place_index, "CHEAP", 0)
+    content = bytearray(states_file(index, "descriptors.npy").read_bytes())
+    content[-3] ^= 1
+    states_file(index, "descriptors.npy").write_bytes(content)
+    opened = PlaceIndex(index.folder)
+    save(root, d="1 1")
+    for act in (opened.verify, lambda: opened.update(listed(root), Teller()), lambda: opened.remove(["a"])):
+        with pytest.raises(IndexDamaged, match="descriptors.npy is not as it was written"):
+            act()
+
+
+@pytest.mark.parametrize("value", [np.nan, 0])
+def test_rows_that_no_query_would_find_are_refused(index: PlaceIndex, root: Path, tmp_path: Path, value: float) -> None:
+    rows = np.load(states_file(index, "descriptors.npy"))
+    rows[1] = value
+    np.save(states_file(index, "descriptors.npy"), rows)
+    schema = index.schema | {"sha256": {}}  # as indices of before
+    (index.folder / "schema.json").write_text(json.dumps(schema))
+    with pytest.raises(IndexDamaged, match="the descriptor of b is NaN, infinite or zero"):
+        PlaceIndex(index.folder)
+
+
+@pytest.mark.parametrize("header", [b"{'descr': ", b"\x00" * 60, b"(" * 100])
+def test_a_damaged_header_is_a_message(index: PlaceIndex, header: bytes) -> None:
+    path = states_file(index, "descriptors.npy")
+    path.write_bytes(b"\x93NUMPY\x01\x00v\x00" + header.ljust(118) + bytes(64))
+    with pytest.raises(IndexDamaged, match="header is damaged|is not as it was written"):
+        PlaceIndex(index.folder)
+
+
+def test_a_schema_deep_beyond_recursion_is_a_message(index: PlaceIndex) -> None:
+    (index.folder / "schema.json").write_text("[" * 100_000)
+    with pytest.raises(IndexDamaged, match="cannot be read"):
+        PlaceIndex(index.folder)

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,12 +20,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from vpr.cli.run_folders import is_held
 from vpr.cli.sweeps.processes import run_in_own_group
 from vpr.files import write_text
 
 log = logging.getLogger(__name__)
 
 RECORD, OBJECTIVE, LOCK = "job.json", "objective.json", ".lock"
+ORPHANED = 10.0  # seconds after which a job whose sweep was killed has ended
 STARTER = "VPR_STARTER"
 """Environment variable with the process that started a job: the job ends with it, also where it is killed."""
 
@@ -58,7 +61,7 @@ def read_job(directory: Path) -> Job | None:
     """Return the job of a folder, None if there is no readable record of one."""
     try:
         return Job(**json.loads((directory / RECORD).read_text()))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -89,7 +92,7 @@ def run_once(
     """
     directory.mkdir(parents=True, exist_ok=True)
     with _locked(directory, wait) as locked:
-        if not locked:
+        if not locked or not _is_free(directory, wait):
             return None
         before = read_job(directory)
         same = before is not None and before.identity == identity
@@ -129,11 +132,23 @@ def _locked(directory: Path, wait: bool) -> Iterator[bool]:
         lock.release()
 
 
+def _is_free(directory: Path, wait: bool) -> bool:
+    """Wait for a job that outlives the process that started it, for a while or, with `wait`, to its end."""
+    began = time.monotonic()
+    while is_held(directory):
+        waited = time.monotonic() - began
+        if not wait and waited > ORPHANED:
+            log.info("Another process is at %s", directory)
+            return False
+        time.sleep(0.2)
+    return True
+
+
 def is_running(directory: Path) -> bool:
-    """Tell whether a process runs the job of a folder."""
+    """Tell whether a process runs the job of a folder, or has it run."""
     try:
         with FileLock(directory / LOCK, timeout=0):
-            return False
+            return is_held(directory)
     except Timeout:
         return True
 

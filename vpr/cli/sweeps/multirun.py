@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from omegaconf import DictConfig
 
 from vpr.cli.run_names import identity
 from vpr.cli.sweeps.jobs import RECORD, Job, config_flags, ending, is_running, keep_objective, read_job, run_once
+from vpr.terminal import say
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def list_failures(failed: dict[Path, Job | None]) -> None:
     """Print the jobs that failed and how to go on, to stderr."""
     lines = [f"{len(failed)} job{'s' * (len(failed) > 1)} of this sweep failed:"]
     lines += [f"  {path} {ending(job.code if job else None)}" for path, job in sorted(failed.items())]
-    print("\n".join([*lines, resume_hint()]), file=sys.stderr)
+    say("\n".join([*lines, resume_hint()]))
 
 
 def resume_hint() -> str:

@@ -1,9 +1,10 @@
-"""Process groups: run a command in one of its own, and end all its processes with it; a process with its parent."""
+"""Process groups: a command in one of its own, ended as a whole; a process with its parent; signals that end one."""
 
 from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -95,7 +96,7 @@ def end_with_parent(parent: int | None = None, every: float = 1) -> None:
     """End this process, with exit code 1, soon after its parent has ended; it looks `every` so many seconds.
 
     For ranks that another rank has started: one that was killed cannot end them, and with NCCL they would wait for it
-    as long as `vpr.distributed.PATIENCE`. And for jobs of a sweep: resumed, it would start them beside themselves.
+    as long as `vpr.distributed.PATIENCE`. And for jobs of a sweep: resumed, it would find their folders taken.
 
     Args:
         parent: its process, which may have ended already; None: the one that is the parent now.
@@ -108,6 +109,48 @@ def end_with_parent(parent: int | None = None, every: float = 1) -> None:
         os._exit(1)  # sys.exit would end this thread alone
 
     threading.Thread(target=watch, name="end_with_parent", daemon=True).start()
+
+
+def leave_terminal() -> None:
+    """Send what this process still says to nowhere: its terminal is gone, and writing there would be an error."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        with suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode):
+                os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+@contextmanager
+def interrupted_by_signals() -> Iterator[list[int]]:
+    """Raise KeyboardInterrupt for SIGTERM and SIGHUP, too, so that a run cleans up and says that it has ended.
+
+    Yields the list of the signals that came. A signal that this process ignores (SIGHUP under nohup), or that has a
+    handler, stays as it is; so do those of ranks, which whoever started them may have to end at once.
+    """
+    received: list[int] = []
+    process = os.getpid()
+
+    def interrupt(number: int, frame: Any) -> None:
+        if os.getpid() != process:  # a child that was forked with this handler
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        received.append(number)
+        if number == signal.SIGHUP:
+            leave_terminal()
+        raise KeyboardInterrupt
+
+    ours = []
+    if threading.current_thread() is threading.main_thread():
+        ours = [n for n in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, interrupt)
+    try:
+        yield received
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _send(group: int, number: int) -> None:

@@ -13,7 +13,7 @@ from scipy.io.matlab import MatReadError
 
 from vpr.data.file_lists import number_by_name
 from vpr.data.formats.folders import absolute, find_sides, require_folder
-from vpr.data.geotagged import GeotaggedImages, near
+from vpr.data.geotagged import GeotaggedImages, near, zeros_unknown
 from vpr.data.images import readable
 from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.errors import ConfigError, DataAbsent, DataError
@@ -156,7 +156,8 @@ def read_mat(path: Path) -> DbStruct:
             f"{len(database):,} and {len(queries):,} names, {len(positions[0]):,} and {len(positions[1]):,} positions. "
             "Download it again."
         )
-    return DbStruct(database, positions[0], queries, positions[1], radius)
+    both = zeros_unknown(np.concatenate(positions), path)
+    return DbStruct(database, both[: len(database)], queries, both[len(database) :], radius)
 
 
 def _load(path: Path) -> Any:

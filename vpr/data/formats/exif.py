@@ -46,6 +46,8 @@ def read_fix(path: Path) -> Fix:
     if os.path.splitext(path)[1].lower() in images.HEIF_SUFFIXES:
         images.register_heif()
     try:
+        if not os.path.isfile(path):  # a pipe would be waited for without end
+            return Fix()
         with Image.open(path) as image:
             tags = image.getexif().get_ifd(ExifTags.IFD.GPSInfo)
         lat = _angle(tags.get(GPS.GPSLatitude), tags.get(GPS.GPSLatitudeRef), "NS", 90)

@@ -168,7 +168,7 @@ def _walk(folder: str, prefix: str, above: tuple[tuple[int, int], ...], names: l
                     names.append(prefix + name)
                 elif os.path.splitext(name)[1].lower() in OTHER_SUFFIXES:
                     others.append(prefix + name)
-                elif entry.is_symlink() and entry.is_dir():
+                elif entry.is_symlink() and os.path.isdir(entry.path):  # False for one that leads nowhere, or to itself
                     folders.append(name)
     for name in folders:
         _walk(f"{folder}/{name}", f"{prefix}{name}/", (*above, here), names, others)

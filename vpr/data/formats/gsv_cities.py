@@ -53,6 +53,9 @@ def _read_city(root: Path, city: str, number: int) -> pd.DataFrame:
         )
     require_file(csv, LAYOUT, SOURCE)
     rows = read_rows(csv, COLUMNS, text=["city_id", "lat", "lon", "panoid"])
+    wrong = [column for column in NUMBERS if rows[column].dtype == bool]
+    if wrong:
+        raise DataError(f"{csv} has True and False in the column {wrong[0]}, and must have numbers. Download it again.")
     try:
         # Python's own float() is exact in every version of pandas; the file names show each digit.
         rows = rows.assign(lat=rows.lat.map(float), lon=rows.lon.map(float)).astype(dict.fromkeys(NUMBERS, int))

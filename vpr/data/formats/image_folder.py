@@ -9,19 +9,20 @@ from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from vpr.data.file_lists import FileNames, FilePaths
 from vpr.data.formats.exif import read_fixes
 from vpr.data.formats.folders import absolute, natural, require_folder, require_sides, walk_images
-from vpr.data.formats.place_lists import read_rows
+from vpr.data.formats.place_lists import columns_of, numbers, read_rows
 from vpr.data.geo import check_degrees, to_earth
-from vpr.data.geotagged import GeotaggedImages, near
+from vpr.data.geotagged import GeotaggedImages, degrees_zero_unknown, near
 from vpr.data.retrieval_set import RetrievalSet, as_found, check_distance
 from vpr.errors import ConfigError, DataError
 from vpr.types import Protocol
 
 log = logging.getLogger(__name__)
+
+METRES = ("x", "y")  # columns of a csv, east and north
 
 
 def photos(
@@ -37,12 +38,13 @@ def photos(
 ) -> GeotaggedImages:
     """List the images below `root/folder`, sub-folders included, in natural order (2.jpg before 10.jpg).
 
-    Positions are earth-centred (see `vpr.data.geo`), NaN where unknown. Compass headings are taken as they are: they
-    differ from true north by the local declination.
+    Positions are earth-centred (see `vpr.data.geo`), or those of the csv in metres; NaN where unknown. Compass headings
+    are taken as they are: they differ from true north by the local declination.
 
     Args:
         csv: file with positions, below `root` or an absolute path; None reads EXIF GPS.
-        path, lat, lon: columns with the file relative to `root`, and WGS 84 degrees.
+        path, lat, lon: columns with the file relative to `root`, and WGS 84 degrees; a csv that has x and y instead has
+            metres east and north of any point, as of indoor maps, SLAM and RTK.
         heading: column with degrees clockwise from north; None takes `heading` if there is such a column.
         missing: rows of the csv whose file does not exist: `raise`, or leave them out.
 
@@ -52,14 +54,21 @@ def photos(
     root = require_folder(root, "images, in sub-folders or not")
     below = require_folder(root / folder, "images, in sub-folders or not")
     files = sorted(walk_images(below), key=natural)
+    local = csv is not None and has_metres(root / Path(csv).expanduser(), lat, lon)
     if csv is None:
         table = _from_exif(below, files)
     else:
-        table = from_csv(root, folder, files, root / Path(csv).expanduser(), (path, lat, lon, heading), missing)
+        names = (path, *(METRES if local else (lat, lon)), heading)
+        table = from_csv(root, folder, files, root / Path(csv).expanduser(), names, missing, local)
     log.info("%s: %d of %d photos in %s have a position.", name, np.isfinite(table[:, 0]).sum(), len(files), below)
-    return GeotaggedImages(
-        name, below, files, to_earth(table[:, 0], table[:, 1]), table[:, 2], np.zeros(len(files), np.int64)
-    )
+    positions = table[:, :2] if local else to_earth(table[:, 0], table[:, 1])
+    return GeotaggedImages(name, below, files, positions, table[:, 2], np.zeros(len(files), np.int64))
+
+
+def has_metres(csv: Path, lat: str = "lat", lon: str = "lon") -> bool:
+    """Tell whether the positions of a csv are in metres: it has the columns x and y, and none for degrees."""
+    names = set(columns_of(csv, [lat, lon, *METRES]))
+    return names >= set(METRES) and not names & {lat, lon}
 
 
 def read(
@@ -168,21 +177,28 @@ def from_csv(
     csv: Path,
     names: tuple[str, str, str, str | None] = ("path", "lat", "lon", None),
     missing: str = "raise",
+    metres: bool = False,
 ) -> np.ndarray:
     """Return (N, 3) latitude, longitude and heading of the files below `root/folder`; NaN for those without a row.
+
+    With `metres` the first two columns are east and north.
 
     Columns are `names`, for path, latitude, longitude and heading; `missing` and errors are as of `photos`.
     """
     path, lat, lon, heading = names
     rows = read_rows(csv, [path, lat, lon, *([heading] if heading else [])], text=[path])
-    columns = [lat, lon, heading or "heading"]
-    # A heading may be missing; reindex makes a column of NaN where there is none.
-    table = rows.reindex(columns=columns).apply(pd.to_numeric, errors="coerce").to_numpy(float)
+    # A heading may be missing.
+    table = np.stack([numbers(rows, column) for column in (lat, lon, heading or "heading")], axis=1)
     wrong = np.isnan(table[:, :2]).any(axis=1)
     if wrong.any():
         line = int(np.flatnonzero(wrong)[0])
-        raise DataError(f"Line {line + 2} of {csv} has no number in {lat} or {lon}. Give degrees, as 48.2082.")
-    check_degrees(table[:, 0], table[:, 1], str(csv))
+        raise DataError(
+            f"Line {line + 2} of {csv} has no number in {lat} or {lon}. Give "
+            f"{'metres' if metres else 'degrees, as 48.2082'}."
+        )
+    if not metres:
+        check_degrees(table[:, 0], table[:, 1], str(csv))
+        table[:, :2] = degrees_zero_unknown(table[:, :2], csv)
     row_of = {_place(root, file): row for row, file in enumerate(rows[path])}
     if len(row_of) < len(rows):
         twice = rows[path][rows[path].map(lambda file: _place(root, file)).duplicated()].iloc[0]

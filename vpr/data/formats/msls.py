@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from vpr.data.formats.folders import absolute, require_folder
-from vpr.data.formats.place_lists import read_rows
+from vpr.data.formats.place_lists import numbers, read_rows
 from vpr.data.geotagged import GeotaggedImages, near
 from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.errors import ConfigError, DataAbsent, DataError
@@ -163,7 +163,7 @@ def read_side(root: Path, folder: Path, subtask: str | None) -> pd.DataFrame:
             "file": [f"{images}/{key}.jpg" for key in places.key],
             "easting": places.easting,
             "northing": places.northing,
-            "heading": pd.to_numeric(raw.ca, errors="coerce") % 360,
+            "heading": numbers(raw, "ca") % 360,
         }
     )
     return rows[kept]
@@ -171,8 +171,8 @@ def read_side(root: Path, folder: Path, subtask: str | None) -> pd.DataFrame:
 
 def _check_positions(places: pd.DataFrame, csv: Path) -> None:
     for column, (low, high) in (("easting", EASTING), ("northing", NORTHING)):
-        values = pd.to_numeric(places[column], errors="coerce")
-        wrong = ~values.between(low, high)
+        values = numbers(places, column)
+        wrong = ~((values >= low) & (values <= high))
         if wrong.any():
             line = int(np.flatnonzero(wrong)[0])
             raise DataError(

@@ -15,8 +15,9 @@ import numpy as np
 from vpr.data.formats import msls
 from vpr.data.formats.place_lists import read_rows
 from vpr.data.retrieval_set import RetrievalSet
-from vpr.errors import ConfigError, DataError, VPRError
+from vpr.errors import ConfigError, DataError, ends_with_a_message
 from vpr.files import write_text
+from vpr.terminal import readable
 from vpr.types import Protocol
 
 TEST = ("miami", "athens", "buenosaires", "stockholm", "bengaluru", "kampala")
@@ -88,19 +89,16 @@ def _key(path: str) -> str:
     return Path(path).stem
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Convert one file; return the exit code: 0, or 1 after an error, whose message is printed."""
+@ends_with_a_message
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Convert one file; return the exit code: 0, or 2 after an error that the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m vpr.data.formats.msls_challenge", description=__doc__)
     parser.add_argument("predictions", help="predictions.csv that evaluate.py wrote")
     parser.add_argument("out", help="file to write")
     parser.add_argument("--protocol", help="id of the set, where predictions.csv holds several")
     chosen = parser.parse_args(arguments)
-    try:
-        queries = write(chosen.predictions, chosen.out, chosen.protocol)
-    except VPRError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    print(f"{chosen.out}: predictions for {queries:,} queries")
+    queries = write(chosen.predictions, chosen.out, chosen.protocol)
+    print(f"{readable(chosen.out)}: predictions for {queries:,} queries")
     return 0
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from vpr.data.formats.folders import absolute, require_lists
-from vpr.data.formats.pairs import load_npy, read_positives
+from vpr.data.formats.pairs import read_positives
+from vpr.data.npy import load_npy
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import DataError
 from vpr.types import Protocol

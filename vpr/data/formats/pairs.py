@@ -1,6 +1,6 @@
 """Two traverses, database and queries, from folders or selections of a csv; positives by frame number or from a file.
 
-The files of positives are numpy object arrays of other benchmarks, read without executing what a pickle may hold.
+The files of positives are numpy object arrays of other benchmarks, see `vpr.data.npy`.
 """
 
 from __future__ import annotations
@@ -8,19 +8,18 @@ from __future__ import annotations
 import gzip
 import logging
 import os
-import pickle
 import re
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike
 
 from vpr.data.formats.folders import absolute, list_images, require_folder
-from vpr.data.formats.place_lists import read_rows
+from vpr.data.formats.place_lists import numbers, read_rows
+from vpr.data.npy import load_npy
 from vpr.data.retrieval_set import RetrievalSet, check_distance, positives_within
 from vpr.errors import ConfigError, DataAbsent, DataError
 from vpr.types import Protocol
@@ -29,14 +28,8 @@ log = logging.getLogger(__name__)
 
 Selection = str | Sequence[str] | Mapping[str, Any]
 
+MOST_TEXT = 1 << 30  # bytes of a list of names: ten million of a hundred characters
 _LAST_NUMBER = re.compile(r"\d+(?=\D*$)")
-# The names that numpy itself writes into an object array of lists, numbers and arrays; numpy < 2 says `numpy.core`.
-_ALLOWED = {
-    (f"numpy.{core}.{module}", name)
-    for core in ("core", "_core")
-    for module, names in (("multiarray", ("_reconstruct", "scalar")), ("numeric", ("_frombuffer",)))
-    for name in names
-} | {("numpy", "ndarray"), ("numpy", "dtype")}
 
 
 class Side(NamedTuple):
@@ -117,11 +110,11 @@ def _read_side(
         paths = list_frames(root, _folders(side), expected, names)
         return Side(paths, np.arange(len(paths)))
     rows = read_rows(root / csv, [path, frame], side, text=[path])
-    frames = pd.to_numeric(rows[frame], errors="coerce")
-    if frames.isna().any():
-        wrong = rows.loc[frames.isna()].iloc[0]
+    frames = numbers(rows, frame)
+    if np.isnan(frames).any():
+        wrong = rows.loc[np.isnan(frames)].iloc[0]
         raise DataError(f"{absolute(root / csv)}: {wrong[frame]!r} is no {frame} number (image {wrong[path]}).")
-    return Side([root / name for name in rows[path]], frames.to_numpy())
+    return Side([root / name for name in rows[path]], frames)
 
 
 def list_frames(
@@ -163,9 +156,12 @@ def read_lines(path: Path) -> list[str]:
         DataError: no such file, or no UTF-8 text with at least one line.
     """
     try:
-        content = path.read_bytes()
-        text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8-sig")
-    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            content = file.read(MOST_TEXT + 1)
+        if len(content) > MOST_TEXT:
+            raise ValueError(f"it unpacks to more than {MOST_TEXT >> 20} MiB")
+        text = content.decode("utf-8-sig")
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DataError(f"{absolute(path)} cannot be read as a list of names: {error}.") from error
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
@@ -190,38 +186,6 @@ def _renumbered(like: Path, number: int) -> Path:
     """Return the path that frame `number` has if it is named as the frame before it."""
     stem = _LAST_NUMBER.sub(lambda old: str(number).zfill(len(old.group())), like.stem, count=1)
     return like.with_name(stem + like.suffix)
-
-
-class _NumpyOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no numpy array")
-        return super().find_class(module, name)
-
-
-def load_npy(path: Path) -> np.ndarray:
-    """Load an array, objects included.
-
-    Raises:
-        DataError: no such file, a damaged one, or one that wants to run anything but numpy's own array code.
-    """
-    try:
-        with path.open("rb") as file:
-            return _load(file)
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {absolute(path)}. Get it from where the set's other files are.") from error
-    except (OSError, ValueError, EOFError, pickle.UnpicklingError, AttributeError, IndexError, TypeError) as error:
-        raise DataError(f"{absolute(path)} cannot be read as .npy: {error}. Download it again.") from error
-
-
-def _load(file: BinaryIO) -> np.ndarray:
-    version = np.lib.format.read_magic(file)
-    header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = header(file)
-    if dtype.hasobject:
-        return np.asarray(_NumpyOnly(file).load(), dtype=object).reshape(shape)
-    file.seek(0)
-    return np.load(file, allow_pickle=False)
 
 
 def clean_positives(rows: Sequence[ArrayLike], database: int, name: str) -> list[np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,12 +9,13 @@ import numpy as np
 
 from vpr.data.formats.folders import absolute, require_lists
 from vpr.data.formats.pairs import read_lines
-from vpr.data.geotagged import GeotaggedImages, near
+from vpr.data.geotagged import GeotaggedImages, near, zeros_unknown
 from vpr.data.retrieval_set import RetrievalSet, check_distance
 from vpr.errors import DataError
+from vpr.files import check_archive
 from vpr.types import Protocol
 
-DAMAGED = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile)
+MOST = 1 << 28  # bytes of positions: sixteen million of two numbers
 
 
 class GroundTruth(NamedTuple):
@@ -36,10 +36,12 @@ def read_npz(path: Path) -> GroundTruth:
         DataError: no such file, a damaged one, or one without these fields.
     """
     try:
+        check_archive(path, MOST)
         with np.load(path, allow_pickle=False) as fields:
             database, queries = (np.asarray(fields[key], float).reshape(-1, 2) for key in ("utmDb", "utmQ"))
-            return GroundTruth(database, queries, float(fields["posDistThr"]))
-    except DAMAGED as error:
+            both = zeros_unknown(np.concatenate([database, queries]), path)
+            return GroundTruth(both[: len(database)], both[len(database) :], float(fields["posDistThr"]))
+    except Exception as error:  # numpy parses headers as Python: TokenError, RecursionError and others
         raise DataError(f"{absolute(path)} cannot be read as ground truth .npz: {error}. Download it again.") from error
 
 

@@ -68,6 +68,20 @@ def read_folder(root: str | Path, min_images_per_place: int = 2, name: str = "pl
     return group_by_place(name, root, files, [folder for folder, _ in rows], None, min_images_per_place)
 
 
+def _header(csv: Path) -> list[str]:
+    return list(map(str, pd.read_csv(csv, nrows=0, skipinitialspace=True).columns))
+
+
+def columns_of(csv: Path, columns: Sequence[str]) -> list[str]:
+    """Return the columns of a csv, those of these names as `read_rows` finds them; none where it cannot be read."""
+    try:
+        header = _header(csv)
+    except (OSError, ValueError):
+        return []
+    names = _spelt(header, columns)
+    return [names.get(column, column) for column in header]
+
+
 def read_rows(
     csv: Path, columns: Sequence[str], where: Mapping[str, Any] | None = None, text: Sequence[str] = ()
 ) -> pd.DataFrame:
@@ -84,7 +98,10 @@ def read_rows(
     """
     where = where or {}
     try:
-        frame = pd.read_csv(csv, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
+        names = _spelt(_header(csv), [*columns, *where, *text])
+        written = {name: column for column, name in names.items()}
+        dtypes = {written.get(column, column): str for column in text}
+        frame = pd.read_csv(csv, dtype=dtypes, keep_default_na=False, na_values=[""], skipinitialspace=True)
     except FileNotFoundError as error:
         raise DataError(
             f"There is no file {absolute(csv)}. It must be a csv with the columns {', '.join(columns)}."
@@ -92,7 +109,8 @@ def read_rows(
     except OSError as error:
         raise DataError(f"{absolute(csv)} cannot be read: {error.strerror}.") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"{csv} cannot be read as csv: {error}. Give a comma separated file with a header.") from error
+        raise DataError(f"{csv} cannot be read as csv: {_coding(csv) or error}.{_GIVE}") from error
+    frame = frame.rename(columns=names)
     absent = [column for column in dict.fromkeys([*columns, *where]) if column not in frame]
     if absent:
         header = ", ".join(map(str, frame.columns))
@@ -113,6 +131,40 @@ def read_rows(
             f"Line {frame.index[row] + 2} of {csv} has no {columns[column]}. Fill it in or remove the line."
         )
     return frame.reset_index(drop=True)
+
+
+def numbers(rows: pd.DataFrame, column: str) -> np.ndarray:
+    """Return a column as (N,) float64, NaN where there is no number: True and False are none, nor a missing column."""
+    values = rows.get(column, pd.Series(np.nan, index=rows.index))
+    boolean = values.map(lambda value: isinstance(value, bool | np.bool_))
+    return pd.to_numeric(values.mask(boolean.astype(bool)), errors="coerce").to_numpy(float)
+
+
+_GIVE = " Give a comma separated file with a header, saved as UTF-8."
+
+
+def _coding(csv: Path) -> str:
+    """Return the coding of a text that is not UTF-8, as spreadsheets write it, by its first bytes."""
+    with open(csv, "rb") as file:
+        start = file.read(2)
+    return "it is UTF-16" if start in (b"\xff\xfe", b"\xfe\xff") else ""
+
+
+def _spelt(header: Sequence[str], columns: Sequence[str]) -> dict[str, str]:
+    """Map what stands in a header to the names of these columns, whatever the blanks, and the case where it is clear.
+
+    >>> _spelt(["path", " Lat", "LON "], ["path", "lat", "lon"])
+    {' Lat': 'lat', 'LON ': 'lon'}
+    """
+    names: dict[str, str] = {}
+    for name in dict.fromkeys(columns):
+        if name in header:
+            continue
+        near = [column for column in header if column.strip() == name]
+        near = near or [column for column in header if column.strip().casefold() == name.casefold()]
+        if len(near) == 1:
+            names[near[0]] = name
+    return names
 
 
 def _separated(header: str) -> str:

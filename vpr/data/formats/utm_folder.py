@@ -16,7 +16,7 @@ import numpy as np
 
 from vpr.data.file_lists import FileNames, FilePaths
 from vpr.data.formats.folders import require_folder, require_sides, walk_images
-from vpr.data.geotagged import GeotaggedImages, near
+from vpr.data.geotagged import GeotaggedImages, near, zeros_unknown
 from vpr.data.retrieval_set import RetrievalSet, as_found, check_distance
 from vpr.errors import DataError
 from vpr.types import Protocol
@@ -37,8 +37,13 @@ def photos(root: str | Path, folder: str = "", name: str = "photos", source: str
         source: who published the set, and where; for the message if it is not there.
 
     Raises:
-        DataError: no such folder, no images, or a name of another form.
+        DataError: no such folder, no images, a name of another form, or degrees in the names.
     """
+    images = _listed(root, folder, name, source)
+    return replace(images, positions=_metres(images.positions, images))
+
+
+def _listed(root: str | Path, folder: str, name: str, source: str) -> GeotaggedImages:
     root = require_folder(root, f"{LAYOUT} {folder or 'it, or in its sub-folders'}", source)
     below = require_folder(root / folder, f"{LAYOUT} it, or in its sub-folders", source)
     names = sorted(walk_images(below))
@@ -84,18 +89,26 @@ def read(
     """
     check_distance(protocol, "radius", radius)
     root = require_sides(root, database, queries, f"{LAYOUT} {database} and {queries}", source)
-    map_side, query_side = (photos(root, folder, protocol.id, source) for folder in (database, queries))
-    if _degrees(np.concatenate([map_side.positions, query_side.positions])):
-        raise DataError(
-            f"{map_side.root / map_side.files[0]}: the first two fields of all names look like degrees. Taken for "
-            "metres, every image would be right for every query: write UTM east and north there."
-        )
+    map_side, query_side = (_listed(root, folder, protocol.id, source) for folder in (database, queries))
+    positions = _metres(np.concatenate([map_side.positions, query_side.positions]), map_side)
+    map_side = replace(map_side, positions=positions[: len(map_side)])
+    query_side = replace(query_side, positions=positions[len(map_side) :])
     return RetrievalSet(
         as_found(protocol, len(map_side), len(query_side), missing),
         FilePaths(map_side.root, map_side.files),
         FilePaths(query_side.root, query_side.files),
         near(_one_area(map_side), _one_area(query_side), radius),
     )
+
+
+def _metres(positions: np.ndarray, images: GeotaggedImages) -> np.ndarray:
+    """Return positions, 0, 0 as unknown; DataError, which names the first of `images`, where they are degrees."""
+    if _degrees(positions):
+        raise DataError(
+            f"{images.root / images.files[0]}: the first two fields of all names look like degrees. Taken for "
+            "metres, every image would be right for every query: write UTM east and north there."
+        )
+    return zeros_unknown(positions, images.root)
 
 
 def _degrees(positions: np.ndarray) -> bool:

@@ -21,9 +21,14 @@ Frame = collections.namedtuple("Frame", "name group image error facts", defaults
 """Name, sequence that it belongs to, upright RGB image of Pillow or None, the error then, and more for its line."""
 
 
+def printable(text):
+    """Return a text without what would command a terminal: names may hold anything."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
 def fail(message):
     """End with a message and the exit code of bad input."""
-    print(f"{pathlib.Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    print(f"{pathlib.Path(sys.argv[0]).name}: {printable(message)}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -130,5 +135,9 @@ def live(source, every, tries):
         wait, failed = (1.0, 1) if total > before else (min(2 * wait, LONGEST), failed + 1)
         if tries and failed > tries:
             fail(f"{label} broke off after {total} frames, and {tries} tries did not bring it back.")
-        print(f"{label} broke off after {total} frames; it is tried again in {wait:g} s.", file=sys.stderr, flush=True)
+        print(
+            f"{printable(label)} broke off after {total} frames; it is tried again in {wait:g} s.",
+            file=sys.stderr,
+            flush=True,
+        )
         time.sleep(wait)

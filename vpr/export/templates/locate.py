@@ -30,6 +30,14 @@ except ImportError as error:
 WIDTH = 5  # similarities that a confidence looks at
 
 
+def unit(rows):
+    """Return descriptors kept as float16 as float32 of unit length again: 16 bits change the length of each."""
+    if rows.dtype == np.float32:
+        return rows
+    rows = rows.astype(np.float32)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+
+
 class Places:
     """Photos of a bundle: names, positions (N, 2) in degrees, NaN where unknown, descriptors (N, D); and the model."""
 
@@ -54,7 +62,7 @@ class Places:
                 f"The bundle in {folder} is damaged or not complete ({error}). Write it again: export.py index=FOLDER."
             )
         if self.descriptors.size < 1 << 24:
-            self.descriptors = self.descriptors.astype(np.float32)
+            self.descriptors = unit(self.descriptors)
         self.model = Model(folder / model)
         calibration = self.facts.get("calibration")
         self.calibration = calibration if calibration and model in calibration["models"] else None
@@ -63,7 +71,7 @@ class Places:
         """Return (N,) float32 of an image of Pillow."""
         query = self.model([image])[0]
         blocks = range(0, len(self.names), 8192)
-        return np.concatenate([self.descriptors[low : low + 8192].astype(np.float32) @ query for low in blocks])
+        return np.concatenate([unit(self.descriptors[low : low + 8192]) @ query for low in blocks])
 
     def described(self, frames, lines):
         """Yield each frame with its similarities; one that cannot be read gets its line here."""

@@ -18,7 +18,8 @@ class Backbone(nn.Module):
     A family of networks is one file beside this one with one subclass, and each name of it a YAML in conf/backbone.
     The constructor takes `weights: str = "default"` (default | none | package | PATH of a state dict; `checkpoint`:
     the values come next, so nothing is read or downloaded) and its own options. It sets `spec` and, where the weights
-    expect others than ImageNet's, `mean` and `std`; it hands the layers that are not trained to `freeze`.
+    expect others than ImageNet's, `mean` and `std`; it hands the layers that are not trained to `freeze`. One that is
+    made anew for each image size takes it as `image_size`, (height, width) in pixels.
 
     Attributes:
         spec: channels and stride of the map.
@@ -42,6 +43,10 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Features:
         """Return the features of normalised images (B, 3, H, W)."""
         raise NotImplementedError
+
+    def size_advice(self, height: int, width: int) -> str:
+        """Return what to type instead of an image size that the network cannot take, for messages."""
+        return "Type a larger image.size, or choose another backbone."
 
     def freeze(self, parts: Iterable[nn.Module | nn.Parameter], weights: str) -> None:
         """Take `parts` out of training: no gradients, and BatchNorm keeps its statistics, also after `train()`.

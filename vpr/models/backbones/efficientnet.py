@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vpr.errors import ConfigError
 from vpr.models.backbones.base import Backbone
-from vpr.models.weights import State, load_exactly, pretrained_state, timm_model, timm_origin
+from vpr.models.weights import State, load_exactly, pretrained_or_packaged, timm_model, timm_origin
 from vpr.types import Features, FeatureSpec
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ class EfficientNet(Backbone):
 
     Args:
         name: timm name, e.g. efficientnet_b0 or tf_efficientnet_lite0.
-        weights: default (timm's), none, the PATH of a state dict, or package.
+        weights: default (timm's; where these cannot be downloaded those of an installed `package`), none, the PATH of
+            a state dict, or package.
         freeze: number of leading stages (of 7) that are not trained, conv_stem among them. The BatchNorm after
             conv_stem stays in training, as published with Lightweight-MixVPR (which has 6).
         crop: stages dropped at the end, of 0 to 6, and conv_head with them; [5, 6] leaves a map of stride 16.
@@ -48,9 +49,9 @@ class EfficientNet(Backbone):
         if not 0 <= freeze <= stages:
             raise ConfigError(f"backbone.freeze={freeze}: {name} has {stages} stages.")
         origin = timm_origin(name, package)
-        state = pretrained_state(weights, origin)
+        state, source = pretrained_or_packaged(weights, origin)
         if state is not None:
-            if weights == "package":
+            if source == "package":
                 state = from_lite_pytorch(state, self.model)
             load_exactly(self.model, state, origin, dropped=("classifier.weight", "classifier.bias"))
         if crop:

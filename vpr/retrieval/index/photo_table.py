@@ -39,21 +39,27 @@ class Photos:
 
     @classmethod
     def on_disk(
-        cls, root: str | Path, files: Sequence[str], positions: np.ndarray | None = None, unit: str = "degrees"
+        cls,
+        root: str | Path,
+        files: Sequence[str],
+        positions: np.ndarray | None = None,
+        unit: str = "degrees",
+        absent_too: bool = False,
     ) -> Photos:
-        """Look at the files below `root` now; DataError where one is missing, named twice, or positions do not fit."""
+        """Look at the files below `root` now; DataError where one is missing, named twice, or positions do not fit.
+
+        With `absent_too` one that is missing, a link that leads nowhere for example, is a file of -1 bytes: as a photo
+        that cannot be read it comes into no index.
+        """
         root = Path(root).absolute()
-        try:
-            stats = [os.stat(root / file) for file in files]
-        except OSError as error:
-            raise DataError(f"{error.filename} cannot be looked at ({error.strerror}).") from error
+        stats = [_look(root / file, absent_too) for file in files]
         points = np.full((len(files), 2), np.nan) if positions is None else np.asarray(positions, np.float64)
         if points.shape != (len(files), 2) or unit not in COLUMNS:
             raise DataError(f"Positions of {len(files):,} photos are ({len(files)}, 2) {' or '.join(COLUMNS)}, not "
                             f"{points.shape} {unit}.")  # fmt: skip
         if len(set(files)) < len(files):
             raise DataError(f"Of {len(files):,} photos in {root} only {len(set(files)):,} have names of their own.")
-        sizes, times = (np.array([getattr(s, name) for s in stats], np.int64) for name in ("st_size", "st_mtime_ns"))
+        sizes, times = np.array(stats, np.int64).reshape(-1, 2).T
         return cls(root, list(files), sizes, times, points, unit)
 
     def __len__(self) -> int:
@@ -120,3 +126,13 @@ class Photos:
         sizes, times = (np.array([row[column] for row in rows], np.int64) for column in (1, 2))
         positions = [[float(value or "nan") for value in row[3:5]] for row in rows]
         return cls(root, [row[0] for row in rows], sizes, times, np.array(positions, np.float64).reshape(-1, 2), unit)
+
+
+def _look(path: Path, absent_too: bool) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError as error:
+        if absent_too:
+            return -1, 0
+        raise DataError(f"{error.filename} cannot be looked at ({error.strerror}).") from error
+    return status.st_size, status.st_mtime_ns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ import numpy as np
 
 from vpr.data.formats.folders import require_folder
 from vpr.data.formats.unlabelled import of_paths
+from vpr.data.npy import map_npy
 from vpr.data.places import Places
 from vpr.errors import CheckpointError, ConfigError, DataError, IndexDamaged
 from vpr.retrieval import extractor
 from vpr.retrieval.index.codecs import Codec, Exact, from_plain, to_plain
 from vpr.retrieval.index.photo_table import Photos
 from vpr.retrieval.index.storage import (
+    BLOCK,
     Change,
     ExtractPaths,
     State,
+    check_files,
+    check_rows,
     commit,
     locked,
     path_extractor,
@@ -28,6 +33,8 @@ from vpr.retrieval.index.storage import (
     write,
 )
 from vpr.retrieval.search import Neighbours, search
+
+CHEAP = 64 << 20  # bytes of descriptors whose digest is verified whenever they are opened
 
 __all__ = ["Change", "ExtractPaths", "Photos", "PlaceIndex", "path_extractor"]
 
@@ -123,7 +130,7 @@ class PlaceIndex:
     @staticmethod
     def exists(folder: str | Path) -> bool:
         """Tell whether `folder` holds an index, of whatever model."""
-        return (Path(folder) / "schema.json").is_file()
+        return os.path.isfile(Path(folder) / "schema.json")
 
     def __len__(self) -> int:
         return len(self.photos)
@@ -157,7 +164,7 @@ class PlaceIndex:
                 f"the shape {descriptors.shape}. Describe both with the same model."
             )
         if self.codes is None or exact:
-            return search(self.descriptors, descriptors, k)
+            return search(self.descriptors, descriptors, k, unit=True)
         distances, indices = self.codes.search(np.ascontiguousarray(descriptors, np.float32), k)
         similarities = np.where(indices < 0, -np.inf, self.codec.similarities(distances)).astype(np.float32)
         order = np.lexsort((indices, -similarities), axis=1)
@@ -205,9 +212,29 @@ class PlaceIndex:
         codec.check(len(self), self.dim)
         with locked(self.folder):
             self._load()
+            self.verify()
             every = [(self.descriptors, np.arange(len(self)))]
             write(self.folder, self.schema | {"kind": to_plain(codec)}, self.photos, every, None)
         self._load()
+
+    def verify(self) -> None:
+        """Compare all files with their digests, and look at each descriptor; opening does so for small indices.
+
+        Raises:
+            IndexDamaged: a file has changed, or a descriptor is NaN, infinite or zero.
+        """
+        if self._verified:
+            return
+        try:
+            self._verify(self.folder / self.schema["files"])
+        except (OSError, ValueError) as error:
+            raise IndexDamaged(f"The place index in {self.folder} is damaged ({error}). Build it again.") from error
+
+    def _verify(self, state: Path) -> None:
+        check_files(state, self.schema, ["descriptors.npy"])
+        for low in range(0, len(self.photos), BLOCK):
+            check_rows(self.descriptors[low : low + BLOCK], self.photos.files[low : low + BLOCK])
+        self._verified = True
 
     def note(self, **facts: Any) -> None:
         """Write plain values into schema.json, until the index changes."""
@@ -221,6 +248,7 @@ class PlaceIndex:
         """Hold `new_photos` of those that are held now, which another process may have changed since `open`."""
         with locked(self.folder):
             self._load()
+            self.verify()  # a new state takes over what is kept, and has a digest of its own
             change = update(self.folder, self.schema, self._state, new_photos(self.photos), extract_paths)
         self._load()
         return change
@@ -243,10 +271,14 @@ class PlaceIndex:
                 # Another process has put a new state in place of this one, whose files are gone: read that.
 
     def _load_state(self, state: Path) -> None:
+        self._verified = False
         self.codec = from_plain(self.schema["kind"])
+        check_files(state, self.schema, ["images.csv", *(["codes.faiss"] if self.codec.coded else [])])
         self.photos = Photos.read(state / "images.csv", Path(self.schema["root"]), self.schema["unit"])
-        self.descriptors = np.load(state / "descriptors.npy", mmap_mode="r")
+        self.descriptors = map_npy(state / "descriptors.npy")
         self.codes = faiss.read_index(str(state / "codes.faiss")) if self.codec.coded else None
         coded = len(self.photos) if self.codes is None else self.codes.ntotal
         if not len(self.photos) == len(self.descriptors) == coded or self.photos.digest != self.schema["data"]:
             raise ValueError("its files do not belong together")
+        if self.descriptors.nbytes <= CHEAP:
+            self._verify(state)

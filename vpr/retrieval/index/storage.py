@@ -6,6 +6,7 @@ A new state takes over the descriptors of images that are unchanged; those of ne
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import logging
 import os
@@ -20,12 +21,14 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 
-from vpr.errors import DataError, IndexDamaged
+from vpr.data.npy import map_npy
+from vpr.errors import DataError, IndexDamaged, disk_error
 from vpr.files import write_text
 from vpr.retrieval import extractor as files
 from vpr.retrieval.extractor import Extractor, extract, image_loader, image_progress
 from vpr.retrieval.index.codecs import SAMPLE, from_plain
 from vpr.retrieval.index.photo_table import Photos
+from vpr.retrieval.search import unit_rows
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +52,7 @@ def read_schema(folder: Path) -> dict[str, Any]:
         schema = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(f"There is no place index in {folder.absolute()}: it has no schema.json.") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         if any(folder.glob("state-*")):
             raise IndexDamaged(f"{path} cannot be read ({error}). Build the index again.") from error
         raise DataError(
@@ -89,9 +92,14 @@ def locked(folder: Path) -> Iterator[None]:
 
     Raises:
         DataError: another one is writing it.
+        DiskError: the folder cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as file:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = open(folder / ".lock", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise disk_error(error, folder) or error from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -130,7 +138,9 @@ def path_extractor(extractor: Extractor, batch_size: int = 32, num_workers: int 
     def extract_paths(paths: Sequence[Path], rows: np.ndarray, out: np.ndarray) -> dict[int, str]:
         loader = image_loader(paths, extractor.preprocess, batch_size, num_workers, rows=rows)
         with image_progress("describing", len(rows), show) as advance:
-            return extract(extractor, loader, out, advance)
+            bad = extract(extractor, loader, out, advance)
+        zeros = [row for row in rows.tolist() if row not in bad and not out[row].any()]  # no query would find them
+        return bad | {row: f"{paths[row]}: the model describes it by zeros alone." for row in zeros}
 
     return extract_paths
 
@@ -174,6 +184,10 @@ def write(
         for array, rows in parts:
             for low in range(0, len(rows), BLOCK):
                 chosen = array[rows[low : low + BLOCK]]
+                try:
+                    check_rows(chosen, photos.files[end : end + len(chosen)])
+                except ValueError as error:
+                    raise DataError(f"The place index in {folder} is not changed: {error}.") from error
                 descriptors[end : end + len(chosen)] = chosen
                 end += len(chosen)
         descriptors.flush()
@@ -183,7 +197,33 @@ def write(
             faiss.write_index(codes, str(state / "codes.faiss"))
         named = {name: schema[name] for name in ("model", "dim", "dtype", "kind")}
         about = {"photos": len(photos), "data": photos.digest, "root": str(photos.root), "unit": photos.unit}
+        about["sha256"] = {path.name: _digest(path) for path in sorted(state.iterdir())}
         commit(folder, state, named | about)
+
+
+def check_rows(descriptors: np.ndarray, files: Sequence[str]) -> None:
+    """Raise ValueError where a descriptor (n, D) is NaN, infinite or zero: no query would ever find its photo."""
+    values = np.asarray(descriptors, np.float32)
+    wrong = np.flatnonzero(~(np.isfinite(values).all(axis=1) & values.any(axis=1)))
+    if len(wrong):
+        raise ValueError(f"the descriptor of {files[wrong[0]]} is NaN, infinite or zero")
+
+
+def check_files(state: Path, schema: dict[str, Any], names: Sequence[str]) -> None:
+    """Raise ValueError where one of these files is not as it was written; those of older indices have no digest."""
+    for name in names:
+        written = schema.get("sha256", {}).get(name)
+        if written is not None and written != _digest(state / name):
+            raise ValueError(f"{name} is not as it was written: the disk or a copy has changed it")
+
+
+def _digest(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    total = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while block := file.read(1 << 22):
+            total.update(block)
+    return total.hexdigest()
 
 
 def _described(
@@ -196,8 +236,8 @@ def _described(
     task = {name: schema[name] for name in ("model", "dim", "dtype")} | {"data": new.digest}
     try:
         begun = json.loads((work / "task.json").read_text(encoding="utf-8")) == task
-        out = np.load(work / "descriptors.npy", mmap_mode="r+") if begun else None
-    except (OSError, ValueError):
+        out = map_npy(work / "descriptors.npy", "r+") if begun else None
+    except (OSError, ValueError, RecursionError):
         out = None
     if out is None:
         shutil.rmtree(work, ignore_errors=True)
@@ -226,11 +266,11 @@ def _learned(train: Callable[[np.ndarray], faiss.Index], descriptors: np.ndarray
     rows = np.arange(len(descriptors))
     if len(rows) > SAMPLE:
         rows = np.sort(np.random.default_rng(0).choice(rows, SAMPLE, replace=False))
-    codes = train(descriptors[rows].astype(np.float32))
+    codes = train(unit_rows(descriptors[rows]))
     _add(codes, descriptors)
     return codes
 
 
 def _add(codes: faiss.Index, descriptors: np.ndarray) -> None:
     for low in range(0, len(descriptors), BLOCK):
-        codes.add(descriptors[low : low + BLOCK].astype(np.float32))
+        codes.add(unit_rows(descriptors[low : low + BLOCK]))

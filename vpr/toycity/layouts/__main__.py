@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
-from vpr.errors import VPRError
+from vpr.errors import ends_with_a_message
 from vpr.toycity.layouts.write import LAYOUTS, write_all, write_city
 
 
-def main(arguments: list[str] | None = None) -> int:
+@ends_with_a_message
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write them, say where; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m vpr.toycity.layouts", description=__doc__)
     parser.add_argument("out", metavar="OUT_DIR", help="what paths.data will be; not the folder of real sets")
@@ -18,14 +20,10 @@ def main(arguments: list[str] | None = None) -> int:
     )
     args = parser.parse_args(arguments)
     out = args.out
-    try:
-        if args.city:
-            print(f"dataset=toycity_pittsburgh is in {write_city(out)}")
-            return 0
-        album = write_all(out)
-    except VPRError as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 2
+    if args.city:
+        print(f"dataset=toycity_pittsburgh is in {write_city(out)}")
+        return 0
+    album = write_all(out)
     counts = f"{len(album.database)} database images and {len(album.queries)} queries"
     print(f"{counts} in {out}/{{{','.join(['toycity/panoramas', *LAYOUTS])}}}")
     print(f"e.g. python evaluate.py ckpt=best.ckpt paths.data={out} dataset=tokyo247 \\")

@@ -15,6 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from vpr.cli.sweeps.processes import leave_terminal
 from vpr.files import atomic_write
 from vpr.training.callbacks.weight_averaging import averaged_weights
 
@@ -25,7 +26,8 @@ AGREE_EVERY = 10
 class ResumeCheckpoint(Callback):
     """Write `last.ckpt` every so many steps or minutes, at the end of each epoch, and when the run is interrupted.
 
-    Ctrl-C (or SIGTERM) lets the running step finish, saves, and ends the run; a second Ctrl-C ends it at once.
+    Ctrl-C (or SIGTERM, or SIGHUP of a terminal that is closed) lets the running step finish, saves, and ends the run; a
+    second Ctrl-C ends it at once.
 
     Where a callback averages weights and BatchNorm statistics, the describer in the file is the average; the run goes
     on from the weights that are trained.
@@ -108,6 +110,9 @@ class ResumeCheckpoint(Callback):
     def _request_stop(self, number: int, frame: Any) -> None:
         self.stop = True
         self._restore_signals()
+        if number == signal.SIGHUP:
+            signal.signal(number, signal.SIG_IGN)  # kernel and shell both send one
+            leave_terminal()
 
     def _stop_at_once(self, number: int, frame: Any) -> None:
         # Remembered, too: Python drops an exception in a destructor, and loader processes are ended by one.
@@ -115,7 +120,9 @@ class ResumeCheckpoint(Callback):
         raise KeyboardInterrupt
 
     def _handle_signals(self, handler: Callable[[int, Any], Any]) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup
             self._default_handlers.setdefault(number, signal.signal(number, handler))
 
     def _restore_signals(self) -> None:

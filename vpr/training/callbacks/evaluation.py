@@ -105,6 +105,8 @@ class RecallEvaluation(Callback):
         self.every, self.first, self.patience = every, first, patience
         self.precision, self.channels_last = precision, channels_last
         self.options, self.images = options, images
+        id_ = self.sets[self.monitor].protocol.id if self.monitor in self.sets else None
+        self.monitored = f"R@{k} on {id_}"
         self.before: dict[str, RecallSummary] = {}
         self.best: dict[str, RecallSummary] = {}
         self.origin = ""
@@ -224,6 +226,7 @@ class RecallEvaluation(Callback):
         """Return what a resumed run goes on from."""
         return {
             "evaluated_epoch": self._evaluated_epoch,
+            "monitored": self.monitored,
             "without_best": self._without_best,
             "top": self.best_checkpoints.state_dict(),
             "before": to_state(self.before),
@@ -233,9 +236,15 @@ class RecallEvaluation(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over from the run that is resumed."""
         self._evaluated_epoch = state_dict["evaluated_epoch"]
+        self.before = from_state(state_dict["before"])
+        before = state_dict.get("monitored", self.monitored)
+        if before != self.monitored:
+            log.warning(
+                "The best checkpoints so far were the best by %s; now %s decides, anew.", before, self.monitored
+            )
+            return
         self._without_best = state_dict["without_best"]
         self.best_checkpoints.load_state_dict(state_dict["top"])
-        self.before = from_state(state_dict["before"])
         self.best = from_state(state_dict["best"])
 
 

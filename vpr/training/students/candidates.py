@@ -19,7 +19,7 @@ from vpr.cli.rules import check_rules
 from vpr.cli.schema import typed
 from vpr.cli.sweeps.jobs import quoted
 from vpr.distill.teacher import Teacher
-from vpr.errors import ConfigError, WeightsUnavailable
+from vpr.errors import ConfigError, DataError, WeightsUnavailable
 from vpr.files import write_text
 from vpr.models.costs import measure
 from vpr.models.describer import Describer
@@ -118,7 +118,7 @@ def measure_candidates(
     Raises:
         ConfigError: words that train.py does not take.
     """
-    kept = json.loads(file.read_text()) if file.is_file() else {}
+    kept = read_kept(file) if file.is_file() else {}
     candidates = []
     teachers: dict[str, Sequence[Teacher]] = {}
     for name, line in lines.items():
@@ -195,3 +195,11 @@ def build(cfg: Any, teachers: dict[str, Sequence[Teacher]]) -> Describer:
     describer, record = start.describer(nodes) if start else make_describer(nodes)
     distillation.attach(describer, record["agg"], ())
     return describer
+
+
+def read_kept(file: Path) -> dict[str, Any]:
+    """Return what an earlier command has written into a json of its folder; DataError where it is damaged."""
+    try:
+        return dict(json.loads(file.read_text("utf-8")))
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DataError(f"{file} is damaged ({error}). Remove it, and it is made again.") from error

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from vpr.files import write_text
+from vpr.pages.screen import Screen
 from vpr.retrieval.agreement import Agreement
 from vpr.training.students.candidates import Candidate, in_units, in_words
 from vpr.training.students.comparison import Images
@@ -61,7 +61,7 @@ class Report:
         rows, lines = self._rows(), self._lines(out)
         grid = ["| " + " | ".join(row) + " |" for row in (COLUMNS, ["---"] * len(COLUMNS), *rows)]
         write_text(out / "report.md", "\n".join(["# Student", "", *grid, "", *lines]) + "\n")
-        table, console = Table(title="Students"), Console()
+        table, console = Table(title="Students"), Screen()
         for heading in COLUMNS:
             table.add_column(heading)
         for row in rows:

@@ -23,6 +23,8 @@ from vpr.cli.sweeps.jobs import JobFailed, quoted, run_once
 from vpr.data.loading import loader_workers
 from vpr.errors import ConfigError
 from vpr.files import atomic_write, write_text
+from vpr.interop.opener import read_content
+from vpr.interop.zoo import local_file
 from vpr.retrieval.agreement import Agreement
 from vpr.retrieval.extractor import pick_device
 from vpr.training.students import comparison
@@ -33,6 +35,7 @@ from vpr.training.students.candidates import (
     fitting,
     measure_candidates,
     own_backbone,
+    read_kept,
     split_words,
 )
 from vpr.training.students.comparison import Comparison, write_list
@@ -60,8 +63,8 @@ def distil(settings: Mapping[str, Any], train: Path) -> float:
         DataError: too few images, or images that cannot be read.
     """
     out, device, seed = Path(settings["out"]).absolute(), pick_device(settings["device"]), settings["seed"]
-    teacher = str(Path(settings["teacher"]).expanduser().absolute())
-    content = checkpoint.read(teacher)
+    teacher = str(local_file(settings["teacher"]).absolute())
+    content = read_content(teacher)
     frames, every = Path(settings["paths"]["data"]) / "frames", settings["every"]
     of_map = comparison.read(settings["map"], frames, every) if settings["map"] else None
     images = comparison.split(
@@ -110,7 +113,7 @@ def check_folder(out: Path, settings: Mapping[str, Any], teacher: str, images: s
     if not file.is_file():
         write_text(file, json.dumps(now, indent=2) + "\n")
         return
-    before = json.loads(file.read_text())
+    before = read_kept(file)
     for key, value in now.items():
         if before.get(key) != value:
             digest = key in ("teacher", "images")
