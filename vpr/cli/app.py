@@ -95,7 +95,7 @@ def _run(config_name: str, argv: Sequence[str], function: Script, conf: Path, si
         if HydraConfig.get().mode is RunMode.MULTIRUN:
             return run_job_of_a_sweep(path, cfg)
         try:
-            if cfg.get("out") and not is_further_rank():
+            if cfg.get("out") and config_name != "export" and not is_further_rank():  # which puts it in place whole
                 hold(Path(cfg.out), "out")
             return checked(function)(cfg)
         except Exception as error:
