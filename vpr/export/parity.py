@@ -54,11 +54,13 @@ class Parity(NamedTuple):
         )
 
 
-def session(model: Path | bytes, threads: int = 1) -> onnxruntime.InferenceSession:
-    """Open a file, or its bytes, on the CPU."""
+def session(model: Path | bytes, threads: int = 1, as_it_stands: bool = False) -> onnxruntime.InferenceSession:
+    """Open a file, or its bytes, on the CPU; `as_it_stands` without any nodes fused, so that each has its output."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
+    if as_it_stands:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     source: Any = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto
+from onnx import ModelProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.transformers.float16 import DEFAULT_OP_BLOCK_LIST, convert_float_to_float16
 
@@ -20,10 +20,13 @@ from vpr.data.retrieval_set import RetrievalSet
 from vpr.data.transforms import EvalTransform, stack_images
 from vpr.errors import ConfigError
 from vpr.export.graph import BACKBONE, INPUT
+from vpr.export.parity import session
 from vpr.types import Preprocess
 
 ACTIVATIONS = ("Clip", "Relu")
 """Operators that are quantised beside Conv: the range of a convolution is to be taken behind its activation."""
+CORRECTION_IMAGES = 16
+"""Calibration photos from which the errors of the biases are taken."""
 LEAST_SHARE = 0.5
 """Share of the numbers of a model that must lie in convolutions, for int8 to be worth a file."""
 FP32_OPERATORS = ("Pow", "ReduceL2", "ReduceMean", "ReduceSum", "LayerNormalization", "Softmax", "LogSoftmax", "Exp")
@@ -77,6 +80,7 @@ def to_int8(model: ModelProto, pixels: np.ndarray) -> tuple[ModelProto, list[str
             calibrate_method=CalibrationMethod.MinMax,
         )
         quantised = onnx.load(str(target))
+    _correct_biases(model, quantised, pixels[spread(len(pixels), CORRECTION_IMAGES)])
     kept = sorted({node.op_type for node in model.graph.node if node.op_type not in kinds or node.name in others})
     return quantised, kept
 
@@ -99,6 +103,41 @@ def calibration_pixels(photos: Sequence[Path], preprocess: Preprocess, sets: Seq
             )
     resize = EvalTransform(preprocess)
     return stack_images([resize(decode(Path(path), resize.enough)) for path in photos]).numpy()
+
+
+def _correct_biases(model: ModelProto, quantised: ModelProto, pixels: np.ndarray) -> None:
+    """Take the mean error out of each convolution's channels, layer by layer, by its bias.
+
+    Rounded weights shift the mean of a channel, and the layers behind add to it (Nagel et al., ICCV 2019, section 4.2).
+    Errors are those of the outputs before the activation, with the layers in front corrected already.
+
+    Args:
+        quantised: is changed in place.
+        pixels: (N, 3, H, W) uint8 of the calibration.
+    """
+    layers = [node for node in model.graph.node if node.op_type == "Conv" and in_backbone(node)]
+    expected = dict(zip([node.name for node in layers], _outputs(model, layers, pixels), strict=True))
+    nodes = {node.name: node for node in quantised.graph.node}
+    numbers = {tensor.name: tensor for tensor in quantised.graph.initializer}
+    sources = {node.output[0]: node for node in quantised.graph.node if node.op_type == "DequantizeLinear"}
+    for layer in layers:
+        node = nodes[layer.name]
+        if len(node.input) < 3 or node.input[2] not in sources:
+            continue
+        (actual,) = _outputs(quantised, [node], pixels)
+        error = (expected.pop(layer.name).astype(np.float64) - actual).mean((0, 2, 3))
+        bias, scale = (numbers[name] for name in sources[node.input[2]].input[:2])
+        steps = np.round(error / numpy_helper.to_array(scale)).astype(np.int64)
+        limits = np.iinfo(np.int32)
+        values = (numpy_helper.to_array(bias).astype(np.int64) + steps).clip(limits.min, limits.max).astype(np.int32)
+        bias.CopyFrom(numpy_helper.from_array(values, bias.name))
+
+
+def _outputs(model: ModelProto, nodes: Sequence[onnx.NodeProto], pixels: np.ndarray) -> list[np.ndarray]:
+    """Return the outputs (N, C, h, w) of some nodes, each computed as it stands in the graph."""
+    copy, names = _copy(model), [node.output[0] for node in nodes]
+    copy.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
+    return session(copy.SerializeToString(), as_it_stands=True).run(names, {INPUT: pixels})
 
 
 def to_fp16(model: ModelProto) -> ModelProto:
