@@ -99,9 +99,9 @@ def facts(
         "normalised": True,
         "preprocess": (
             f"Decode upright (EXIF orientation) to RGB, uint8; resize to {height}x{width} pixels (height x width), the "
-            f"aspect ratio not kept, {preprocess.interpolation} and antialiased as Pillow does; a batch is "
-            "(batch, 3, height, width) uint8. Normalisation is in the graph. describe.py does this; golden/ has the "
-            "pixels that must come out."
+            f"aspect ratio not kept, {preprocess.interpolation} and antialiased as Pillow does, first the width, "
+            "rounded to whole values, and then the height; a batch is (batch, 3, height, width) uint8. Normalisation "
+            "is in the graph. describe.py does this; golden/ has the pixels that must come out."
         ),
         "config": {key: config[key] for key in CONFIG if config.get(key)},
         "training_images": len(checkpoint.training_images(record)),

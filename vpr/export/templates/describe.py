@@ -28,7 +28,8 @@ class Model:
 
     def __call__(self, photos):
         images = [photo if isinstance(photo, Image.Image) else read(photo, self.size) for photo in photos]
-        pixels = np.stack([np.asarray(image.resize(self.size[::-1], self.filter)) for image in images])
+        narrow = [image.resize((self.size[1], image.height), self.filter) for image in images]  # the width comes first
+        pixels = np.stack([np.asarray(image.resize(self.size[::-1], self.filter)) for image in narrow])
         return self.session.run(["descriptors"], {"images": np.ascontiguousarray(pixels.transpose(0, 3, 1, 2))})[0]
 
 
@@ -38,9 +39,8 @@ def read(path, size=(0, 0)):
         data, image = pathlib.Path(path).read_bytes(), Image.open(path)
         turn = image.getexif().get(0x0112, 1)
         if data.startswith(b"\xff\xd8") and image.mode != "CMYK":
-            image = Image.fromarray(
-                simplejpeg.decode_jpeg(data, "RGB", False, False, *(size if turn < 5 else size[::-1]), 2)
-            )
+            least = size if turn < 5 else size[::-1]
+            image = Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", False, False, *least, 2))
         elif image.mode.startswith("I"):  # 16 bits, which Pillow would clip
             image = Image.fromarray(((np.asarray(image).astype(int).clip(0, 65535) + 128) // 257).astype(np.uint8))
         return (image.transpose(TURNS[turn]) if turn in TURNS else image).convert("RGB")
