@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 State = dict[str, Tensor]
 TIMEOUT_S = 10.0
 HUB_FILE = "model.safetensors"
-WRAPPERS = ("module", "_orig_mod")
+PARALLEL, COMPILED = "module", "_orig_mod"
 """Parts of names that DataParallel, DistributedDataParallel and torch.compile add, before all or within."""
 
 NO_FILES = ("default", "none", "checkpoint", "package")
@@ -134,7 +134,7 @@ def pretrained_or_packaged(weights: str, origin: Origin) -> tuple[State | None, 
 def read_state(path: Path) -> State:
     """Read a state dict from a .safetensors file or one that torch.save wrote; nothing in it is executed.
 
-    It may stand under `state_dict`, as training scripts save it, and its names may have parts of WRAPPERS.
+    It may stand under `state_dict`, as training scripts save it, and `without_wrappers` reads its names.
 
     Raises:
         ConfigError: there is no such file, it is damaged, or it holds no state dict.
@@ -172,15 +172,19 @@ def read_state(path: Path) -> State:
 
 
 def without_wrappers(state: Mapping[str, Tensor]) -> State:
-    """Take the parts of WRAPPERS out of all names.
+    """Take `_orig_mod`, of torch.compile, out of all names, and `module`, of DataParallel, where all of them have it.
 
     >>> list(without_wrappers({"_orig_mod.module.conv1.weight": torch.zeros(1)}))
     ['conv1.weight']
     """
-    plain = {key: ".".join(part for part in key.split(".") if part not in WRAPPERS) for key in map(str, state)}
+    parts = {key: [part for part in str(key).split(".") if part != COMPILED] for key in state}
+    parallel = all(PARALLEL in names for names in parts.values())
+    plain = {
+        key: ".".join(part for part in names if not (parallel and part == PARALLEL)) for key, names in parts.items()
+    }
     if len(set(plain.values())) < len(plain):
         return dict(state)
-    return {plain[str(key)]: value for key, value in state.items()}
+    return {plain[key]: value for key, value in state.items()}
 
 
 def load_exactly(module: nn.Module, state: State, origin: Origin, dropped: Iterable[str] = ()) -> None:

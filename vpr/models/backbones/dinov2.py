@@ -79,7 +79,7 @@ class DINOv2(Backbone):
 
     def forward(self, images: Tensor) -> Features:
         images = self.in_patches(images)
-        height, width = (side // self.patch_size for side in images.shape[-2:])
+        height, width = (int(side) // self.patch_size for side in images.shape[-2:])
         tokens = self.tokens(images)
         patches = tokens[:, self.model.num_prefix_tokens :].transpose(1, 2)
         return Features(patches.unflatten(2, (height, width)), tokens[:, 0])
@@ -90,7 +90,7 @@ class DINOv2(Backbone):
         Raises:
             ConfigError: they are not, and are not to be resized.
         """
-        height, width = images.shape[-2:]
+        height, width = (int(side) for side in images.shape[-2:])
         size = [max(1, round(side / self.patch_size)) * self.patch_size for side in (height, width)]
         if size == [height, width]:
             return images
@@ -107,7 +107,7 @@ class DINOv2(Backbone):
         if not self.as_torch_hub:
             return model.forward_features(images)
         patches = model.patch_embed(images)  # (B, h, w, C)
-        height, width = patches.shape[1:3]
+        height, width = (int(side) for side in patches.shape[1:3])
         prefix = model.cls_token.expand(len(patches), -1, -1)
         tokens = torch.cat([prefix, patches.flatten(1, 2)], dim=1) + self.position_embedding(height, width)
         return model.norm(model.blocks(tokens))
