@@ -254,7 +254,7 @@ def test_a_pickle_executes_nothing(path, monkeypatch, way):
     else:
         part = "config" if way == "in the config" else "weights"
         rewrite(path, lambda content: content[part].update(trap=Trap()))
-    with pytest.raises(CheckpointError, match="objects that would have to be executed|damaged"):
+    with pytest.raises(CheckpointError, match=r"objects (\(\w+\) )?that would have to be executed|damaged"):
         checkpoint.load(path)
     assert not Path("executed").exists()
 

@@ -134,7 +134,7 @@ def test_key_lists_of_megaloc_at_its_own_size(shared, monkeypatch):
     layouts = {name: entry["keys"] for name, entry in manifest.items() if name.startswith("megaloc_8448")}
     assert sorted(map(len, layouts.values())) == [189, 190]
     for keys in layouts.values():
-        state = {key: torch.zeros(1).expand(shape) for key, (shape, _) in keys.items()}  # no memory for 228 million
+        state = {key: torch.zeros(()).expand(shape) for key, (shape, _) in keys.items()}  # no memory for 228 million
         agg, weights = megaloc.convert_file(as_published(state, "megaloc", "x"))
         assert (agg["dim"], agg["bias"], agg["agg"]["cluster_dim"], len(weights)) == (8448, True, 256, 189)
 

@@ -24,7 +24,7 @@ def test_text_is_readable() -> None:
 
 def test_data_are_escaped_in_text_and_attributes() -> None:
     shot = {"uri": "data:,", "kind": "", "caption": "\"><script>'\x07", "path": Path("<b>.jpg")}
-    columns = {"<i>": [{"shots": [shot], "name": "&amp;", "note": "</p>"}]}
+    columns = {"<i>": [{"shots": [shot], "name": "&amp;", "note": "</p>", "lines": ""}]}
     html = render("matches", title="</title>", recalls=[], note="<br>", columns=columns)
     body = html.partition("</style>")[2]
     assert 'alt="&#34;&gt;&lt;script&gt;&#39;?: &lt;b&gt;.jpg"' in body

@@ -12,11 +12,11 @@ import torch
 from vpr.training.schedules import constant, linear, warmup_cosine, warmup_multistep
 
 
-def rates(make, steps: int, steps_per_epoch: int, base: float = 0.05, **options) -> list[float]:
+def rates(make, total: int, steps_per_epoch: int, base: float = 0.05, **options) -> list[float]:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=base)
-    scheduler = make(optimizer, steps_per_epoch, steps, **options)
+    scheduler = make(optimizer, steps_per_epoch, total, **options)
     out = []
-    for _ in range(steps):
+    for _ in range(total):
         out.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         scheduler.step()

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import onnx
 from onnx import ModelProto
+from torch import nn
 
 from vpr.data.retrieval_set import RetrievalSet
 from vpr.errors import ConfigError
@@ -305,7 +306,17 @@ def _check_size(network: Describer, size: tuple[int, int] | None, dynamic: bool)
         raise ConfigError(
             f"dynamic_size=true: {kind} takes images of one size alone. Leave it out: the files take {list(made_for)}."
         )
+    if dynamic and has_attention(network):
+        raise ConfigError(
+            f"dynamic_size=true: the attention of {aggregator} is traced for one number of cells. Leave it out, and "
+            "type size= for images of another size."
+        )
     if fixed and size not in (None, made_for):
         raise ConfigError(
             f"size={list(size or ())}: the weights of {aggregator} belong to images of {list(made_for)}. Leave it out."
         )
+
+
+def has_attention(network: Describer) -> bool:
+    """Tell whether tokens attend to each other somewhere behind the backbone; torch traces that for one number of them."""
+    return any(isinstance(module, nn.MultiheadAttention) for module in network.aggregator.modules())

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from vpr.errors import ConfigError
@@ -58,6 +57,8 @@ class DINOv2(Backbone):
         further = {"dynamic_img_size": True, **checked_options(options)}
         if weights == "checkpoint":  # values come next: random ones would take seconds
             further["weight_init"] = "skip"
+        from timm.models.vision_transformer import VisionTransformer  # here, since timm takes a second to import
+
         self.model = strict_timm_model(name, VisionTransformer, state, origin, **further)
         if tuple(self.model.patch_embed.patch_size) != (patch_size, patch_size):
             raise ConfigError(f"backbone.patch_size={patch_size}: {name} has {self.model.patch_embed.patch_size[0]}.")

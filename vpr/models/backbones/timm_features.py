@@ -6,8 +6,6 @@ import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import timm
-from timm.models import group_parameters
 from torch import Tensor, nn
 
 from vpr.errors import ConfigError
@@ -103,6 +101,8 @@ class TimmFeatures(Backbone):
             return []
         if not hasattr(self.model, "group_matcher"):
             raise ConfigError(f"backbone.freeze={count}: timm does not say what the stages of {name} are. Type 0.")
+        from timm.models import group_parameters  # here, since timm takes a second to import
+
         groups = group_parameters(self.model, self.model.group_matcher(coarse=True))
         parts = [names for _, names in sorted(groups.items())]
         if not 0 < count <= len(parts):
@@ -116,6 +116,8 @@ class TimmFeatures(Backbone):
 
 def _sized(name: str, options: dict[str, Any], image_size: Sequence[int] | None) -> dict[str, Any]:
     """Return `options`, with `img_size` where the network was made for another size alone and is not told of this."""
+    import timm
+
     config = timm.get_pretrained_cfg(name) if timm.is_model(name) else None
     size_options = options.keys() & {"img_size", "dynamic_img_size"}
     if config is None or not config.fixed_input_size or size_options or not image_size:
