@@ -318,5 +318,5 @@ def _check_size(network: Describer, size: tuple[int, int] | None, dynamic: bool)
 
 
 def has_attention(network: Describer) -> bool:
-    """Tell whether tokens attend to each other somewhere behind the backbone; torch traces that for one number of them."""
+    """Tell whether tokens attend to each other behind the backbone: torch traces that for one number of them."""
     return any(isinstance(module, nn.MultiheadAttention) for module in network.aggregator.modules())
