@@ -138,7 +138,9 @@ def test_an_image_is_similar_to_itself_everywhere() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_aggregator_under_no_grad_and_frozen(name: str, node: Any) -> None:
-    agg = node("agg", name) | ({"clusters": 8} if name in ("salad", "megaloc") else {})  # fewer than the 36 cells
+    agg = node("agg", name)
+    if name in ("salad", "megaloc"):
+        agg.get("agg", agg)["clusters"] = 8  # fewer than the 36 cells
     model = describer(Pixels(), make_network(agg, "agg", Pixels.spec))
     first, second = positive(1, 6, 6), positive(2, 6, 6)
     free = similarity_maps(model, first, second)

@@ -80,12 +80,12 @@ class BoQBlock(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = self.encoder(x)
-        answers, _ = self.cross_attn(self._mixed_queries(len(x)), x, x, need_weights=False)
+        answers, _ = self.cross_attn(self._mixed_queries(x.shape[0]), x, x, need_weights=False)
         return x, self.norm_out(answers)
 
     def attention(self, encoded: Tensor) -> Tensor:
         """Return the attention (B, Q, n) of the queries to encoded cells (B, n, d), the mean over heads."""
-        return self.cross_attn(self._mixed_queries(len(encoded)), encoded, encoded)[1]
+        return self.cross_attn(self._mixed_queries(encoded.shape[0]), encoded, encoded)[1]
 
     def _mixed_queries(self, batch: int) -> Tensor:
         """Return the queries (B, Q, d) after they have attended to each other, which no image takes part in."""

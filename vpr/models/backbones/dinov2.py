@@ -109,9 +109,16 @@ class DINOv2(Backbone):
             return model.forward_features(images)
         patches = model.patch_embed(images)  # (B, h, w, C)
         height, width = (int(side) for side in patches.shape[1:3])
-        prefix = model.cls_token.expand(len(patches), -1, -1)
+        prefix = model.cls_token.expand(patches.shape[0], -1, -1)
         tokens = torch.cat([prefix, patches.flatten(1, 2)], dim=1) + self.position_embedding(height, width)
         return model.norm(model.blocks(tokens))
+
+    @torch.no_grad()
+    def keep_position_embedding(self, height: int, width: int) -> None:
+        """Make the resampled embedding of a grid of height x width patches the network's own, for images of one size."""
+        if self.as_torch_hub:
+            self.model.pos_embed = nn.Parameter(self.position_embedding(height, width))
+            self.model.patch_embed.grid_size = (height, width)
 
     def position_embedding(self, height: int, width: int) -> Tensor:
         """Return the position embedding (1, 1 + height * width, C) of a grid of patches, as torch.hub's DINOv2 has it.
