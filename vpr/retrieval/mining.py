@@ -121,7 +121,8 @@ def _nearest_first(
     """Sort each list of rows by distance; list i is one of query i modulo the number of queries."""
     lengths = np.array([len(of_query) for of_query in rows], np.int64)
     number, flat = np.repeat(np.arange(len(rows)), lengths), np.concatenate([np.empty(0, np.int64), *rows])
-    similar = similarities([queries], [database], number % max(len(queries), 1), flat, device)
+    # Rows as they were kept: runs of earlier versions that are resumed mine the tuples that they would have mined.
+    similar = similarities([queries], [database], number % max(len(queries), 1), flat, device, unit=False)
     flat = flat[np.lexsort((flat, -similar, number))]
     return np.split(flat, np.cumsum(lengths)[:-1])[: len(rows)]
 

@@ -177,26 +177,25 @@ class Tile(NamedTuple):
 
 
 def tiles(
-    left: Sequence[np.ndarray], right: Sequence[np.ndarray], device: torch.device | str = "cpu"
+    left: Sequence[np.ndarray], right: Sequence[np.ndarray], device: torch.device | str = "cpu", unit: bool = True
 ) -> Iterator[Tile]:
     """Yield the inner products of all rows of `left` with all rows of `right`, tile by tile, `left` outermost.
 
-    Each side is a sequence of (N, D) arrays or memmaps, float16 (see `unit_rows`) or float32, whose rows are counted
-    through. Products
-    are made on `device` in float32.
+    Each side is a sequence of (N, D) arrays or memmaps, float16 (`unit` as of `search`) or float32, whose rows are
+    counted through. Products are made on `device` in float32.
     """
-    for start, left_rows in stacked(left, LEFT_ROWS):
+    for start, left_rows in stacked(left, LEFT_ROWS, unit):
         on_device = torch.from_numpy(left_rows).to(device)
-        for low, rows in stacked(right, RIGHT_ROWS):
+        for low, rows in stacked(right, RIGHT_ROWS, unit):
             yield Tile(start, low, on_device @ torch.from_numpy(rows).to(device).T)
 
 
-def stacked(arrays: Sequence[np.ndarray], most: int) -> Iterator[tuple[int, np.ndarray]]:
+def stacked(arrays: Sequence[np.ndarray], most: int, unit: bool = True) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first row, float32 rows) of arrays one below the other, at most `most` rows at a time."""
     first = 0
     for array in arrays:
         rows = min(most, max(BLOCK_BYTES // (4 * array.shape[1]), 1))
-        for start, block in blocks(array, rows):
+        for start, block in blocks(array, rows, unit):
             yield first + start, block
         first += len(array)
 
@@ -207,15 +206,16 @@ def similarities(
     rows: np.ndarray,
     columns: np.ndarray,
     device: torch.device | str = "cpu",
+    unit: bool = True,
 ) -> np.ndarray:
     """Return the inner product of row `rows[i]` of `left` with row `columns[i]` of `right`, (n,) float32.
 
-    `left` and `right` as in `tiles`; `rows` and `columns` are (n,) int64.
+    `left`, `right` and `unit` as in `tiles`; `rows` and `columns` are (n,) int64.
     """
     products = np.empty(len(rows), np.float32)
     order = np.argsort(rows, kind="stable")
     sorted_rows = rows[order]
-    for tile in tiles(left, right, device):
+    for tile in tiles(left, right, device, unit):
         height, width = tile.values.shape
         inside = order[slice(*np.searchsorted(sorted_rows, [tile.left, tile.left + height]))]
         inside = inside[(columns[inside] >= tile.right) & (columns[inside] < tile.right + width)]

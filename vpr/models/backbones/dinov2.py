@@ -115,7 +115,7 @@ class DINOv2(Backbone):
 
     @torch.no_grad()
     def keep_position_embedding(self, height: int, width: int) -> None:
-        """Make the resampled embedding of a grid of height x width patches the network's own, for images of one size."""
+        """Make the resampled embedding of a grid of height x width patches the network's own, for one image size."""
         if self.as_torch_hub:
             self.model.pos_embed = nn.Parameter(self.position_embedding(height, width))
             self.model.patch_embed.grid_size = (height, width)
