@@ -161,6 +161,7 @@ def test_torch_hub_from_another_folder(ckpt, pixels, expected, tmp_path):
     # What those files import is what hubconf.py asks for, so that torch.hub names what is missing.
     sources = "\n".join(Path(file).read_text() for file in found["files"])
     imported = set(re.findall(r"^(?:from|import) (\w+)", sources, re.MULTILINE)) - {"vpr", "__future__"}
+    imported.add("timm")  # by the backbones that it makes, when they are made
     asked = re.search(r"dependencies = \[(.*?)\]\n", (REPO / "hubconf.py").read_text(), re.DOTALL)
     assert asked is not None
     assert set(re.findall(r'"(\w+)"', asked[1])) == imported - sys.stdlib_module_names
