@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from omegaconf import OmegaConf
 
+from benchmarks.export import settled as build_settled
 from vpr import checkpoint
-from vpr.export.folder import drawn_photos, pixels_of
-from vpr.models.describer import Describer, build_describer
-from vpr.types import Preprocess
+from vpr.export.folder import drawn_photos
+from vpr.models.describer import Describer
 
 CONF = Path(__file__).parents[2] / "conf"
 CROPPED = {"_target_": "vpr.models.backbones.efficientnet.EfficientNet", "name": "tf_efficientnet_lite0"}
@@ -32,18 +31,7 @@ def settled(photos: list[bytes]) -> Callable[..., Describer]:
     """Function that builds a describer and settles its BatchNorm: random networks explode else."""
 
     def make(backbone: dict[str, Any], agg: dict[str, Any], size: tuple[int, int] = (64, 64)) -> Describer:
-        torch.manual_seed(0)
-        describer = build_describer(backbone, agg, {"size": list(size)})
-        for module in describer.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.momentum = None
-        describer.train()
-        with torch.no_grad():
-            describer(describer.normalise(torch.from_numpy(pixels_of(photos, Preprocess(size)))))
-        for name, statistics in describer.named_buffers():
-            if name.endswith("running_var"):  # channels that are all but constant would amplify rounding errors
-                statistics.clamp_(min=1e-2)
-        return describer.eval()
+        return build_settled(backbone, agg, size, photos)
 
     return make
 

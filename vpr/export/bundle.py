@@ -7,7 +7,6 @@ they are. Rows are in natural order, folder by folder: the frames of a folder ar
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import numpy as np
 
 from vpr.data.formats.folders import natural
 from vpr.errors import CheckpointError
+from vpr.files import csv_line
 from vpr.models.onnx_describer import file_digest
 from vpr.retrieval.calibration import Calibrated
 from vpr.retrieval.index.place_index import PlaceIndex
@@ -76,11 +76,11 @@ class PlaceBundle:
         descriptors.flush()
         placed = photos.unit == "degrees"
         with open(folder / "photos.csv", "w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            table = csv.writer(file)
-            table.writerow(["path", "lat", "lon"])
+            file.write(csv_line(["path", "lat", "lon"]))
             for row in rows.tolist():
-                position = photos.positions[row].tolist() if placed else (np.nan, np.nan)
-                table.writerow([photos.files[row], *("" if value != value else repr(value) for value in position)])
+                position = photos.positions[row].tolist() if placed else ()
+                known = [repr(value) for value in position if value == value]
+                file.write(csv_line([photos.files[row], *(known or ("", ""))]))
         facts = {
             "format": FORMAT,
             "photos": len(index),

@@ -142,12 +142,13 @@ def write_training_images(folder: Path, record: Mapping[str, Any]) -> None:
 
 def write_texts(folder: Path, common: Mapping[str, Any], files: Mapping[str, Mapping[str, Any]]) -> None:
     """Write model.json, README.md and describe.py."""
-    (folder / MODEL_JSON).write_text(json.dumps({**common, "files": files}, indent=2) + "\n")
+    (folder / MODEL_JSON).write_text(json.dumps({**common, "files": files}, indent=2) + "\n", encoding="utf-8")
     shutil.copyfile(TEMPLATES / "describe.py", folder / "describe.py")
     height, width = common["size"]
     values = {"name": common["name"], "dim": common["dim"], "height": height, "width": width}
-    text = Template((TEMPLATES / "README.md").read_text()).substitute(values, files="\n".join(_rows(files)))
-    (folder / "README.md").write_text(text)
+    readme = Template((TEMPLATES / "README.md").read_text(encoding="utf-8"))
+    text = readme.substitute(values, files="\n".join(_rows(files)))
+    (folder / "README.md").write_text(text, encoding="utf-8")
 
 
 def _rows(files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:

@@ -21,7 +21,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vpr.errors import ConfigError
-from vpr.models.backbones.dinov2 import DINOv2
 from vpr.models.describer import Describer
 
 OPSET = 17
@@ -105,9 +104,7 @@ def deployed(describer: Describer) -> Describer:
     """Return a copy of a describer as it is deployed: on the CPU, float32, branches of RepViT and its like merged."""
     copy = deepcopy(describer).cpu().double().eval()  # branches are merged in double precision
     copy.backbone = reparameterize_model(copy.backbone, inplace=True)  # type: ignore[assignment]
-    if isinstance(copy.backbone, DINOv2):
-        size = describer.preprocess.size
-        copy.backbone.keep_position_embedding(*(max(1, round(side / copy.backbone.patch_size)) for side in size))
+    copy.backbone.keep_size(*describer.preprocess.size)
     return copy.float()
 
 

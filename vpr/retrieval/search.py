@@ -87,13 +87,13 @@ def nearest(
     more = 0 if own_rows is None else max(map(len, own_rows), default=0)
     wide = search(database, queries, search_width(k, len(database), panoramas) + more, unit=True)
     if more:
-        wide = _without(wide, [np.isin(near, rows) for near, rows in zip(wide.indices, own_rows, strict=True)])  # type: ignore[arg-type]
+        rows_of = own_rows or ()
+        wide = _without(wide, np.stack([np.isin(near, rows) for near, rows in zip(wide.indices, rows_of, strict=True)]))
     return wide.first(k) if panoramas is None else suppress_panoramas(wide, panoramas).first(k)
 
 
-def _without(neighbours: Neighbours, left_out: Sequence[np.ndarray]) -> Neighbours:
-    """Leave neighbours out by a mask (Q, K), and fill up with -1 and -inf at the end."""
-    mask = np.stack(left_out)
+def _without(neighbours: Neighbours, mask: np.ndarray) -> Neighbours:
+    """Leave neighbours out by a mask (Q, K) bool, and fill up with -1 and -inf at the end."""
     order = np.argsort(mask, axis=1, kind="stable")
     return Neighbours(
         np.take_along_axis(np.where(mask, np.float32(-np.inf), neighbours.similarities), order, 1),
@@ -105,9 +105,8 @@ def nearest_others(descriptors: np.ndarray, k: int) -> Neighbours:
     """Find the `k` nearest other rows of each row of `descriptors` (N, D); ties and tails as of `search`."""
     wide = search(descriptors, descriptors, k + 1, unit=True)
     rows = np.arange(len(descriptors))[:, None]
-    # The row itself comes last, whatever its place: rounding or a copy of the image may put it behind the first one.
-    order = np.argsort(wide.indices == rows, axis=1, kind="stable")[:, :k]
-    return Neighbours(np.take_along_axis(wide.similarities, order, 1), np.take_along_axis(wide.indices, order, 1))
+    # The row itself goes, whatever its place: rounding or a copy of the image may put it behind the first one.
+    return _without(wide, wide.indices == rows).first(k)
 
 
 def search_width(k: int, rows: int, panoramas: np.ndarray | None) -> int:

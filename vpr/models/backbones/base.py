@@ -44,6 +44,9 @@ class Backbone(nn.Module):
         """Return the features of normalised images (B, 3, H, W)."""
         raise NotImplementedError
 
+    def keep_size(self, height: int, width: int) -> None:
+        """Take what depends on the image size, in pixels, from now on as it is for this one: for an export."""
+
     def size_advice(self, height: int, width: int) -> str:
         """Return what to type instead of an image size that the network cannot take, for messages."""
         return "Type a larger image.size, or choose another backbone."

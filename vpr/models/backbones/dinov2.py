@@ -92,8 +92,8 @@ class DINOv2(Backbone):
             ConfigError: they are not, and are not to be resized.
         """
         height, width = (int(side) for side in images.shape[-2:])
-        size = [max(1, round(side / self.patch_size)) * self.patch_size for side in (height, width)]
-        if size == [height, width]:
+        size = self.size_in_patches(height, width)
+        if size == (height, width):
             return images
         if not self.any_size:
             raise ConfigError(
@@ -114,11 +114,16 @@ class DINOv2(Backbone):
         return model.norm(model.blocks(tokens))
 
     @torch.no_grad()
-    def keep_position_embedding(self, height: int, width: int) -> None:
-        """Make the resampled embedding of a grid of height x width patches the network's own, for one image size."""
+    def keep_size(self, height: int, width: int) -> None:
         if self.as_torch_hub:
-            self.model.pos_embed = nn.Parameter(self.position_embedding(height, width))
-            self.model.patch_embed.grid_size = (height, width)
+            grid = tuple(side // self.patch_size for side in self.size_in_patches(height, width))
+            self.model.pos_embed = nn.Parameter(self.position_embedding(*grid))
+            self.model.patch_embed.grid_size = grid
+
+    def size_in_patches(self, height: int, width: int) -> tuple[int, int]:
+        """Return the nearest size whose sides are multiples of a patch."""
+        rows, columns = (max(1, round(side / self.patch_size)) for side in (height, width))
+        return rows * self.patch_size, columns * self.patch_size
 
     def position_embedding(self, height: int, width: int) -> Tensor:
         """Return the position embedding (1, 1 + height * width, C) of a grid of patches, as torch.hub's DINOv2 has it.
